@@ -1,0 +1,2 @@
+//! The binary `picnic`.
+fn main() {}
