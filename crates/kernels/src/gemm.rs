@@ -1,0 +1,339 @@
+//! Matrix products: C (+)= A·B, every element one chain of fused multiply-adds in ascending k.
+//!
+//! SIMD runs across the columns of C and blocking over k reloads the partial result, so neither block sizes, row
+//! splits, batch size nor instruction set show in the bits. B comes in panels of 32 columns, either packed beforehand
+//! (weights: [`Packed`]) or packed panel by panel while it is in cache. A is read where it lies, through any strides.
+//!
+//! M, N, K: rows and columns of C and the length of the chain.
+
+use crate::simd::{Isa, LANES, Simd};
+use crate::team::{Shared, Team};
+
+/// Steps of k between reloads of C: a panel block of 32 × 256 values (32 KiB) stays in the first-level cache.
+const BLOCK_K: usize = 256;
+
+/// A read-only matrix: element (i, j) is at `data[i · row_stride + j · column_stride]`.
+#[derive(Clone, Copy)]
+pub struct Matrix<'a> {
+    /// The values.
+    pub data: &'a [f32],
+    /// Distance between rows.
+    pub row_stride: usize,
+    /// Distance between columns.
+    pub column_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Rows of `columns` values after one another.
+    pub fn rows(data: &'a [f32], columns: usize) -> Self {
+        Matrix {
+            data,
+            row_stride: columns,
+            column_stride: 1,
+        }
+    }
+
+    /// The transpose.
+    pub fn transposed(self) -> Self {
+        Matrix {
+            data: self.data,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+        }
+    }
+
+    fn check(&self, rows: usize, columns: usize) {
+        if rows > 0 && columns > 0 {
+            let last = (rows - 1) * self.row_stride + (columns - 1) * self.column_stride;
+            assert!(
+                last < self.data.len(),
+                "matrix of {rows} × {columns} reaches past its data"
+            );
+        }
+    }
+}
+
+/// The right-hand matrix `[K, N]` of a product.
+#[derive(Clone, Copy)]
+pub enum Right<'a> {
+    /// Any layout; packed while computing.
+    Matrix(Matrix<'a>),
+    /// Panels made beforehand.
+    Packed(&'a Packed),
+}
+
+/// A `[K, N]` matrix in panels of 32 columns: `[⌈N/32⌉][K][32]`, zeros past N.
+#[derive(Clone, Default)]
+pub struct Packed {
+    panels: Vec<f32>,
+    k: usize,
+    n: usize,
+}
+
+impl Packed {
+    /// Packs `b`, `[k, n]`.
+    pub fn new(b: Matrix, k: usize, n: usize) -> Packed {
+        let mut packed = Packed::default();
+        packed.repack(b, k, n);
+        packed
+    }
+
+    /// Packs again into the same memory.
+    pub fn repack(&mut self, b: Matrix, k: usize, n: usize) {
+        b.check(k, n);
+        (self.k, self.n) = (k, n);
+        self.panels.resize(n.div_ceil(LANES) * k * LANES, 0.0);
+        for (j, panel) in self.panels.chunks_exact_mut((k * LANES).max(1)).enumerate() {
+            pack_panel(b, 0..k, j * LANES, n, panel);
+        }
+    }
+
+    /// Bytes of the panels.
+    pub fn bytes(&self) -> usize {
+        self.panels.len() * size_of::<f32>()
+    }
+}
+
+/// Packs rows `ks` of the 32 columns from `column` into `panel`, zeros past column `n`.
+fn pack_panel(b: Matrix, ks: std::ops::Range<usize>, column: usize, n: usize, panel: &mut [f32]) {
+    let width = LANES.min(n - column);
+    let rows = panel.as_chunks_mut::<LANES>().0;
+    if b.column_stride == 1 {
+        for (row, k) in rows.iter_mut().zip(ks) {
+            let from = k * b.row_stride + column;
+            row[..width].copy_from_slice(&b.data[from..from + width]);
+            row[width..].fill(0.0);
+        }
+        return;
+    }
+    // The transpose: walk eight rows of the panel at a time, so that a line of the source is used up while it is near.
+    let start = ks.start;
+    for (block, eight) in rows.chunks_mut(8).enumerate() {
+        for lane in 0..width {
+            let from = (start + 8 * block) * b.row_stride + (column + lane) * b.column_stride;
+            for (i, row) in eight.iter_mut().enumerate() {
+                row[lane] = b.data[from + i * b.row_stride];
+            }
+        }
+        for row in eight {
+            row[width..].fill(0.0);
+        }
+    }
+}
+
+/// Sizes and manner of a product.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Rows of C.
+    pub m: usize,
+    /// Columns of C.
+    pub n: usize,
+    /// Length of each chain.
+    pub k: usize,
+    /// The chain goes on from what C holds instead of from 0.
+    pub accumulate: bool,
+}
+
+/// C (+)= A·B for `a` `[M, K]`, `b` `[K, N]`, `c` rows of `row_stride` values. Panics if a matrix is too small.
+pub fn gemm(
+    isa: Isa,
+    team: &Team,
+    shape: Shape,
+    a: Matrix,
+    b: Right,
+    c: &mut [f32],
+    row_stride: usize,
+) {
+    let Shape { m, n, k, .. } = shape;
+    if m == 0 || n == 0 {
+        return;
+    }
+    a.check(m, k);
+    match b {
+        Right::Matrix(b) => b.check(k, n),
+        Right::Packed(p) => assert!(
+            p.k == k && p.n == n,
+            "packed for {}×{}, used as {k}×{n}",
+            p.k,
+            p.n
+        ),
+    }
+    assert!(
+        (m - 1) * row_stride + n <= c.len() && n <= row_stride,
+        "C is too small"
+    );
+    let c = Shared::new(c);
+    // A few rows (decoding) leave only columns to share out.
+    if m >= 4 * team.size() {
+        team.split(m, 12, |rows| {
+            // SAFETY: teams get disjoint rows.
+            block(isa, shape, a, b, &c, row_stride, rows.start, rows.end, 0, n)
+        });
+    } else {
+        team.split(n, LANES, |columns| {
+            // SAFETY: teams get disjoint columns.
+            block(
+                isa,
+                shape,
+                a,
+                b,
+                &c,
+                row_stride,
+                0,
+                m,
+                columns.start,
+                columns.end,
+            )
+        });
+    }
+}
+
+crate::kernel! {
+    /// Rows `r0..r1` and columns `c0..c1` (`c0` a multiple of 32) of C.
+    fn block<S>(s, shape: Shape, a: Matrix, b: Right, c: &Shared<f32>, row_stride: usize, r0: usize, r1: usize, c0: usize, c1: usize) {
+        let Shape { n, k, accumulate, .. } = shape;
+        // With one tile of rows nothing is read twice, so there is nothing to block for.
+        let one_tile = r1 - r0 <= S::TILE_ROWS;
+        let block_k = if one_tile { k.max(1) } else { BLOCK_K };
+        let mut buffer = match b {
+            Right::Matrix(_) => vec![0.0; block_k.min(k) * LANES],
+            Right::Packed(_) => Vec::new(),
+        };
+        let mut k0 = 0;
+        loop {
+            let ks = block_k.min(k - k0);
+            for column in (c0..c1).step_by(LANES) {
+                let panel: &[f32] = match b {
+                    Right::Packed(p) => {
+                        let start = (column / LANES * k + k0) * LANES;
+                        &p.panels[start..start + ks * LANES]
+                    }
+                    Right::Matrix(b) => {
+                        pack_panel(b, k0..k0 + ks, column, n, &mut buffer[..ks * LANES]);
+                        &buffer[..ks * LANES]
+                    }
+                };
+                let width = LANES.min(c1 - column);
+                for row in (r0..r1).step_by(S::TILE_ROWS) {
+                    let rows = S::TILE_ROWS.min(r1 - row);
+                    let from = row * row_stride + column;
+                    // SAFETY: rows and columns of C of this thread's own, checked against its length by `part`.
+                    let c = unsafe { c.part(from..from + (rows - 1) * row_stride + width) };
+                    // The last block of A's rows ends within A by `gemm`'s check.
+                    let a = Matrix { data: if ks == 0 { &[] } else { &a.data[row * a.row_stride + k0 * a.column_stride..] }, ..a };
+                    tiles(s, a, ks, panel, Tile { c: c.as_mut_ptr(), row_stride, rows, width, load: accumulate || k0 > 0 });
+                }
+            }
+            k0 += ks;
+            if k0 >= k {
+                break;
+            }
+        }
+    }
+}
+
+/// Part of C: up to `TILE_ROWS` rows of up to 32 columns.
+#[derive(Clone, Copy)]
+struct Tile {
+    c: *mut f32,
+    row_stride: usize,
+    rows: usize,
+    width: usize,
+    load: bool,
+}
+
+/// Picks the tile compiled for this number of rows.
+#[inline(always)]
+fn tiles<S: Simd>(s: S, a: Matrix, ks: usize, panel: &[f32], t: Tile) {
+    macro_rules! pick {
+        ($($rows:literal)*) => {
+            match t.rows {
+                $($rows if $rows <= S::TILE_ROWS => tile::<S, $rows>(s, a, ks, panel, t),)*
+                _ => unreachable!("tiles have at most {} rows", S::TILE_ROWS),
+            }
+        };
+    }
+    pick!(1 2 3 4 5 6 7 8 9 10 11 12)
+}
+
+/// `ROWS` × 32 accumulators held in registers over `ks` steps of k.
+#[inline(always)]
+fn tile<S: Simd, const ROWS: usize>(s: S, a: Matrix, ks: usize, panel: &[f32], t: Tile) {
+    debug_assert!(panel.len() >= ks * LANES);
+    let mut acc = [s.splat(0.0); ROWS];
+    // SAFETY: `block` took `t.c` from a part of C that holds `rows` rows of `width` values.
+    let row =
+        |i: usize| unsafe { std::slice::from_raw_parts_mut(t.c.add(i * t.row_stride), t.width) };
+    if t.load {
+        for (i, acc) in acc.iter_mut().enumerate() {
+            *acc = s.load_partial(row(i), 0.0);
+        }
+    }
+    let (pa, pb) = (a.data.as_ptr(), panel.as_ptr());
+    for k in 0..ks {
+        // SAFETY: the panel holds `ks` rows of 32; `gemm` checked A's last element.
+        unsafe {
+            let b = s.load_ptr(pb.add(k * LANES));
+            let column = pa.add(k * a.column_stride);
+            for (i, acc) in acc.iter_mut().enumerate() {
+                *acc = s.fma(s.splat(*column.add(i * a.row_stride)), b, *acc);
+            }
+        }
+    }
+    for (i, acc) in acc.iter().enumerate() {
+        s.store_partial(row(i), *acc);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The definition.
+    fn slow(shape: Shape, a: Matrix, b: Matrix, c: &mut [f32], row_stride: usize) {
+        for i in 0..shape.m {
+            for j in 0..shape.n {
+                let c = &mut c[i * row_stride + j];
+                let mut chain = if shape.accumulate { *c } else { 0.0 };
+                for k in 0..shape.k {
+                    let a = a.data[i * a.row_stride + k * a.column_stride];
+                    chain = a.mul_add(b.data[k * b.row_stride + j * b.column_stride], chain);
+                }
+                *c = chain;
+            }
+        }
+    }
+
+    fn noise(n: usize, seed: u32) -> Vec<f32> {
+        let mut x = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
+        let next = || {
+            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (x >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        std::iter::repeat_with(next).take(n).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn equals_the_definition_bit_for_bit(m in 0usize..40, n in 0usize..100, k in 0usize..600, accumulate: bool,
+                                             at: bool, bt: bool, seed: u32, threads in 1usize..4) {
+            let shape = Shape { m, n, k, accumulate };
+            let (av, bv, c0) = (noise(m * k, seed), noise(k * n, seed ^ 1), noise(m * (n + 3), seed ^ 2));
+            let a = if at { Matrix::rows(&av, m).transposed() } else { Matrix::rows(&av, k) };
+            let b = if bt { Matrix::rows(&bv, k).transposed() } else { Matrix::rows(&bv, n) };
+            let mut expected = c0.clone();
+            slow(shape, a, b, &mut expected, n + 3);
+            let team = Team::new(threads).unwrap();
+            let packed = Packed::new(b, k, n);
+            for isa in Isa::available() {
+                for right in [Right::Matrix(b), Right::Packed(&packed)] {
+                    let mut c = c0.clone();
+                    gemm(isa, &team, shape, a, right, &mut c, n + 3);
+                    prop_assert!(c.iter().zip(&expected).all(|(x, y)| x.to_bits() == y.to_bits()), "{}", isa.name());
+                }
+            }
+        }
+    }
+}

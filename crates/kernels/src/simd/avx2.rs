@@ -1,0 +1,147 @@
+//! AVX2 and FMA: four registers of eight lanes.
+
+use super::Simd;
+use std::arch::x86_64::*;
+
+/// AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// The proof that the instructions are there.
+    ///
+    /// # Safety
+    /// The processor must have AVX2 and FMA.
+    #[inline(always)]
+    pub unsafe fn new() -> Self {
+        Self(())
+    }
+}
+
+// SAFETY (every block below): a value of this type exists only where the processor has the instructions; loads and
+// stores repeat their caller's promise.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Simd for Avx2 {
+    type V = [__m256; 4];
+    const TILE_ROWS: usize = 3;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::V {
+        unsafe { [_mm256_set1_ps(x); 4] }
+    }
+    #[inline(always)]
+    unsafe fn load_ptr(self, p: *const f32) -> Self::V {
+        unsafe {
+            [
+                _mm256_loadu_ps(p),
+                _mm256_loadu_ps(p.add(8)),
+                _mm256_loadu_ps(p.add(16)),
+                _mm256_loadu_ps(p.add(24)),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_ptr(self, p: *mut f32, v: Self::V) {
+        unsafe {
+            _mm256_storeu_ps(p, v[0]);
+            _mm256_storeu_ps(p.add(8), v[1]);
+            _mm256_storeu_ps(p.add(16), v[2]);
+            _mm256_storeu_ps(p.add(24), v[3]);
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe {
+            [
+                _mm256_add_ps(a[0], b[0]),
+                _mm256_add_ps(a[1], b[1]),
+                _mm256_add_ps(a[2], b[2]),
+                _mm256_add_ps(a[3], b[3]),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe {
+            [
+                _mm256_sub_ps(a[0], b[0]),
+                _mm256_sub_ps(a[1], b[1]),
+                _mm256_sub_ps(a[2], b[2]),
+                _mm256_sub_ps(a[3], b[3]),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe {
+            [
+                _mm256_mul_ps(a[0], b[0]),
+                _mm256_mul_ps(a[1], b[1]),
+                _mm256_mul_ps(a[2], b[2]),
+                _mm256_mul_ps(a[3], b[3]),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn div(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe {
+            [
+                _mm256_div_ps(a[0], b[0]),
+                _mm256_div_ps(a[1], b[1]),
+                _mm256_div_ps(a[2], b[2]),
+                _mm256_div_ps(a[3], b[3]),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: Self::V) -> Self::V {
+        unsafe {
+            [
+                _mm256_sqrt_ps(a[0]),
+                _mm256_sqrt_ps(a[1]),
+                _mm256_sqrt_ps(a[2]),
+                _mm256_sqrt_ps(a[3]),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        unsafe {
+            [
+                _mm256_fmadd_ps(a[0], b[0], c[0]),
+                _mm256_fmadd_ps(a[1], b[1], c[1]),
+                _mm256_fmadd_ps(a[2], b[2], c[2]),
+                _mm256_fmadd_ps(a[3], b[3], c[3]),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe {
+            [
+                _mm256_max_ps(a[0], b[0]),
+                _mm256_max_ps(a[1], b[1]),
+                _mm256_max_ps(a[2], b[2]),
+                _mm256_max_ps(a[3], b[3]),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn min(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe {
+            [
+                _mm256_min_ps(a[0], b[0]),
+                _mm256_min_ps(a[1], b[1]),
+                _mm256_min_ps(a[2], b[2]),
+                _mm256_min_ps(a[3], b[3]),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn exp2_int(self, n: Self::V) -> Self::V {
+        n.map(|n| unsafe {
+            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! AVX-512: two registers of sixteen lanes.
+
+use super::Simd;
+use std::arch::x86_64::*;
+
+/// AVX-512F.
+#[derive(Clone, Copy)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// The proof that the instructions are there.
+    ///
+    /// # Safety
+    /// The processor must have AVX-512F.
+    #[inline(always)]
+    pub unsafe fn new() -> Self {
+        Self(())
+    }
+}
+
+// SAFETY (every block below): a value of this type exists only where the processor has the instructions; loads and
+// stores repeat their caller's promise.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Simd for Avx512 {
+    type V = [__m512; 2];
+    const TILE_ROWS: usize = 12;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::V {
+        unsafe { [_mm512_set1_ps(x); 2] }
+    }
+    #[inline(always)]
+    unsafe fn load_ptr(self, p: *const f32) -> Self::V {
+        unsafe { [_mm512_loadu_ps(p), _mm512_loadu_ps(p.add(16))] }
+    }
+    #[inline(always)]
+    unsafe fn store_ptr(self, p: *mut f32, v: Self::V) {
+        unsafe {
+            _mm512_storeu_ps(p, v[0]);
+            _mm512_storeu_ps(p.add(16), v[1]);
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe { [_mm512_add_ps(a[0], b[0]), _mm512_add_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe { [_mm512_sub_ps(a[0], b[0]), _mm512_sub_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe { [_mm512_mul_ps(a[0], b[0]), _mm512_mul_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn div(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe { [_mm512_div_ps(a[0], b[0]), _mm512_div_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: Self::V) -> Self::V {
+        unsafe { [_mm512_sqrt_ps(a[0]), _mm512_sqrt_ps(a[1])] }
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        unsafe {
+            [
+                _mm512_fmadd_ps(a[0], b[0], c[0]),
+                _mm512_fmadd_ps(a[1], b[1], c[1]),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe { [_mm512_max_ps(a[0], b[0]), _mm512_max_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn min(self, a: Self::V, b: Self::V) -> Self::V {
+        unsafe { [_mm512_min_ps(a[0], b[0]), _mm512_min_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn exp2_int(self, n: Self::V) -> Self::V {
+        n.map(|n| unsafe {
+            let biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+        })
+    }
+}
