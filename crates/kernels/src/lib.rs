@@ -11,3 +11,21 @@ pub mod team;
 
 pub use simd::Isa;
 pub use team::Team;
+
+/// What every kernel runs on: an instruction set and a team of threads.
+pub struct Cpu {
+    /// The instruction set.
+    pub isa: Isa,
+    /// The threads that share one operation's outputs.
+    pub team: Team,
+}
+
+impl Cpu {
+    /// The best instruction set (see [`Isa::detect`]) and `threads` threads.
+    ///
+    /// # Errors
+    /// If the system refuses to start the threads.
+    pub fn new(threads: usize) -> Result<Cpu, std::io::Error> {
+        Ok(Cpu { isa: Isa::detect(), team: Team::new(threads)? })
+    }
+}
