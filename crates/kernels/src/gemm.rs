@@ -12,6 +12,9 @@ use crate::team::{Shared, Team};
 /// Steps of k between reloads of C: a panel block of 32 × 256 values (32 KiB) stays in the first-level cache.
 const BLOCK_K: usize = 256;
 
+/// Multiply-adds below which a product stays on the calling thread.
+const SMALL: usize = 1 << 17;
+
 /// A read-only matrix: element (i, j) is at `data[i · row_stride + j · column_stride]`.
 #[derive(Clone, Copy)]
 pub struct Matrix<'a> {
@@ -86,6 +89,16 @@ impl Packed {
         for (j, panel) in self.panels.chunks_exact_mut((k * LANES).max(1)).enumerate() {
             pack_panel(b, 0..k, j * LANES, n, panel);
         }
+    }
+
+    /// Rows: the length of each chain.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Columns.
+    pub fn n(&self) -> usize {
+        self.n
     }
 
     /// Bytes of the panels.
@@ -163,6 +176,9 @@ pub fn gemm(
         "C is too small"
     );
     let c = Shared::new(c);
+    // Products that are done sooner than another thread wakes up stay on this one.
+    let alone = Team::solo();
+    let team = if m * n * k < SMALL { &alone } else { team };
     // A few rows (decoding) leave only columns to share out.
     if m >= 4 * team.size() {
         team.split(m, 12, |rows| {
@@ -286,7 +302,7 @@ fn tile<S: Simd, const ROWS: usize>(s: S, a: Matrix, ks: usize, panel: &[f32], t
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
@@ -305,7 +321,8 @@ mod tests {
         }
     }
 
-    fn noise(n: usize, seed: u32) -> Vec<f32> {
+    /// `n` values in −1..1.
+    pub(crate) fn noise(n: usize, seed: u32) -> Vec<f32> {
         let mut x = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
         let next = || {
             x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

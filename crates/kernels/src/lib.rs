@@ -5,6 +5,7 @@
 //! row splits, thread count and instruction set do not show in the bits, and the tests compare bits.
 
 pub mod gemm;
+pub mod linear;
 pub mod math;
 pub mod simd;
 pub mod team;

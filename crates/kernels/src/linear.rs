@@ -1,0 +1,249 @@
+//! The linear layer y = x·Wᵀ (+ b), forward and backward.
+//!
+//! W is `[N, K]` as checkpoints store it. The forward product reads it packed (see [`Packed`]); whoever owns the
+//! weight packs it again after each change. Left out: weights in fewer bits than 32.
+//!
+//! M: rows (tokens), K: inputs, N: outputs.
+
+use crate::Cpu;
+use crate::gemm::{Matrix, Packed, Right, Shape, gemm};
+use crate::simd::LANES;
+use crate::team::Shared;
+
+/// Elements below which a pass over memory is not worth a second thread.
+const GRAIN: usize = 16 * 1024;
+
+/// `w` `[N, K]` with `k` inputs, packed as the right-hand side of [`forward`].
+pub fn pack_weight(w: &[f32], n: usize, k: usize) -> Packed {
+    assert_eq!(w.len(), n * k, "weight of {n} × {k}");
+    Packed::new(Matrix::rows(w, k).transposed(), k, n)
+}
+
+/// [`pack_weight`] into memory that an earlier weight of this shape used.
+pub fn repack_weight(w: &[f32], n: usize, k: usize, packed: &mut Packed) {
+    assert_eq!(w.len(), n * k, "weight of {n} × {k}");
+    packed.repack(Matrix::rows(w, k).transposed(), k, n);
+}
+
+/// y = x·Wᵀ + b for `x` `[M, K]`; `y` `[M, N]` is overwritten. The bias is added after the chain over k.
+pub fn forward(cpu: &Cpu, x: &[f32], w: &Packed, bias: Option<&[f32]>, y: &mut [f32]) {
+    let (k, n) = (w.k(), w.n());
+    if y.is_empty() {
+        return;
+    }
+    assert_eq!(y.len() % n, 0, "y is not rows of {n}");
+    let m = y.len() / n;
+    assert_eq!(x.len(), m * k, "x for {m} rows of y and {k} inputs");
+    let shape = Shape {
+        m,
+        n,
+        k,
+        accumulate: false,
+    };
+    gemm(
+        cpu.isa,
+        &cpu.team,
+        shape,
+        Matrix::rows(x, k),
+        Right::Packed(w),
+        y,
+        n,
+    );
+    if let Some(bias) = bias {
+        assert_eq!(bias.len(), n, "one bias for each output");
+        let y = Shared::new(y);
+        cpu.team.split(m, GRAIN.div_ceil(n), |rows| {
+            // SAFETY: teams get disjoint rows.
+            add_bias(cpu.isa, bias, unsafe {
+                y.part(rows.start * n..rows.end * n)
+            });
+        });
+    }
+}
+
+/// dx (+)= dy·W for `dy` `[M, N]`, `w` `[N, K]`, `dx` `[M, K]`: each element a chain over the outputs.
+pub fn backward_input(cpu: &Cpu, dy: &[f32], w: &[f32], dx: &mut [f32], accumulate: bool) {
+    let Some((m, n, k)) = sizes(dy, w, dx) else {
+        return;
+    };
+    let shape = Shape {
+        m,
+        n: k,
+        k: n,
+        accumulate,
+    };
+    gemm(
+        cpu.isa,
+        &cpu.team,
+        shape,
+        Matrix::rows(dy, n),
+        Right::Matrix(Matrix::rows(w, k)),
+        dx,
+        k,
+    );
+}
+
+/// dW += dyᵀ·x for `x` `[M, K]`, `dy` `[M, N]`, `dw` `[N, K]`: each element goes on as a chain over the rows.
+pub fn backward_weight(cpu: &Cpu, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    let Some((m, n, k)) = sizes(dy, dw, x) else {
+        return;
+    };
+    let shape = Shape {
+        m: n,
+        n: k,
+        k: m,
+        accumulate: true,
+    };
+    let dy = Matrix::rows(dy, n).transposed();
+    gemm(
+        cpu.isa,
+        &cpu.team,
+        shape,
+        dy,
+        Right::Matrix(Matrix::rows(x, k)),
+        dw,
+        k,
+    );
+}
+
+/// db += Σ rows of `dy` `[M, N]`, in ascending order.
+pub fn backward_bias(cpu: &Cpu, dy: &[f32], db: &mut [f32]) {
+    let n = db.len();
+    assert!(dy.len().is_multiple_of(n.max(1)), "dy is not rows of {n}");
+    if dy.is_empty() {
+        return;
+    }
+    let grain = (GRAIN / (dy.len() / n)).next_multiple_of(LANES).max(LANES);
+    let db = Shared::new(db);
+    cpu.team.split(n, grain, |columns| {
+        // SAFETY: teams get disjoint columns.
+        add_rows(cpu.isa, dy, n, columns.start, unsafe { db.part(columns) });
+    });
+}
+
+crate::kernel! {
+    /// Adds `bias` to each row of `y`.
+    fn add_bias<S>(s, bias: &[f32], y: &mut [f32]) {
+        for row in y.chunks_exact_mut(bias.len()) {
+            for (y, b) in row.chunks_mut(LANES).zip(bias.chunks(LANES)) {
+                let sum = s.add(s.load_partial(y, 0.0), s.load_partial(b, 0.0));
+                s.store_partial(y, sum);
+            }
+        }
+    }
+}
+
+crate::kernel! {
+    /// Adds the columns from `column` of the rows of `dy`, `n` values each, to `db`.
+    fn add_rows<S>(s, dy: &[f32], n: usize, column: usize, db: &mut [f32]) {
+        for row in dy.chunks_exact(n) {
+            let row = &row[column..column + db.len()];
+            for (db, dy) in db.chunks_mut(LANES).zip(row.chunks(LANES)) {
+                let sum = s.add(s.load_partial(db, 0.0), s.load_partial(dy, 0.0));
+                s.store_partial(db, sum);
+            }
+        }
+    }
+}
+
+/// M, N and K from matrices of `[M, N]`, `[N, K]` and `[M, K]`: m² = mn·mk / nk. None if there is nothing to compute.
+fn sizes(mn: &[f32], nk: &[f32], mk: &[f32]) -> Option<(usize, usize, usize)> {
+    let (mn, nk, mk) = (mn.len(), nk.len(), mk.len());
+    if mn == 0 && mk == 0 {
+        return None;
+    }
+    let m = ((mn as u128 * mk as u128) / nk.max(1) as u128).isqrt() as usize;
+    let (n, k) = (mn / m.max(1), mk / m.max(1));
+    assert!(
+        m * n == mn && n * k == nk && m * k == mk,
+        "no M, N, K have M·N = {mn}, N·K = {nk}, M·K = {mk}"
+    );
+    Some((m, n, k))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gemm::tests::noise;
+    use crate::{Isa, Team};
+    use proptest::prelude::*;
+
+    fn same(a: &[f32], b: &[f32]) -> bool {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn equals_the_definition_bit_for_bit(m in 1usize..30, n in 1usize..80, k in 1usize..300, seed: u32, cut: prop::sample::Index) {
+            let (x, w, b) = (noise(m * k, seed), noise(n * k, seed ^ 1), noise(n, seed ^ 2));
+            let (dy, dx0, dw0) = (noise(m * n, seed ^ 3), noise(m * k, seed ^ 4), noise(n * k, seed ^ 5));
+            let (mut y, mut dx, mut dw, mut db) = (vec![0.0; m * n], dx0.clone(), dw0.clone(), b.clone());
+            for i in 0..m {
+                for j in 0..n {
+                    let chain = (0..k).fold(0f32, |c, l| x[i * k + l].mul_add(w[j * k + l], c));
+                    y[i * n + j] = chain + b[j];
+                    db[j] += dy[i * n + j];
+                }
+                for l in 0..k {
+                    dx[i * k + l] = (0..n).fold(dx[i * k + l], |c, j| dy[i * n + j].mul_add(w[j * k + l], c));
+                }
+            }
+            for j in 0..n {
+                for l in 0..k {
+                    dw[j * k + l] = (0..m).fold(dw[j * k + l], |c, i| dy[i * n + j].mul_add(x[i * k + l], c));
+                }
+            }
+            let packed = pack_weight(&w, n, k);
+            for isa in Isa::available() {
+                for threads in 1..4 {
+                    let cpu = Cpu { isa, team: Team::new(threads).unwrap() };
+                    let (mut y2, mut dx2, mut dw2, mut db2) = (vec![9.0; m * n], dx0.clone(), dw0.clone(), b.clone());
+                    let cut = cut.index(m);
+                    forward(&cpu, &x[..cut * k], &packed, Some(&b), &mut y2[..cut * n]);
+                    forward(&cpu, &x[cut * k..], &packed, Some(&b), &mut y2[cut * n..]);
+                    backward_input(&cpu, &dy, &w, &mut dx2, true);
+                    backward_weight(&cpu, &x, &dy, &mut dw2);
+                    backward_bias(&cpu, &dy, &mut db2);
+                    prop_assert!(same(&y, &y2) && same(&dx, &dx2) && same(&dw, &dw2) && same(&db, &db2), "{}", isa.name());
+                }
+            }
+        }
+    }
+
+    /// y is linear in x and in W, so Σ dy·y(x, W) has exact differences: dx·h and dW·h up to rounding. Each of the at
+    /// most 12·7 products rounds to 2⁻²⁴ relative to values below 12: 10⁻⁴ leaves room.
+    #[test]
+    fn backward_is_the_derivative() {
+        let cpu = Cpu {
+            isa: Isa::detect(),
+            team: Team::solo(),
+        };
+        let (m, n, k) = (4, 7, 12);
+        let (x, w, dy) = (noise(m * k, 1), noise(n * k, 2), noise(m * n, 3));
+        let loss = |x: &[f32], w: &[f32]| {
+            let mut y = vec![0.0; m * n];
+            forward(&cpu, x, &pack_weight(w, n, k), None, &mut y);
+            y.iter()
+                .zip(&dy)
+                .map(|(y, dy)| (y * dy) as f64)
+                .sum::<f64>()
+        };
+        let (mut dx, mut dw) = (vec![5.0; m * k], vec![0.0; n * k]);
+        backward_input(&cpu, &dy, &w, &mut dx, false);
+        backward_weight(&cpu, &x, &dy, &mut dw);
+        let bumped = |v: &[f32], i: usize, h: f32| {
+            let mut v = v.to_vec();
+            v[i] += h;
+            v
+        };
+        for i in 0..m * k {
+            let d = (loss(&bumped(&x, i, 0.5), &w) - loss(&bumped(&x, i, -0.5), &w)) as f32;
+            assert!((d - dx[i]).abs() < 1e-4, "dx[{i}] = {}, not {d}", dx[i]);
+        }
+        for i in 0..n * k {
+            let d = (loss(&x, &bumped(&w, i, 0.5)) - loss(&x, &bumped(&w, i, -0.5))) as f32;
+            assert!((d - dw[i]).abs() < 1e-4, "dw[{i}] = {}, not {d}", dw[i]);
+        }
+    }
+}
