@@ -1,0 +1,205 @@
+//! The report of one run of the R1 chain: `report.json` for programs, `report.html` for people.
+//!
+//! Plain data in, two files out. Nothing here measures, samples or judges: the stages fill in a
+//! [`Report`], [`write`] puts it on disk. The only arithmetic is [`bootstrap_ci`], the interval
+//! that every accuracy in a report carries.
+
+mod bootstrap;
+mod html;
+mod svg;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use bootstrap::bootstrap_ci;
+
+/// One run of the chain: what it reached, what it cost, how it went.
+///
+/// Accuracies and shares are in 0..=1. A value that is not finite becomes `null` in the JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The recipe's name, for the title.
+    pub recipe_name: String,
+    /// Wall-clock seconds of everything the report shows, controls included.
+    pub seconds: f64,
+    /// Busy-core hours of everything the report shows, controls included.
+    pub core_hours: f64,
+    /// Tokens processed by everything the report shows, controls included.
+    pub tokens: u64,
+    /// Largest resident memory of the process, in MB (10⁶ bytes).
+    pub peak_rss_mb: f64,
+    /// Results on held-out problems, for the stages that ran.
+    pub stages: BTreeMap<Stage, StageResult>,
+    /// What each stage measured while it trained.
+    pub curves: BTreeMap<Stage, Vec<Curve>>,
+    /// A few held-out problems with an answer from before and after RL.
+    pub samples: Vec<SampleSet>,
+    /// What each part of the run cost, in the order it ran.
+    pub costs: Vec<StageCost>,
+    /// The recipe with every default and override filled in.
+    pub recipe_toml: String,
+    /// Remarks a reader of the numbers should know, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// A model that the run made and evaluated. The order is the order of the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// After pre-training, or the model that the run was given.
+    Base,
+    /// After cold-start SFT, where RL starts.
+    Sft,
+    /// After RL with verifiable rewards.
+    Rl,
+    /// Control: SFT continued for the compute that RL took.
+    ControlSftMore,
+    /// Control: RL with a reward that does not look at the answer.
+    ControlRandomReward,
+}
+
+/// How one model did on the held-out problems.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageResult {
+    /// Mean over problems of the share of right samples.
+    pub accuracy: f64,
+    /// 95 % interval of `accuracy`, from [`bootstrap_ci`].
+    pub ci95: [f64; 2],
+    /// The same, one task at a time.
+    pub by_task: BTreeMap<String, TaskResult>,
+    /// Share of samples in the format that the format reward asks for.
+    pub well_formed: f64,
+    /// Mean length of a sample, in tokens.
+    pub mean_length: f64,
+    /// Number of samples on which the verifier gave no verdict.
+    pub could_not_judge: u64,
+    /// Cross-entropy on held-out text, in nats per token, where it was measured.
+    pub loss: Option<f64>,
+}
+
+/// How one model did on one task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskResult {
+    /// Mean over problems of the share of right samples.
+    pub accuracy: f64,
+    /// 95 % interval of `accuracy`.
+    pub ci95: [f64; 2],
+    /// Number of problems.
+    pub n: u64,
+}
+
+/// One quantity over the steps of one stage. Curves of one name share a plot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    /// What is measured: "loss", "reward", "length".
+    pub name: String,
+    /// Its unit ("nats", "tokens"), empty for a bare number.
+    pub unit: String,
+    /// `(step, value)`, steps ascending.
+    pub points: Vec<(u64, f64)>,
+}
+
+/// One held-out problem, answered before and after RL.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SampleSet {
+    /// The task the problem belongs to.
+    pub task: String,
+    /// The problem as posed.
+    pub problem: String,
+    /// The reference answer, or what a right answer must reach.
+    pub gold: String,
+    /// From the model that RL started from.
+    pub before: Sample,
+    /// From the model that RL made.
+    pub after: Sample,
+}
+
+/// What a model wrote, and what the verifier said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// The whole output, thinking included.
+    pub text: String,
+    /// The verifier's verdict.
+    pub verdict: Verdict,
+}
+
+/// The three outcomes of a verifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The answer is right.
+    Right,
+    /// The answer is wrong or missing.
+    Wrong,
+    /// The verifier could not tell.
+    CouldNotJudge,
+}
+
+/// What one part of the run cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageCost {
+    /// Name of the part, for people: also parts that are no [`Stage`], such as "evaluation".
+    pub stage: String,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// Tokens processed.
+    pub tokens: u64,
+    /// Busy-core hours.
+    pub core_hours: f64,
+}
+
+/// Why a report could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The file system refused.
+    #[error("cannot write {path}: {source}; check free space and permissions, then write it again")]
+    Write {
+        /// The file or folder in question.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The report has no JSON form.
+    #[error("cannot turn the report into JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Writes `report.json` and `report.html` into `dir`, making the folder if it is missing.
+///
+/// Each file is written beside its place and renamed into it, so a reader sees the old or the new
+/// report and never half of one.
+///
+/// # Errors
+/// [`ReportError::Write`] names the file when the disk is full or the folder cannot be written.
+pub fn write(dir: &Path, report: &Report) -> Result<(), ReportError> {
+    fs::create_dir_all(dir).map_err(|source| ReportError::Write {
+        path: dir.to_owned(),
+        source,
+    })?;
+    let mut json = serde_json::to_string(report)?;
+    json.push('\n');
+    replace_file(&dir.join("report.json"), json.as_bytes())?;
+    replace_file(&dir.join("report.html"), html::page(report).as_bytes())
+}
+
+fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
+    let temporary = path.with_added_extension("tmp");
+    let written = File::create(&temporary)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|source| {
+        // The write has failed already; a leftover temporary file is the lesser news.
+        let _ = fs::remove_file(&temporary);
+        ReportError::Write {
+            path: path.to_owned(),
+            source,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;
