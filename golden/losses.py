@@ -1,0 +1,123 @@
+"""Fixtures of the loss formulas that no library ships: GRPO, the router's gate, the sequence-wise balance loss.
+
+Each formula is written as the paper has it, in float64, and its gradient is torch's autograd. The gate itself is
+`transformers`' DeepSeek-V3 router, in float32. Called by make.py; README.md says what the files hold.
+"""
+
+import json
+
+import torch
+import transformers
+from safetensors.torch import save_file
+from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3TopkRouter
+
+EPSILON, BETA, ALPHA = 0.2, 0.04, 1e-2
+GATES = {
+    "grouped": dict(n_routed_experts=12, n_group=4, topk_group=2, num_experts_per_tok=3, norm_topk_prob=True,
+                    routed_scaling_factor=2.5),
+    "plain": dict(n_routed_experts=7, n_group=1, topk_group=1, num_experts_per_tok=2, norm_topk_prob=True,
+                  routed_scaling_factor=1.0),
+    "unnormalised": dict(n_routed_experts=6, n_group=2, topk_group=1, num_experts_per_tok=2, norm_topk_prob=False,
+                         routed_scaling_factor=1.5),
+}
+
+
+def write(folder):
+    save_file(grpo(), folder / "grpo_golden.safetensors")
+    (folder / "balance").mkdir(exist_ok=True)
+    tensors = {f"{name}.{key}": t for name, config in GATES.items() for key, t in gate(config).items()}
+    save_file(tensors, folder / "balance" / "gate.safetensors")
+    cases = {name: config | {"alpha": ALPHA} for name, config in GATES.items()}
+    (folder / "balance" / "cases.json").write_text(json.dumps(cases, indent=1) + "\n")
+
+
+def grpo():
+    """GRPO's loss over one group of 8 (DeepSeekMath §4.1, DeepSeek-R1 §2.2.1), under two averages.
+
+    Every branch is taken: ratios inside and outside the clip on both signs of the advantage, masked tokens in
+    the middle and at the end, samples of unequal length, logprobs of policies that lie apart.
+    """
+    rng = torch.Generator().manual_seed(11)
+    rand = lambda *shape: torch.randn(*shape, generator=rng, dtype=torch.float64)
+    n, t = 8, 19
+    ids = torch.randint(2, 61, (n, t + 1), generator=rng)
+    rewards = torch.tensor([0.0, 1.0, 1.0, 0.1, 0.0, 2.0, 0.1, 0.0], dtype=torch.float64)
+    mask = torch.zeros(n, t, dtype=torch.float64)
+    for row, end in enumerate([19, 12, 7, 19, 9, 15, 6, 18]):
+        mask[row, 5:end] = 1.0  # the prompt's five tokens carry no loss
+    mask[3, 9:11] = 0.0
+    logp_new = -(rand(n, t) * 1.5).abs()
+    logp_old = logp_new.clone() + 0.25 * rand(n, t)
+    logp_ref = logp_new.clone() + 0.5 * rand(n, t)
+    logp_new.requires_grad_()
+
+    advantages = (rewards - rewards.mean()) / (rewards.std(correction=0) + 1e-8)
+    ratio = torch.exp(logp_new - logp_old)
+    surrogate = torch.minimum(ratio * advantages[:, None],
+                              ratio.clamp(1 - EPSILON, 1 + EPSILON) * advantages[:, None])
+    kl = torch.exp(logp_ref - logp_new) - (logp_ref - logp_new) - 1
+    per_token = -(surrogate - BETA * kl) * mask
+    seq_mean = (per_token.sum(1) / mask.sum(1)).mean()
+    token_mean = per_token.sum() / mask.sum()
+    grads = {f"grad_{name}": torch.autograd.grad(loss, logp_new, retain_graph=True)[0]
+             for name, loss in (("seq_mean", seq_mean), ("token_mean", token_mean))}
+    return {"input_ids": ids, "rewards": rewards, "advantages": advantages, "mask": mask, "kl": kl.detach(),
+            "logp_new": logp_new.detach(), "logp_old": logp_old, "logp_ref": logp_ref,
+            "loss_seq_mean": seq_mean.detach().reshape(1), "loss_token_mean": token_mean.detach().reshape(1)} | grads
+
+
+def gate(config, sequences=3, tokens=10):
+    """Gate and balance loss on random router logits [sequences, tokens, experts] (DeepSeek-V3 §2.1.2)."""
+    experts, k = config["n_routed_experts"], config["num_experts_per_tok"]
+    router = DeepseekV3TopkRouter(transformers.DeepseekV3Config(hidden_size=experts, **config))
+    with torch.no_grad():
+        router.weight.copy_(torch.eye(experts))  # so that its input is the logits
+    for seed in range(1000):
+        rng = torch.Generator().manual_seed(seed)
+        logits = torch.randn(sequences, tokens, experts, generator=rng) * 1.5
+        bias = torch.randn(experts, generator=rng) * 0.3
+        if clearance(logits, bias, config) > 1e-3:
+            break
+    router.e_score_correction_bias.copy_(bias)
+
+    x = logits.clone().requires_grad_()
+    _, weights, ids = router(x)
+    ids, order = ids.sort(dim=-1)
+    weights = weights.gather(1, order).view(sequences, tokens, k)
+    projection = torch.randn(weights.shape, generator=rng)
+    weights_grad = torch.autograd.grad((weights * projection).sum(), x)[0]
+    ids = ids.view(sequences, tokens, k)
+
+    loss, load, share, loss_grad = balance(logits.double(), ids)
+    return {"logits": logits, "bias": bias, "ids": ids, "weights": weights.detach(), "projection": projection,
+            "weights_grad": weights_grad, "load": load, "share": share, "balance_loss": loss, "balance_grad": loss_grad}
+
+
+def balance(logits, ids):
+    """α·Σ_i f_i·P_i of each sequence, averaged over sequences; `ids` are the experts that tokens went to.
+
+    Returns the loss, f [sequences, experts], P [sequences, experts] and the gradient at the logits. f is a count
+    and carries no gradient.
+    """
+    logits = logits.requires_grad_()
+    _, tokens, experts = logits.shape
+    scores = torch.sigmoid(logits)
+    share = (scores / scores.sum(-1, keepdim=True)).mean(1)
+    counts = torch.nn.functional.one_hot(ids, experts).sum((1, 2)).double()
+    load = experts / (ids.shape[-1] * tokens) * counts
+    loss = ALPHA * (load * share).sum(-1).mean()
+    return loss.detach().reshape(1), load, share.detach(), torch.autograd.grad(loss, logits)[0]
+
+
+def clearance(logits, bias, config):
+    """The smallest distance between a kept and a dropped expert or group, over all tokens."""
+    groups = (logits.sigmoid() + bias).flatten(0, 1).unflatten(-1, (config["n_group"], -1))
+    group_scores = groups.topk(2, dim=-1)[0].sum(-1)
+    order, by_group = group_scores.sort(descending=True)
+    keep, k, clear = config["topk_group"], config["num_experts_per_tok"], []
+    if keep < config["n_group"]:
+        clear.append((order[:, keep - 1] - order[:, keep]).min())
+    kept = torch.zeros_like(group_scores).scatter_(1, by_group[:, :keep], 1.0).bool()
+    best = groups.masked_fill(~kept[..., None], -torch.inf).flatten(1).sort(descending=True)[0]
+    clear.append((best[:, k - 1] - best[:, k]).min())
+    return min(clear).item()
