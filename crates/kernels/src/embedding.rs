@@ -1,0 +1,100 @@
+//! Rows of a table: token embeddings forward and backward; also any other choice of rows.
+//!
+//! V: rows of the table, T: rows taken, D: width.
+
+use crate::Cpu;
+use crate::team::Shared;
+
+/// `out` `[T, D]` = rows `ids` of `table` `[V, D]`. Panics if an id is not below V.
+pub fn forward(cpu: &Cpu, table: &[f32], ids: &[u32], out: &mut [f32]) {
+    let Some(dim) = width(table.len(), ids, out.len()) else {
+        return;
+    };
+    let out = Shared::new(out);
+    cpu.split_rows(ids.len(), dim, |rows| {
+        // SAFETY: teams get disjoint rows.
+        let out = unsafe { out.part(rows.start * dim..rows.end * dim) };
+        for (row, &id) in out.chunks_exact_mut(dim).zip(&ids[rows]) {
+            row.copy_from_slice(&table[id as usize * dim..][..dim]);
+        }
+    });
+}
+
+/// `dtable` `[V, D]` += each row of `dout` `[T, D]` to its row, tokens in ascending order.
+pub fn backward(cpu: &Cpu, dout: &[f32], ids: &[u32], dtable: &mut [f32]) {
+    let Some(dim) = width(dtable.len(), ids, dout.len()) else {
+        return;
+    };
+    let dtable = Shared::new(dtable);
+    // Two tokens may share a row, so the team shares out the columns.
+    cpu.split_columns(ids.len(), dim, |columns| {
+        for (row, &id) in dout.chunks_exact(dim).zip(ids) {
+            let start = id as usize * dim;
+            // SAFETY: teams get disjoint columns.
+            let sum = unsafe { dtable.part(start + columns.start..start + columns.end) };
+            for (sum, d) in sum.iter_mut().zip(&row[columns.clone()]) {
+                *sum += d;
+            }
+        }
+    });
+}
+
+/// The common width of table and rows; `None` where there is nothing to do.
+fn width(table: usize, ids: &[u32], rows: usize) -> Option<usize> {
+    if ids.is_empty() || rows == 0 {
+        assert_eq!(rows, 0, "embedding: rows without ids");
+        return None;
+    }
+    let dim = rows / ids.len();
+    assert_eq!(rows, dim * ids.len(), "embedding: not one row an id");
+    assert_eq!(table % dim, 0, "embedding: table is not rows of {dim}");
+    let vocabulary = table / dim;
+    for &id in ids {
+        assert!((id as usize) < vocabulary, "embedding: id {id} of {vocabulary}");
+    }
+    Some(dim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20))]
+        #[test]
+        fn equals_the_definition(tokens in 0usize..300, dim in 1usize..200, vocabulary in 1u32..50, seed: u32, cut in 0usize..300) {
+            let table = noise(vocabulary as usize * dim, seed);
+            let ids: Vec<u32> = (0..tokens as u32).map(|i| (i * i + seed % 97) % vocabulary).collect();
+            let dout = noise(tokens * dim, seed ^ 1);
+            let [out, dtable] = same_everywhere(|cpu| {
+                let (mut out, mut dtable) = (vec![0.0; tokens * dim], table.clone());
+                forward(cpu, &table, &ids, &mut out);
+                backward(cpu, &dout, &ids, &mut dtable);
+                [out, dtable]
+            });
+            let (mut slow_out, mut slow_dtable) = (Vec::new(), table.clone());
+            for (t, &id) in ids.iter().enumerate() {
+                for i in 0..dim {
+                    slow_out.push(table[id as usize * dim + i]);
+                    slow_dtable[id as usize * dim + i] += dout[t * dim + i];
+                }
+            }
+            assert_same_bits("out", &out, &slow_out);
+            assert_same_bits("dtable", &dtable, &slow_dtable);
+            let mut chunked = table.clone();
+            let at = cut.min(tokens);
+            for rows in [0..at, at..tokens] {
+                backward(&cpus()[0], &dout[rows.start * dim..rows.end * dim], &ids[rows], &mut chunked);
+            }
+            assert_same_bits("dtable in chunks", &chunked, &dtable);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "id 7 of 3")]
+    fn an_id_past_the_table_is_named() {
+        forward(&plain(), &[0.0; 6], &[7], &mut [0.0; 2]);
+    }
+}
