@@ -1,1 +1,32 @@
-//! (empty)
+//! Problems with verifiable answers, and what an answer is worth.
+//!
+//! A [`Task`] poses problems, works them out in writing for the cold start, and judges
+//! answers. [`Mixture`] is the weighted set of tasks that a recipe names, [`score`] is R1's
+//! rule-based reward (accuracy + format), and [`pretrain_text`] writes the text from which a
+//! tiny base model learns digits and arithmetic before it ever sees a problem.
+//!
+//! Strings in, scores out: tokens, models and chat templates are other crates' business. The
+//! answers come from a model and are treated as hostile: a verifier never panics, ends in time
+//! linear in the answer, and says "could not judge" when the fault is not the answer's.
+//!
+//! Everything is a function of (seed, split, index). Which split a problem belongs to is
+//! decided by a hash of what it asks ([`Split::of`]), whatever the seed or the dials, so
+//! training problems and held-out ones cannot meet.
+//!
+//! To add a task, write one file like [`arithmetic`] and name it in `registry.rs`.
+
+pub mod arithmetic;
+pub mod countdown;
+pub mod gsm8k;
+
+mod draw;
+mod number;
+mod pretrain;
+mod registry;
+mod reward;
+mod task;
+
+pub use pretrain::pretrain_text;
+pub use registry::{Mixture, TaskSpec};
+pub use reward::{Format, Parts, Reward, score};
+pub use task::{Problem, SftExample, Split, Task, TaskError, Trace, Verdict};

@@ -1,0 +1,226 @@
+//! Generated text from which a tiny base model learns digits, arithmetic and the look of a
+//! problem before it is fine-tuned.
+//!
+//! Four kinds of document: bare facts (`23+45=68`), column sums with a carry, Countdown
+//! problems with a solution in equations, and short stories about quantities. Never the
+//! think/answer format, and never a search with its verdicts: those are the cold start's.
+//!
+//! Held-out problems stay out: Countdown problems come from the training split alone, and so
+//! does every fact with an operand of three digits or more, the default size of the arithmetic
+//! task. Facts between smaller numbers are tables to be learnt and appear whole; arithmetic
+//! with fewer `digits` therefore tests recall, not generalisation.
+
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+
+use crate::arithmetic::{Operation, Question};
+use crate::countdown;
+use crate::draw;
+use crate::task::Split;
+
+/// Document `index` of the corpus: a few lines, about 60 to 150 characters, without a newline
+/// at the end. The same seed and index give the same text.
+pub fn pretrain_text(seed: u64, index: u64) -> String {
+    let mut rng = draw::rng(seed, "pretrain", 0, index);
+    match rng.random_range(0..100) {
+        0..50 => lines(&mut rng, 10, fact),
+        50..60 => lines(&mut rng, 10, column),
+        60..85 => countdown::solved(seed, index),
+        _ => lines(&mut rng, 2, story),
+    }
+}
+
+fn lines(rng: &mut ChaCha8Rng, count: usize, line: fn(&mut ChaCha8Rng) -> String) -> String {
+    let lines: Vec<_> = (0..count).map(|_| line(rng)).collect();
+    lines.join("\n")
+}
+
+/// A true equation of the size that Countdown's steps have.
+fn fact(rng: &mut ChaCha8Rng) -> String {
+    loop {
+        let (left, symbol, right, result) = match rng.random_range(0..10) {
+            0..4 => {
+                let (a, b) = (term(rng), term(rng));
+                (a, '+', b, a + b)
+            }
+            4..8 => {
+                let (a, b) = (term(rng), term(rng));
+                let (a, b) = (a.max(b), a.min(b));
+                (a, '-', b, a - b)
+            }
+            kind => {
+                // One factor small more often than not: 12*7 is needed, 43*47 hardly ever.
+                let small = rng.random_range(2..=12);
+                let other = rng.random_range(2..=50);
+                let (a, b) = match rng.random_range(0..3) {
+                    0 => (small, other),
+                    1 => (other, small),
+                    _ => (other, rng.random_range(2..=50)),
+                };
+                match kind {
+                    8 => (a, '*', b, a * b),
+                    _ => (a * b, '/', b, a),
+                }
+            }
+        };
+        if !is_held_out(left, symbol, right) {
+            return format!("{left}{symbol}{right}={result}");
+        }
+    }
+}
+
+/// A term up to 150, below 50 half of the time, as the given numbers are.
+fn term(rng: &mut ChaCha8Rng) -> u32 {
+    match rng.random_bool(0.5) {
+        true => rng.random_range(1..=50),
+        false => rng.random_range(1..=150),
+    }
+}
+
+/// Whether the arithmetic task keeps this for evaluation; it asks no divisions.
+fn is_held_out(left: u32, symbol: char, right: u32) -> bool {
+    let operation = match symbol {
+        '+' => Operation::Add,
+        '-' => Operation::Subtract,
+        '*' => Operation::Multiply,
+        _ => return false,
+    };
+    let question = Question { left, operation, right };
+    left.max(right) >= 100 && Split::of(&question.pose().id) == Split::HeldOut
+}
+
+/// One column of written working: digits and a carry.
+fn column(rng: &mut ChaCha8Rng) -> String {
+    let (a, b) = (rng.random_range(0..10_u32), rng.random_range(0..10_u32));
+    match rng.random_range(0..3) {
+        0 => format!("{a}+{b}+1={}", a + b + 1),
+        1 => {
+            let from = if a > b { a } else { a + 10 };
+            format!("{from}-{b}-1={}", from - b - 1)
+        }
+        _ => {
+            let carry = rng.random_range(1..9_u32);
+            format!("{a}*{b}+{carry}={}", a * b + carry)
+        }
+    }
+}
+
+const NAMES: [&str; 12] =
+    ["Ada", "Ben", "Chidi", "Dara", "Elif", "Femi", "Goro", "Hana", "Ivo", "Juno", "Kofi", "Lena"];
+const THINGS: [&str; 12] =
+    ["apples", "books", "candles", "cups", "eggs", "keys", "lamps", "nuts", "pens", "shells", "stamps", "stones"];
+
+/// Two or three plain sentences in which a quantity changes hands.
+fn story(rng: &mut ChaCha8Rng) -> String {
+    let pick = |rng: &mut ChaCha8Rng, from: &[&'static str; 12]| from.choose(rng).copied().unwrap_or(from[0]);
+    let (who, things) = (pick(rng, &NAMES), pick(rng, &THINGS));
+    let (a, b) = (rng.random_range(2..=50_u32), rng.random_range(2..=50_u32));
+    let (more, less) = (a.max(b), a.min(b));
+    let (sum, difference) = (a + b, more - less);
+    let each = rng.random_range(2..=10_u32);
+    let boxes = rng.random_range(2..=10_u32);
+    let product = each * boxes;
+    match rng.random_range(0..9) {
+        0 => format!("{who} has {a} {things}. Then {who} finds {b} more. Now there are {sum} {things}."),
+        1 => format!("{who} had {more} {things} and gave away {less}. That leaves {difference} {things}."),
+        2 => format!("There are {boxes} boxes with {each} {things} in each. In all there are {product} {things}."),
+        3 => format!("{who} shares {product} {things} between {boxes} friends. Everyone gets {each} {things}."),
+        4 => {
+            let others: Vec<_> = NAMES.into_iter().filter(|name| *name != who).collect();
+            let other = others.choose(rng).copied().unwrap_or(who);
+            format!("{who} owns {more} {things}, {other} owns {less}. The difference is {difference}.")
+        }
+        5 => format!("How many {things} are {a} and {b} together? Together they are {sum}."),
+        6 => format!("What must be added to {a} to reach {sum}? The answer is {b}."),
+        7 => {
+            let goal = rng.random_range(1..=100_u32);
+            let nearer = match goal.abs_diff(a) <= goal.abs_diff(b) {
+                true => a,
+                false => b,
+            };
+            format!("Which of {a} and {b} is nearer to {goal}? It is {nearer}.")
+        }
+        _ => format!("One of the {things} costs {each} coins. For {boxes} of them {who} pays {product} coins."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn corpus() -> impl Iterator<Item = String> {
+        (0..4000).map(|index| pretrain_text(3, index))
+    }
+
+    /// The equations of a text: words like `7*8=56` and `4*7+2=30`.
+    fn equations(text: &str) -> impl Iterator<Item = (&str, &str)> {
+        text.split_whitespace().filter_map(|word| word.split_once('='))
+    }
+
+    #[test]
+    fn every_equation_is_true() {
+        for (sum, result) in corpus().collect::<Vec<_>>().iter().flat_map(|t| equations(t)) {
+            let number = |text: &str| text.parse::<u32>().unwrap();
+            let factors = |text: &str| match text.split_once('/') {
+                Some((a, b)) => {
+                    assert_eq!(number(a) % number(b), 0, "{text}");
+                    number(a) / number(b)
+                }
+                None => text.split('*').map(number).product(),
+            };
+            let value = match sum.split_once('-') {
+                Some((from, take)) => number(from) - take.split('-').map(number).sum::<u32>(),
+                None => sum.split('+').map(factors).sum(),
+            };
+            assert_eq!(value, number(result), "{sum}={result}");
+        }
+    }
+
+    #[test]
+    fn the_format_and_the_search_are_unseen() {
+        for text in corpus() {
+            for mark in ["<", ">", " yes", " no", "think"] {
+                assert!(!text.contains(mark), "{text}");
+            }
+            assert!(!text.is_empty() && text.len() < 250, "{text}");
+        }
+    }
+
+    #[test]
+    fn held_out_problems_are_unseen() {
+        let mut solved = 0;
+        for text in corpus() {
+            if let Some(problem) = text.strip_prefix("Use ") {
+                let (numbers, rest) = problem.split_once(" to make ").unwrap();
+                let mut numbers: Vec<u32> = numbers.split(", ").map(|n| n.parse().unwrap()).collect();
+                numbers.sort_unstable();
+                let numbers: Vec<_> = numbers.iter().map(u32::to_string).collect();
+                let target = rest.split_once('.').unwrap().0;
+                let id = format!("countdown/{}={target}", numbers.join(","));
+                assert_eq!(Split::of(&id), Split::Train, "{text}");
+                solved += 1;
+            } else {
+                for (sum, _) in equations(&text) {
+                    let Some(at) = sum.find(['+', '-', '*']) else {
+                        continue;
+                    };
+                    let (a, b) = (&sum[..at], &sum[at + 1..]);
+                    if a.len() == 3 && b.len() == 3 {
+                        let symbol = sum.chars().nth(at).unwrap();
+                        let (a, b) = (a.parse().unwrap(), b.parse().unwrap());
+                        assert!(!is_held_out(a, symbol, b), "{text}");
+                    }
+                }
+            }
+        }
+        assert!(solved > 800, "{solved}");
+    }
+
+    #[test]
+    fn the_address_is_all_that_counts() {
+        assert_eq!(pretrain_text(1, 5), pretrain_text(1, 5));
+        assert_ne!(pretrain_text(1, 5), pretrain_text(2, 5));
+        assert_ne!(pretrain_text(1, 5), pretrain_text(1, 6));
+    }
+}

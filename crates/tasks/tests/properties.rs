@@ -1,0 +1,117 @@
+//! What holds for every problem of every task.
+
+use std::collections::HashSet;
+
+use picnic_tasks::arithmetic::{self, Arithmetic};
+use picnic_tasks::countdown::{self, Countdown};
+use picnic_tasks::{Format, Split, Task, score};
+use proptest::prelude::*;
+
+fn tasks(seed: u64) -> [Box<dyn Task>; 3] {
+    let sure = countdown::Config { skill: 1.0, foresight: 1.0, ..Default::default() };
+    let small = arithmetic::Config { digits: [1, 4], multiplier_digits: 2, ..Default::default() };
+    [
+        Box::new(Countdown::new(sure, seed).unwrap()),
+        Box::new(Arithmetic::new(arithmetic::Config::default(), seed).unwrap()),
+        Box::new(Arithmetic::new(small, seed).unwrap()),
+    ]
+}
+
+#[test]
+fn train_and_held_out_never_meet() {
+    // Different seeds too: one run's training set against another's evaluation.
+    for (ours, theirs) in tasks(1).iter().zip(&tasks(2)) {
+        let ids =
+            |task: &dyn Task, split| -> HashSet<String> { (0..10_000).map(|i| task.problem(split, i).id).collect() };
+        let train = ids(ours.as_ref(), Split::Train);
+        let held_out = ids(theirs.as_ref(), Split::HeldOut);
+        assert!(train.is_disjoint(&held_out));
+        assert!(train.len() > 5_000 && held_out.len() > 1_000);
+    }
+}
+
+#[test]
+fn an_evaluation_set_has_distinct_problems() {
+    for task in tasks(3) {
+        let set = task.held_out(500).unwrap();
+        let ids: HashSet<_> = set.iter().map(|problem| &problem.id).collect();
+        assert_eq!(ids.len(), 500);
+        assert!(ids.iter().all(|id| Split::of(id) == Split::HeldOut));
+        assert_eq!(set, task.held_out(500).unwrap());
+        assert_eq!(set[..20], task.held_out(20).unwrap());
+    }
+    let tiny = arithmetic::Config { digits: [1, 1], ..Default::default() };
+    let error = Arithmetic::new(tiny, 0).unwrap().held_out(500).unwrap_err();
+    assert!(error.to_string().contains("500 distinct"), "{error}");
+}
+
+#[test]
+fn order_makes_no_new_problem() {
+    let task = &tasks(4)[0];
+    let problem = task.problem(Split::Train, 0);
+    let (numbers, target) = problem.id.split_once('/').unwrap().1.split_once('=').unwrap();
+    let numbers: Vec<u32> = numbers.split(',').map(|n| n.parse().unwrap()).collect();
+    assert!(numbers.is_sorted());
+    assert!(problem.prompt.ends_with(&format!("to make {target}.")));
+}
+
+proptest! {
+    #[test]
+    fn a_full_trace_earns_the_full_reward(seed: u64, index: u64, held_out: bool, open: bool) {
+        let split = if held_out { Split::HeldOut } else { Split::Train };
+        let format = Format { think_open_in_prompt: open };
+        for task in tasks(seed) {
+            let problem = task.problem(split, index);
+            prop_assert_eq!(&problem, &task.problem(split, index));
+            prop_assert_eq!(Split::of(&problem.id), split);
+            let trace = task.trace(&problem).unwrap();
+            prop_assert_eq!(&trace, &task.trace(&problem).unwrap());
+            let completion = format.render(&trace.thinking, &trace.answer);
+            let reward = score(task.as_ref(), &problem, &completion, format);
+            prop_assert_eq!(reward.total, Some(2.0), "{} {}", problem.prompt, completion);
+            // Through a file and back, as evaluation sets go.
+            let row = serde_json::to_string(&problem).unwrap();
+            prop_assert_eq!(serde_json::from_str::<picnic_tasks::Problem>(&row).unwrap(), problem);
+        }
+    }
+
+    #[test]
+    fn a_search_is_honest_about_its_end(index: u64, skill in 0.0..=1.0, foresight in 0.0..=1.0, give_up in 0.0..=1.0) {
+        let config = countdown::Config { skill, foresight, give_up, ..Default::default() };
+        let task = Countdown::new(config, 5).unwrap();
+        let problem = task.problem(Split::Train, index);
+        let trace = task.trace(&problem).unwrap();
+        let lines: Vec<_> = trace.thinking.lines().collect();
+        prop_assert!((1..=5).contains(&lines.len()));
+        prop_assert_eq!(lines.iter().collect::<HashSet<_>>().len(), lines.len());
+        prop_assert_eq!(
+            task.verify(&problem, &trace.answer).is_right(), trace.thinking.ends_with(" yes"));
+    }
+
+    #[test]
+    fn no_string_makes_a_verifier_panic(index in 0..1000_u64, text in "(?s).{0,400}") {
+        for task in tasks(6) {
+            let problem = task.problem(Split::HeldOut, index);
+            let _ = task.verify(&problem, &text);
+            let _ = score(task.as_ref(), &problem, &text, Format::default());
+        }
+    }
+
+    #[test]
+    fn no_gold_makes_a_task_panic(numbers: Vec<u32>, target: u32, answer in "[-+*/()0-9]{0,60}") {
+        let mut numbers = numbers;
+        numbers.truncate(8);
+        for task in tasks(7) {
+            let mut problem = task.problem(Split::Train, 0);
+            for gold in [
+                serde_json::json!({"numbers": numbers, "target": target}),
+                serde_json::json!({"left": target, "operation": "*", "right": target}),
+                serde_json::json!(numbers),
+                serde_json::Value::Null,
+            ] {
+                problem.gold = gold;
+                let _ = (task.verify(&problem, &answer), task.trace(&problem));
+            }
+        }
+    }
+}
