@@ -1,0 +1,351 @@
+//! Training of a byte-level BPE vocabulary (Sennrich et al. 2016, algorithm 1, over bytes as in GPT-2).
+//!
+//! Written here because the library's trainer depends on the order of its hash maps when two merges make the
+//! same token, and we promise the same bytes for the same texts. Ties go to the pair with the smaller ids.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+
+use tokenizers::tokenizer::{OffsetReferential, OffsetType, PreTokenizer as _};
+
+use crate::byte_level::byte_to_char;
+use crate::{BpeParts, Error, PreTokenizer, Result, TokenType, Tokenizer, picnic};
+
+/// A pair that occurs only once saves too little to be worth a token.
+const MIN_COUNT: u64 = 2;
+
+/// What to train.
+#[derive(Clone, Debug)]
+pub struct TrainConfig {
+    /// Tokens at most, all kinds together. Fewer when the texts have no pair left that occurs twice.
+    pub vocab_size: usize,
+    /// Tokens that are no text, such as the end of a turn. They take the first ids.
+    pub special_tokens: Vec<String>,
+    /// Text that is always one token, such as `<think>`. It takes the next ids.
+    pub added_tokens: Vec<String>,
+    /// The special token that begins every sequence.
+    pub bos: Option<String>,
+    /// The special token that ends every sequence or turn.
+    pub eos: Option<String>,
+    /// Never merge digits: arithmetic is easier to learn.
+    pub individual_digits: bool,
+    /// Jinja source.
+    pub chat_template: Option<String>,
+}
+
+impl Default for TrainConfig {
+    /// Picnic's own format with 4096 tokens.
+    fn default() -> Self {
+        let owned = |tokens: [&str; 4]| tokens.map(str::to_owned).to_vec();
+        Self {
+            vocab_size: 4096,
+            special_tokens: owned([picnic::BOS, picnic::EOS, picnic::USER, picnic::ASSISTANT]),
+            added_tokens: owned(picnic::MARKS),
+            bos: Some(picnic::BOS.to_owned()),
+            eos: Some(picnic::EOS.to_owned()),
+            individual_digits: true,
+            chat_template: Some(picnic::CHAT_TEMPLATE.to_owned()),
+        }
+    }
+}
+
+impl Tokenizer {
+    /// Trains on `texts`. Every byte is a token, so any UTF-8 survives encoding and decoding. The same
+    /// texts in any order give the same tokenizer.
+    ///
+    /// # Errors
+    /// When `vocab_size` has no room for the bytes and the named tokens, or `bos` or `eos` is not special.
+    pub fn train<S: AsRef<str>>(texts: impl IntoIterator<Item = S>, config: &TrainConfig) -> Result<Self> {
+        let mut parts = config.untrained()?;
+        let untrained = Self::from_bpe(parts.clone())?;
+        let mut words: BTreeMap<String, u64> = BTreeMap::new();
+        for text in texts {
+            count_words(&untrained, text.as_ref(), &mut words)?;
+        }
+        learn_merges(&words, config.vocab_size, &mut parts);
+        Self::from_bpe(parts)
+    }
+}
+
+impl TrainConfig {
+    /// The vocabulary before any merge: special tokens, added tokens, bytes.
+    fn untrained(&self) -> Result<BpeParts> {
+        let named = self.special_tokens.len() + self.added_tokens.len();
+        if self.vocab_size < named + 256 {
+            return Err(Error::Train(format!(
+                "vocab_size {} is too small: {named} named tokens and 256 bytes need {}",
+                self.vocab_size,
+                named + 256
+            )));
+        }
+        let id = |key: &str, token: &Option<String>| match token {
+            None => Ok(None),
+            Some(token) => match self.special_tokens.iter().position(|s| s == token) {
+                Some(id) => Ok(Some(id as u32)),
+                None => Err(Error::Train(format!("`{key}` is {token:?}, which is not among the special tokens"))),
+            },
+        };
+        let (bos, eos) = (id("bos", &self.bos)?, id("eos", &self.eos)?);
+        let named_tokens = self.special_tokens.iter().chain(&self.added_tokens).cloned();
+        let bytes = (0..=255).map(|byte| byte_to_char(byte).to_string());
+        let mut token_types = vec![TokenType::Control; self.special_tokens.len()];
+        token_types.resize(named, TokenType::UserDefined);
+        token_types.resize(named + 256, TokenType::Normal);
+        Ok(BpeParts {
+            tokens: named_tokens.chain(bytes).collect(),
+            merges: Vec::new(),
+            token_types,
+            pre_tokenizer: match self.individual_digits {
+                true => PreTokenizer::SmolLm,
+                false => PreTokenizer::Gpt2,
+            },
+            bos,
+            eos,
+            add_bos: self.bos.is_some(),
+            chat_template: self.chat_template.clone(),
+        })
+    }
+}
+
+/// Cuts `text` as encoding does and counts the words, which are in the alphabet of byte-level BPE.
+fn count_words(tokenizer: &Tokenizer, text: &str, words: &mut BTreeMap<String, u64>) -> Result<()> {
+    let library = &tokenizer.library;
+    let mut pieces = library.get_added_vocabulary().extract_and_normalize(library.get_normalizer(), text);
+    if let Some(pre_tokenizer) = library.get_pre_tokenizer() {
+        let cut = pre_tokenizer.pre_tokenize(&mut pieces);
+        cut.map_err(|error| Error::Train(error.to_string()))?;
+    }
+    // A piece that already is a token is a named one.
+    for (word, _, token) in pieces.get_splits(OffsetReferential::Original, OffsetType::None) {
+        if token.is_some() {
+            continue;
+        }
+        match words.get_mut(word) {
+            Some(count) => *count += 1,
+            None => drop(words.insert(word.to_owned(), 1)),
+        }
+    }
+    Ok(())
+}
+
+type Pair = (u32, u32);
+
+/// Merges the most frequent pair until the vocabulary is full or no pair is frequent enough.
+fn learn_merges(words: &BTreeMap<String, u64>, vocab_size: usize, parts: &mut BpeParts) {
+    let named: HashSet<String> = named_tokens(parts);
+    let mut ids: HashMap<String, u32> = (0..).zip(&parts.tokens).map(|(id, t)| (t.clone(), id)).collect();
+    let mut words: Vec<(Vec<u32>, u64)> = words
+        .iter()
+        .map(|(word, count)| (word.chars().map(|byte| ids[byte.to_string().as_str()]).collect(), *count))
+        .collect();
+    let mut pairs: HashMap<Pair, Occurrences> = HashMap::new();
+    for (index, (word, count)) in words.iter().enumerate() {
+        for pair in word.windows(2) {
+            pairs.entry((pair[0], pair[1])).or_default().add(*count, index);
+        }
+    }
+    let mut queue: BinaryHeap<(u64, Reverse<Pair>)> =
+        pairs.iter().map(|(pair, found)| (found.count, Reverse(*pair))).collect();
+    // A pair comes back when another merge makes one of its halves again; its rule stands already.
+    let mut done: HashSet<Pair> = HashSet::new();
+    while parts.tokens.len() < vocab_size {
+        let Some((count, Reverse(pair))) = queue.pop() else {
+            break;
+        };
+        if count < MIN_COUNT {
+            break;
+        }
+        let found = pairs.get_mut(&pair).map(std::mem::take).unwrap_or_default();
+        // A count in the queue is never too small, so one that is right is the largest of all.
+        if found.count != count {
+            if found.count > 0 {
+                queue.push((found.count, Reverse(pair)));
+                pairs.insert(pair, found);
+            }
+            continue;
+        }
+        let (left, right) = (&parts.tokens[pair.0 as usize], &parts.tokens[pair.1 as usize]);
+        let token = format!("{left}{right}");
+        if named.contains(&token) {
+            continue;
+        }
+        let rule = format!("{left} {right}");
+        if done.insert(pair) {
+            parts.merges.push(rule);
+        }
+        // Two ways may lead to one token: "a" + "bc" and "ab" + "c".
+        let id = *ids.entry(token.clone()).or_insert_with(|| {
+            parts.tokens.push(token);
+            parts.token_types.push(TokenType::Normal);
+            parts.tokens.len() as u32 - 1
+        });
+        let mut grown: HashSet<Pair> = HashSet::new();
+        for index in found.words {
+            let (word, count) = &mut words[index];
+            let merged = merge(word, pair, id);
+            for old in word.windows(2) {
+                if let Some(found) = pairs.get_mut(&(old[0], old[1])) {
+                    found.count = found.count.saturating_sub(*count);
+                }
+            }
+            for new in merged.windows(2) {
+                let new = (new[0], new[1]);
+                let found = pairs.entry(new).or_default();
+                if new.0 == id || new.1 == id {
+                    found.add(*count, index);
+                    grown.insert(new);
+                } else {
+                    found.count += *count;
+                }
+            }
+            *word = merged;
+        }
+        queue.extend(grown.into_iter().map(|pair| (pairs[&pair].count, Reverse(pair))));
+    }
+}
+
+/// Where a pair occurs.
+#[derive(Default)]
+struct Occurrences {
+    /// How often, over all words.
+    count: u64,
+    /// The words that hold it or once did. A word may stand here twice.
+    words: Vec<usize>,
+}
+
+impl Occurrences {
+    fn add(&mut self, count: u64, word: usize) {
+        self.count += count;
+        if self.words.last() != Some(&word) {
+            self.words.push(word);
+        }
+    }
+}
+
+fn named_tokens(parts: &BpeParts) -> HashSet<String> {
+    let kinds = parts.tokens.iter().zip(&parts.token_types);
+    kinds.filter(|(_, kind)| **kind != TokenType::Normal).map(|(token, _)| token.clone()).collect()
+}
+
+/// Replaces `pair` by `id` from left to right.
+fn merge(word: &[u32], pair: Pair, id: u32) -> Vec<u32> {
+    let mut merged = Vec::with_capacity(word.len());
+    let mut rest = word;
+    while let [first, tail @ ..] = rest {
+        if *first == pair.0 && tail.first() == Some(&pair.1) {
+            merged.push(id);
+            rest = &tail[1..];
+        } else {
+            merged.push(*first);
+            rest = tail;
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The definition: count everything anew before each merge.
+    fn learn_merges_slowly(words: &BTreeMap<String, u64>, vocab_size: usize, parts: &mut BpeParts) {
+        let named = named_tokens(parts);
+        let mut words: Vec<(Vec<String>, u64)> =
+            words.iter().map(|(word, count)| (word.chars().map(String::from).collect(), *count)).collect();
+        while parts.tokens.len() < vocab_size {
+            let id = |token: &String| parts.tokens.iter().position(|t| t == token).unwrap();
+            let mut counts: HashMap<(usize, usize), u64> = HashMap::new();
+            for (word, count) in &words {
+                for pair in word.windows(2) {
+                    *counts.entry((id(&pair[0]), id(&pair[1]))).or_default() += count;
+                }
+            }
+            let allowed = counts.into_iter().filter(|((left, right), count)| {
+                let token = format!("{}{}", parts.tokens[*left], parts.tokens[*right]);
+                *count >= MIN_COUNT && !named.contains(&token)
+            });
+            let Some(((left, right), _)) = allowed.max_by_key(|(pair, count)| (*count, Reverse(*pair))) else {
+                break;
+            };
+            let (left, right) = (parts.tokens[left].clone(), parts.tokens[right].clone());
+            let rule = format!("{left} {right}");
+            if !parts.merges.contains(&rule) {
+                parts.merges.push(rule);
+            }
+            let token = format!("{left}{right}");
+            for (word, _) in &mut words {
+                let mut at = 0;
+                while at + 1 < word.len() {
+                    if word[at] == left && word[at + 1] == right {
+                        word[at] = token.clone();
+                        word.remove(at + 1);
+                    }
+                    at += 1;
+                }
+            }
+            if !parts.tokens.contains(&token) {
+                parts.tokens.push(token);
+                parts.token_types.push(TokenType::Normal);
+            }
+        }
+    }
+
+    fn config(vocab_size: usize) -> TrainConfig {
+        TrainConfig { vocab_size, ..TrainConfig::default() }
+    }
+
+    proptest! {
+        /// Few letters and long words make many ties and many ways to one token.
+        #[test]
+        fn fast_and_slow_learn_the_same(
+            words in prop::collection::btree_map("[ab]{1,12}|[a-d]{1,9}", 1u64..9, 0..25),
+            merges in 0usize..40,
+        ) {
+            let config = TrainConfig { added_tokens: vec!["ab".to_owned()], ..config(4096) };
+            let (mut fast, mut slow) = (config.untrained().unwrap(), config.untrained().unwrap());
+            let vocab_size = fast.tokens.len() + merges;
+            learn_merges(&words, vocab_size, &mut fast);
+            learn_merges_slowly(&words, vocab_size, &mut slow);
+            prop_assert_eq!(fast.merges, slow.merges);
+            prop_assert_eq!(fast.tokens, slow.tokens);
+        }
+    }
+
+    #[test]
+    fn the_same_texts_give_the_same_bytes_in_any_order() {
+        let mut texts: Vec<String> = (0..500u32)
+            .map(|n| format!("<think>{n} times {} is {}.</think> Grüße, 世界 {n}!", n + 1, n * (n + 1)))
+            .collect();
+        let first = Tokenizer::train(&texts, &config(600)).unwrap();
+        texts.reverse();
+        let second = Tokenizer::train(&texts, &config(600)).unwrap();
+        assert_eq!(first.to_json().unwrap(), second.to_json().unwrap());
+    }
+
+    #[test]
+    fn digits_stand_alone_and_marks_are_one_token() {
+        let texts = ["<think>the number 1234 is 1234</think><answer>1234</answer>"; 9];
+        let tokenizer = Tokenizer::train(texts, &config(300)).unwrap();
+        let ids = tokenizer.encode("<think>1234</think>", true).unwrap();
+        assert_eq!(ids.len(), 1 + 1 + 4 + 1);
+        assert_eq!(tokenizer.bos(), Some(ids[0]));
+        assert_eq!(tokenizer.decode(&ids, true), "<think>1234</think>");
+        assert!(tokenizer.token_to_id("Ġnumber").is_some());
+        assert!(tokenizer.token_to_id("12").is_none());
+        let together = TrainConfig { individual_digits: false, ..config(300) };
+        let tokenizer = Tokenizer::train(texts, &together).unwrap();
+        assert!(tokenizer.token_to_id("1234").is_some());
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_work_is_refused() {
+        let error = Tokenizer::train([""], &config(100)).unwrap_err().to_string();
+        assert!(error.contains("264"), "{error}");
+        let bos = TrainConfig { bos: Some("<s>".to_owned()), ..config(300) };
+        assert!(Tokenizer::train([""], &bos).is_err());
+        // Without any text the bytes remain.
+        let bytes = Tokenizer::train::<&str>([], &config(300)).unwrap();
+        assert_eq!(bytes.vocab_size(), 264);
+    }
+}

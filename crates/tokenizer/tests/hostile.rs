@@ -1,0 +1,169 @@
+//! Files and ids from outside: any of them may be wrong, none may panic.
+
+use picnic_tokenizer::{DecodeStream, Error, Tokenizer, TrainConfig};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::sync::LazyLock;
+
+static TINY: LazyLock<Tokenizer> = LazyLock::new(|| {
+    let config = TrainConfig { vocab_size: 400, ..TrainConfig::default() };
+    Tokenizer::train(["Grüße an alle, 世界! 12 + 30 = 42 🤖"; 3], &config).unwrap()
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
+
+    #[test]
+    fn any_text_survives(text in any::<String>(), more in "\\PC*|[<|>/abehiknortu]{0,40}") {
+        let text = text + &more;
+        let ids = TINY.encode(&text, false).unwrap();
+        prop_assert_eq!(TINY.decode(&ids, false), text);
+    }
+
+    #[test]
+    fn any_ids_decode_streamed_as_whole(ids in prop::collection::vec(0u32..450, 0..60), skip: bool) {
+        let mut stream = DecodeStream::new(skip);
+        let pieces: String = ids.iter().map(|id| stream.push(&TINY, *id)).collect();
+        prop_assert_eq!(pieces + &stream.finish(), TINY.decode(&ids, skip));
+    }
+
+    /// One change anywhere in a good file gives a tokenizer that works or an error.
+    #[test]
+    fn a_changed_file_is_read_or_refused(at in any::<prop::sample::Index>(), with in values()) {
+        let mut json: Value = serde_json::from_str(&small_json()).unwrap();
+        let mut places = Vec::new();
+        pointers(&json, String::new(), &mut places);
+        let place = at.get(&places);
+        *json.pointer_mut(place).unwrap() = with;
+        exercise(json.to_string().as_bytes());
+    }
+
+    #[test]
+    fn a_cut_or_flipped_file_is_read_or_refused(cut in any::<prop::sample::Index>(), byte: u8) {
+        let mut bytes = small_json().into_bytes();
+        let at = cut.index(bytes.len());
+        exercise(&bytes[..at]);
+        bytes[at] = byte;
+        exercise(&bytes);
+    }
+}
+
+#[test]
+fn ids_beyond_the_vocabulary_give_no_text() {
+    assert_eq!(TINY.decode(&[u32::MAX, 1 << 20], false), "");
+    assert_eq!(TINY.token_bytes(u32::MAX), None);
+    assert!(!TINY.is_special(u32::MAX));
+}
+
+#[test]
+fn a_folder_without_a_tokenizer_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Tokenizer::from_dir(dir.path()).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }));
+    assert!(error.to_string().contains("tokenizer.json"), "{error}");
+}
+
+#[test]
+fn a_wrong_config_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    TINY.save(dir.path()).unwrap();
+    let refused = |config: &str| {
+        std::fs::write(dir.path().join("tokenizer_config.json"), config).unwrap();
+        Tokenizer::from_dir(dir.path()).unwrap_err().to_string()
+    };
+    assert!(refused("[]").contains("tokenizer_config.json"));
+    assert!(refused("{").contains("tokenizer_config.json"));
+    assert!(refused(r#"{"eos_token": "<nowhere>"}"#).contains("<nowhere>"));
+    assert!(refused(r#"{"chat_template": "{% if %}"}"#).contains("template"));
+    assert!(refused(r#"{"chat_template": 7}"#).contains("chat_template"));
+}
+
+#[test]
+fn a_template_file_takes_precedence() {
+    let dir = tempfile::tempdir().unwrap();
+    TINY.save(dir.path()).unwrap();
+    std::fs::write(dir.path().join("chat_template.jinja"), "{{ bos_token }}x").unwrap();
+    let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
+    let rendered = tokenizer.apply_chat_template(&[], &Default::default());
+    assert_eq!(rendered.unwrap(), "<|bos|>x");
+}
+
+#[test]
+fn other_kinds_of_tokenizer_are_refused() {
+    let mut json: Value = serde_json::from_str(&small_json()).unwrap();
+    json["model"] = json!({"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"});
+    let error = Tokenizer::from_bytes(json.to_string()).unwrap_err();
+    assert!(error.to_string().contains("BPE"), "{error}");
+    json["decoder"] = Value::Null;
+    let error = Tokenizer::from_bytes(json.to_string()).unwrap_err();
+    assert!(error.to_string().contains("ByteLevel"), "{error}");
+}
+
+/// Reads a file and, where that works, uses what was read.
+fn exercise(json: &[u8]) {
+    let Ok(tokenizer) = Tokenizer::from_bytes(json) else {
+        return;
+    };
+    if let Ok(ids) = tokenizer.encode("Hello <|bos|> ab 12 é", true) {
+        tokenizer.decode(&ids, true);
+    }
+    tokenizer.decode(&[0, 1, 2, 300, u32::MAX], false);
+    tokenizer.to_json().unwrap();
+}
+
+/// A good file with few tokens, so that changes hit what matters.
+fn small_json() -> String {
+    json!({
+        "version": "1.0", "truncation": null, "padding": null,
+        "added_tokens": [{"id": 0, "content": "<|bos|>", "special": true, "single_word": false,
+                          "lstrip": false, "rstrip": false, "normalized": false}],
+        "normalizer": {"type": "NFC"},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": "\\p{N}|\\s+(?!\\S)"}, "behavior": "Isolated", "invert": false},
+            {"type": "Digits", "individual_digits": true},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}]},
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<|bos|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+            "special_tokens": {"<|bos|>": {"id": "<|bos|>", "ids": [0], "tokens": ["<|bos|>"]}}},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+            "vocab": {"<|bos|>": 0, "a": 1, "b": 2, "ab": 3, "l": 4, "o": 5, "Ġ": 6},
+            "merges": [["a", "b"]]}
+    })
+    .to_string()
+}
+
+/// The place of every value in a document.
+fn pointers(value: &Value, place: String, places: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                pointers(value, format!("{place}/{key}"), places);
+            }
+        }
+        Value::Array(list) => {
+            for (index, value) in list.iter().enumerate() {
+                pointers(value, format!("{place}/{index}"), places);
+            }
+        }
+        _ => {}
+    }
+    places.push(place);
+}
+
+fn values() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        prop_oneof![Just(0i64), Just(-1), Just(u32::MAX.into()), Just(i64::MAX), any::<i64>()].prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        prop::sample::select(vec!["", "a", "b", "é", "<|bos|>", "ByteLevel", "(", "a*", "(a*)*b", "NFKC"])
+            .prop_map(Value::from),
+        Just(json!([])),
+        Just(json!({})),
+        Just(json!(["a", "b", "c"])),
+        Just(json!({"a": 4294967295u32, "b": 4294967295u32})),
+    ]
+}
