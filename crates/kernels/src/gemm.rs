@@ -29,29 +29,18 @@ pub struct Matrix<'a> {
 impl<'a> Matrix<'a> {
     /// Rows of `columns` values after one another.
     pub fn rows(data: &'a [f32], columns: usize) -> Self {
-        Matrix {
-            data,
-            row_stride: columns,
-            column_stride: 1,
-        }
+        Matrix { data, row_stride: columns, column_stride: 1 }
     }
 
     /// The transpose.
     pub fn transposed(self) -> Self {
-        Matrix {
-            data: self.data,
-            row_stride: self.column_stride,
-            column_stride: self.row_stride,
-        }
+        Matrix { data: self.data, row_stride: self.column_stride, column_stride: self.row_stride }
     }
 
     fn check(&self, rows: usize, columns: usize) {
         if rows > 0 && columns > 0 {
             let last = (rows - 1) * self.row_stride + (columns - 1) * self.column_stride;
-            assert!(
-                last < self.data.len(),
-                "matrix of {rows} × {columns} reaches past its data"
-            );
+            assert!(last < self.data.len(), "matrix of {rows} × {columns} reaches past its data");
         }
     }
 }
@@ -148,15 +137,7 @@ pub struct Shape {
 }
 
 /// C (+)= A·B for `a` `[M, K]`, `b` `[K, N]`, `c` rows of `row_stride` values. Panics if a matrix is too small.
-pub fn gemm(
-    isa: Isa,
-    team: &Team,
-    shape: Shape,
-    a: Matrix,
-    b: Right,
-    c: &mut [f32],
-    row_stride: usize,
-) {
+pub fn gemm(isa: Isa, team: &Team, shape: Shape, a: Matrix, b: Right, c: &mut [f32], row_stride: usize) {
     let Shape { m, n, k, .. } = shape;
     if m == 0 || n == 0 {
         return;
@@ -164,17 +145,9 @@ pub fn gemm(
     a.check(m, k);
     match b {
         Right::Matrix(b) => b.check(k, n),
-        Right::Packed(p) => assert!(
-            p.k == k && p.n == n,
-            "packed for {}×{}, used as {k}×{n}",
-            p.k,
-            p.n
-        ),
+        Right::Packed(p) => assert!(p.k == k && p.n == n, "packed for {}×{}, used as {k}×{n}", p.k, p.n),
     }
-    assert!(
-        (m - 1) * row_stride + n <= c.len() && n <= row_stride,
-        "C is too small"
-    );
+    assert!((m - 1) * row_stride + n <= c.len() && n <= row_stride, "C is too small");
     let c = Shared::new(c);
     // Products that are done sooner than another thread wakes up stay on this one.
     let alone = Team::solo();
@@ -188,18 +161,7 @@ pub fn gemm(
     } else {
         team.split(n, LANES, |columns| {
             // SAFETY: teams get disjoint columns.
-            block(
-                isa,
-                shape,
-                a,
-                b,
-                &c,
-                row_stride,
-                0,
-                m,
-                columns.start,
-                columns.end,
-            )
+            block(isa, shape, a, b, &c, row_stride, 0, m, columns.start, columns.end)
         });
     }
 }
@@ -230,15 +192,12 @@ crate::kernel! {
                     }
                 };
                 let width = LANES.min(c1 - column);
-                for row in (r0..r1).step_by(S::TILE_ROWS) {
-                    let rows = S::TILE_ROWS.min(r1 - row);
-                    let from = row * row_stride + column;
-                    // SAFETY: rows and columns of C of this thread's own, checked against its length by `part`.
-                    let c = unsafe { c.part(from..from + (rows - 1) * row_stride + width) };
-                    // The last block of A's rows ends within A by `gemm`'s check.
-                    let a = Matrix { data: if ks == 0 { &[] } else { &a.data[row * a.row_stride + k0 * a.column_stride..] }, ..a };
-                    tiles(s, a, ks, panel, Tile { c: c.as_mut_ptr(), row_stride, rows, width, load: accumulate || k0 > 0 });
-                }
+                let from = r0 * row_stride + column;
+                // SAFETY: rows and columns of C of this thread's own, checked against its length by `part`.
+                let c = unsafe { c.part(from..from + (r1 - r0 - 1) * row_stride + width) };
+                // The last block of A's rows ends within A by `gemm`'s check.
+                let a = Matrix { data: if ks == 0 { &[] } else { &a.data[r0 * a.row_stride + k0 * a.column_stride..] }, ..a };
+                rows(s, a, r1 - r0, ks, panel, Tile { c: c.as_mut_ptr(), row_stride, width, load: accumulate || k0 > 0 });
             }
             k0 += ks;
             if k0 >= k {
@@ -248,22 +207,43 @@ crate::kernel! {
     }
 }
 
-/// Part of C: up to `TILE_ROWS` rows of up to 32 columns.
+crate::kernel! {
+    /// C (+)= A·B on the calling thread for a `b` of one panel: `a` `[m, k]`, `panel` `[k, 32]`, `c` rows of
+    /// `row_stride` values, the first `width` of which are computed.
+    pub(crate) fn panel_product<S>(s, a: Matrix, m: usize, k: usize, panel: &[f32], c: &mut [f32], row_stride: usize, width: usize, accumulate: bool) {
+        a.check(m, k);
+        assert!(panel.len() >= k * LANES && width <= LANES && m > 0 && (m - 1) * row_stride + width <= c.len(), "C is too small");
+        rows(s, a, m, k, panel, Tile { c: c.as_mut_ptr(), row_stride, width, load: accumulate });
+    }
+}
+
+/// Part of C: some rows of up to 32 columns.
 #[derive(Clone, Copy)]
 struct Tile {
     c: *mut f32,
     row_stride: usize,
-    rows: usize,
     width: usize,
     load: bool,
 }
 
+/// `m` rows, a tile at a time.
+#[inline(always)]
+fn rows<S: Simd>(s: S, a: Matrix, m: usize, ks: usize, panel: &[f32], t: Tile) {
+    for row in (0..m).step_by(S::TILE_ROWS) {
+        // With k = 0, A may have no values.
+        let data = if ks == 0 { &[] } else { &a.data[row * a.row_stride..] };
+        // SAFETY: the caller's tile has `m` rows.
+        let c = unsafe { t.c.add(row * t.row_stride) };
+        tiles(s, Matrix { data, ..a }, S::TILE_ROWS.min(m - row), ks, panel, Tile { c, ..t });
+    }
+}
+
 /// Picks the tile compiled for this number of rows.
 #[inline(always)]
-fn tiles<S: Simd>(s: S, a: Matrix, ks: usize, panel: &[f32], t: Tile) {
+fn tiles<S: Simd>(s: S, a: Matrix, rows: usize, ks: usize, panel: &[f32], t: Tile) {
     macro_rules! pick {
         ($($rows:literal)*) => {
-            match t.rows {
+            match rows {
                 $($rows if $rows <= S::TILE_ROWS => tile::<S, $rows>(s, a, ks, panel, t),)*
                 _ => unreachable!("tiles have at most {} rows", S::TILE_ROWS),
             }
@@ -278,8 +258,7 @@ fn tile<S: Simd, const ROWS: usize>(s: S, a: Matrix, ks: usize, panel: &[f32], t
     debug_assert!(panel.len() >= ks * LANES);
     let mut acc = [s.splat(0.0); ROWS];
     // SAFETY: `block` took `t.c` from a part of C that holds `rows` rows of `width` values.
-    let row =
-        |i: usize| unsafe { std::slice::from_raw_parts_mut(t.c.add(i * t.row_stride), t.width) };
+    let row = |i: usize| unsafe { std::slice::from_raw_parts_mut(t.c.add(i * t.row_stride), t.width) };
     if t.load {
         for (i, acc) in acc.iter_mut().enumerate() {
             *acc = s.load_partial(row(i), 0.0);
@@ -302,8 +281,9 @@ fn tile<S: Simd, const ROWS: usize>(s: S, a: Matrix, ks: usize, panel: &[f32], t
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
+    use crate::testing::noise;
     use proptest::prelude::*;
 
     /// The definition.
@@ -319,16 +299,6 @@ pub(crate) mod tests {
                 *c = chain;
             }
         }
-    }
-
-    /// `n` values in −1..1.
-    pub(crate) fn noise(n: usize, seed: u32) -> Vec<f32> {
-        let mut x = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
-        let next = || {
-            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (x >> 8) as f32 / (1 << 23) as f32 - 1.0
-        };
-        std::iter::repeat_with(next).take(n).collect()
     }
 
     proptest! {

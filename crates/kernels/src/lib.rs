@@ -4,12 +4,14 @@
 //! other reductions use 32 virtual lanes by absolute index and one fixed tree; exp is ours. So blocking, batch size,
 //! row splits, thread count and instruction set do not show in the bits, and the tests compare bits.
 
+pub mod attention;
 pub mod embedding;
 pub mod gemm;
 pub mod linear;
 pub mod math;
 pub mod norm;
 pub mod rope;
+mod scratch;
 pub mod simd;
 pub mod swiglu;
 pub mod team;

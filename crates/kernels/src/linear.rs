@@ -34,29 +34,14 @@ pub fn forward(cpu: &Cpu, x: &[f32], w: &Packed, bias: Option<&[f32]>, y: &mut [
     assert_eq!(y.len() % n, 0, "y is not rows of {n}");
     let m = y.len() / n;
     assert_eq!(x.len(), m * k, "x for {m} rows of y and {k} inputs");
-    let shape = Shape {
-        m,
-        n,
-        k,
-        accumulate: false,
-    };
-    gemm(
-        cpu.isa,
-        &cpu.team,
-        shape,
-        Matrix::rows(x, k),
-        Right::Packed(w),
-        y,
-        n,
-    );
+    let shape = Shape { m, n, k, accumulate: false };
+    gemm(cpu.isa, &cpu.team, shape, Matrix::rows(x, k), Right::Packed(w), y, n);
     if let Some(bias) = bias {
         assert_eq!(bias.len(), n, "one bias for each output");
         let y = Shared::new(y);
         cpu.team.split(m, GRAIN.div_ceil(n), |rows| {
             // SAFETY: teams get disjoint rows.
-            add_bias(cpu.isa, bias, unsafe {
-                y.part(rows.start * n..rows.end * n)
-            });
+            add_bias(cpu.isa, bias, unsafe { y.part(rows.start * n..rows.end * n) });
         });
     }
 }
@@ -66,21 +51,8 @@ pub fn backward_input(cpu: &Cpu, dy: &[f32], w: &[f32], dx: &mut [f32], accumula
     let Some((m, n, k)) = sizes(dy, w, dx) else {
         return;
     };
-    let shape = Shape {
-        m,
-        n: k,
-        k: n,
-        accumulate,
-    };
-    gemm(
-        cpu.isa,
-        &cpu.team,
-        shape,
-        Matrix::rows(dy, n),
-        Right::Matrix(Matrix::rows(w, k)),
-        dx,
-        k,
-    );
+    let shape = Shape { m, n: k, k: n, accumulate };
+    gemm(cpu.isa, &cpu.team, shape, Matrix::rows(dy, n), Right::Matrix(Matrix::rows(w, k)), dx, k);
 }
 
 /// dW += dyᵀ·x for `x` `[M, K]`, `dy` `[M, N]`, `dw` `[N, K]`: each element goes on as a chain over the rows.
@@ -88,22 +60,9 @@ pub fn backward_weight(cpu: &Cpu, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     let Some((m, n, k)) = sizes(dy, dw, x) else {
         return;
     };
-    let shape = Shape {
-        m: n,
-        n: k,
-        k: m,
-        accumulate: true,
-    };
+    let shape = Shape { m: n, n: k, k: m, accumulate: true };
     let dy = Matrix::rows(dy, n).transposed();
-    gemm(
-        cpu.isa,
-        &cpu.team,
-        shape,
-        dy,
-        Right::Matrix(Matrix::rows(x, k)),
-        dw,
-        k,
-    );
+    gemm(cpu.isa, &cpu.team, shape, dy, Right::Matrix(Matrix::rows(x, k)), dw, k);
 }
 
 /// db += Σ rows of `dy` `[M, N]`, in ascending order.
@@ -154,17 +113,14 @@ fn sizes(mn: &[f32], nk: &[f32], mk: &[f32]) -> Option<(usize, usize, usize)> {
     }
     let m = ((mn as u128 * mk as u128) / nk.max(1) as u128).isqrt() as usize;
     let (n, k) = (mn / m.max(1), mk / m.max(1));
-    assert!(
-        m * n == mn && n * k == nk && m * k == mk,
-        "no M, N, K have M·N = {mn}, N·K = {nk}, M·K = {mk}"
-    );
+    assert!(m * n == mn && n * k == nk && m * k == mk, "no M, N, K have M·N = {mn}, N·K = {nk}, M·K = {mk}");
     Some((m, n, k))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gemm::tests::noise;
+    use crate::testing::noise;
     use crate::{Isa, Team};
     use proptest::prelude::*;
 
@@ -215,19 +171,13 @@ mod tests {
     /// most 12·7 products rounds to 2⁻²⁴ relative to values below 12: 10⁻⁴ leaves room.
     #[test]
     fn backward_is_the_derivative() {
-        let cpu = Cpu {
-            isa: Isa::detect(),
-            team: Team::solo(),
-        };
+        let cpu = Cpu { isa: Isa::detect(), team: Team::solo() };
         let (m, n, k) = (4, 7, 12);
         let (x, w, dy) = (noise(m * k, 1), noise(n * k, 2), noise(m * n, 3));
         let loss = |x: &[f32], w: &[f32]| {
             let mut y = vec![0.0; m * n];
             forward(&cpu, x, &pack_weight(w, n, k), None, &mut y);
-            y.iter()
-                .zip(&dy)
-                .map(|(y, dy)| (y * dy) as f64)
-                .sum::<f64>()
+            y.iter().zip(&dy).map(|(y, dy)| (y * dy) as f64).sum::<f64>()
         };
         let (mut dx, mut dw) = (vec![5.0; m * k], vec![0.0; n * k]);
         backward_input(&cpu, &dy, &w, &mut dx, false);
@@ -237,13 +187,13 @@ mod tests {
             v[i] += h;
             v
         };
-        for i in 0..m * k {
+        for (i, dx) in dx.iter().enumerate() {
             let d = (loss(&bumped(&x, i, 0.5), &w) - loss(&bumped(&x, i, -0.5), &w)) as f32;
-            assert!((d - dx[i]).abs() < 1e-4, "dx[{i}] = {}, not {d}", dx[i]);
+            assert!((d - dx).abs() < 1e-4, "dx[{i}] = {dx}, not {d}");
         }
-        for i in 0..n * k {
+        for (i, dw) in dw.iter().enumerate() {
             let d = (loss(&x, &bumped(&w, i, 0.5)) - loss(&x, &bumped(&w, i, -0.5))) as f32;
-            assert!((d - dw[i]).abs() < 1e-4, "dw[{i}] = {}, not {d}", dw[i]);
+            assert!((d - dw).abs() < 1e-4, "dw[{i}] = {dw}, not {d}");
         }
     }
 }
