@@ -1,0 +1,113 @@
+//! GGUF files: good, lying, and their block types against the reference decoder.
+
+use serde_json::Value;
+
+use super::gguf_file::*;
+use super::*;
+
+#[test]
+fn gguf_reads_as_a_hugging_face_checkpoint() {
+    let (metadata, tensors) = tiny_gguf();
+    let (_dir, path) = folder_with("tiny.gguf", &whole(&metadata, &tensors));
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let config = checkpoint.config().unwrap();
+    assert!(config.tie_word_embeddings);
+    assert_eq!((config.vocab_size, config.rope_dim()), (4, 4));
+
+    // Heads of four rows, stored 0 1 2 3 in the order (pair 0 first, pair 0 second, pair 1 …).
+    let q = checkpoint.read_f32("model.layers.0.self_attn.q_proj.weight").unwrap();
+    let rows: Vec<f32> = q.iter().step_by(8).map(|x| x / 8.0).collect();
+    assert_eq!(rows, [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
+    let v = checkpoint.read_f32("model.layers.0.self_attn.v_proj.weight").unwrap();
+    assert!(v.iter().enumerate().all(|(i, &x)| x == i as f32));
+
+    let tokenizer = checkpoint.gguf_tokenizer().unwrap();
+    assert_eq!(tokenizer.tokens, ["a", "b", "ab", "<end>"]);
+    assert_eq!(tokenizer.merges, ["a b"]);
+    assert_eq!((tokenizer.eos_token_id, tokenizer.bos_token_id), (Some(3), None));
+    assert_eq!(tokenizer.chat_template.as_deref(), Some("{{ messages }}"));
+    assert!(!tokenizer.add_bos);
+}
+
+#[test]
+fn lying_gguf_headers_are_refused() {
+    type Change<'a> = &'a dyn Fn(&mut Vec<Vec<u8>>, &mut Vec<Tensor>);
+    let refuse = |change: Change, word: &str| {
+        let (mut metadata, mut tensors) = tiny_gguf();
+        change(&mut metadata, &mut tensors);
+        let line = open_error("bad.gguf", &whole(&metadata, &tensors));
+        assert!(line.contains(word), "wanted {word}: {line}");
+    };
+    refuse(&|m, _| m.push(number("general.alignment", 0)), "alignment");
+    refuse(&|m, _| m.push(number("general.alignment", 64)), "alignment");
+    refuse(&|m, _| m.push(number("llama.block_count", 1)), "twice");
+    refuse(&|m, _| m[0] = string("general.architecture", "mamba"), "mamba");
+    refuse(&|m, _| m[1] = number("llama.block_count", u32::MAX), "num_hidden_layers");
+    refuse(&|m, _| m[5] = number("llama.attention.head_count", 0), "head_count");
+    refuse(&|m, _| m[5] = number("llama.attention.head_count", 3), "head_count");
+    refuse(&|m, _| m[5] = string("llama.attention.head_count", "2"), "head_count");
+    refuse(&|m, _| drop(m.remove(8)), "no tokens");
+    refuse(&|m, _| m[8] = strings("tokenizer.ggml.tokens", &["a"; 5]), "5 tokens");
+    refuse(&|m, _| m[10] = number("tokenizer.ggml.eos_token_id", 4), "eos_token_id");
+    refuse(&|m, _| m.push(number("llama.expert_count", 8)), "experts");
+    // A list that claims 2^60 texts, and one of 2^63 numbers.
+    let list = |kind: u32, count: u64| {
+        let head = [text("x"), 9u32.to_le_bytes().into(), kind.to_le_bytes().into()].concat();
+        [head, count.to_le_bytes().into()].concat()
+    };
+    refuse(&|m, _| m.push(list(8, 1 << 60)), "`x`");
+    refuse(&|m, _| m.push(list(12, 1 << 63)), "`x`");
+    refuse(&|m, _| m.push(list(9, 1)), "`x`");
+    refuse(&|m, _| m.push([text("x"), 77u32.to_le_bytes().into()].concat()), "unknown type");
+    refuse(&|_, t| t[0].name = "rope_freqs.weight".into(), "rotary");
+    refuse(&|_, t| t[2].name = "blk.0.attn_sinks.weight".into(), "no place");
+    refuse(&|_, t| t[3].name = "blk.00.attn_q.weight".into(), "twice");
+    refuse(&|_, t| t[3].name = "blk.0.attn_q.weight".into(), "twice");
+    refuse(&|_, t| drop(t.remove(0)), "missing");
+    refuse(&|_, t| t[3].shape = vec![1 << 62, 4], "`blk.0.attn_v.weight`");
+    refuse(&|_, t| t[3].shape = vec![u64::MAX, u64::MAX], "`blk.0.attn_v.weight`");
+    refuse(&|_, t| t[3].shape = vec![8, 16], "`blk.0.attn_v.weight`");
+    refuse(&|_, t| t[3].shape = vec![], "dimensions");
+    refuse(&|_, t| t[3].shape = vec![1; 5], "dimensions");
+    refuse(&|_, t| t[3].shape = vec![0, 8], "impossible");
+    refuse(&|_, t| t[3].kind = 3, "multiple of 32");
+    refuse(&|_, t| t[2].shape = vec![8, 7], "heads of 4");
+    refuse(&|_, t| t[1].shape = vec![16], "overlap");
+
+    let (metadata, mut tensors) = tiny_gguf();
+    let good = whole(&metadata, &tensors);
+    for end in 0..good.len() {
+        open_error("cut.gguf", &good[..end]);
+    }
+    let mut wrong = good.clone();
+    wrong[4] = 1;
+    assert!(open_error("v1.gguf", &wrong).contains("version 1"));
+    wrong[4..8].copy_from_slice(&[0, 0, 0, 3]);
+    assert!(open_error("be.gguf", &wrong).contains("big-endian"));
+
+    // A type that we do not decode is told when the tensor is read.
+    tensors[3].kind = 10;
+    let (_dir, path) = folder_with("q2.gguf", &whole(&metadata, &tensors));
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let error = checkpoint.read_f32("model.layers.0.self_attn.v_proj.weight");
+    assert!(error.unwrap_err().to_string().contains("Q2_K"));
+}
+
+/// Blocks of arbitrary bytes, with the values that the `gguf` package makes of them.
+#[test]
+fn block_types_decode_like_the_reference() {
+    let golden: Value = serde_json::from_str(include_str!("ggml_blocks.json")).unwrap();
+    for (name, block) in golden.as_object().unwrap() {
+        let hex = block["bytes"].as_str().unwrap();
+        let bytes: Vec<u8> =
+            (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
+        let theirs: Vec<f32> = block["values"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect();
+        let kind = block["type"].as_u64().unwrap() as u32;
+        let (metadata, mut tensors) = tiny_gguf();
+        let shape = vec![theirs.len() as u64];
+        tensors[1] = Tensor { name: "output_norm.weight".into(), shape, kind, data: bytes };
+        let (_dir, path) = folder_with("blocks.gguf", &whole(&metadata, &tensors));
+        let ours = Checkpoint::open(&path).unwrap().read_f32("model.norm.weight").unwrap();
+        assert_eq!(ours, theirs, "{name}");
+    }
+}
