@@ -4,13 +4,18 @@
 //! other reductions use 32 virtual lanes by absolute index and one fixed tree; exp is ours. So blocking, batch size,
 //! row splits, thread count and instruction set do not show in the bits, and the tests compare bits.
 
+pub mod adamw;
 pub mod attention;
+pub mod columns;
 pub mod embedding;
 pub mod gemm;
 pub mod linear;
+pub mod logprob;
 pub mod math;
+pub mod moe;
 pub mod norm;
 pub mod rope;
+pub mod sampling;
 mod scratch;
 pub mod simd;
 pub mod swiglu;
