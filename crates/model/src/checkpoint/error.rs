@@ -90,8 +90,10 @@ pub enum CheckpointError {
 pub(super) const FETCH_AGAIN: &str = "the file is damaged: fetch or write it again";
 
 impl CheckpointError {
+    /// `problem` may repeat words of the file, so it is cut to what fits on a line.
     pub(super) fn damaged(file: &Path, problem: impl Into<String>, cure: impl Into<String>) -> Self {
-        CheckpointError::Damaged { file: file.to_owned(), problem: problem.into(), cure: cure.into() }
+        let problem = problem.into().chars().take(400).collect();
+        CheckpointError::Damaged { file: file.to_owned(), problem, cure: cure.into() }
     }
 }
 

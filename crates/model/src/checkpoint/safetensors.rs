@@ -16,6 +16,9 @@ use super::mapped::MappedFile;
 /// The format's own limit.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
+/// More than any weight has; it keeps errors short.
+const MAX_DIMENSIONS: usize = 16;
+
 /// Reads and checks the header of `file`, which has index `index` in the checkpoint.
 pub(super) fn entries(file: &MappedFile, index: usize) -> Result<Vec<(String, Entry)>, CheckpointError> {
     let damaged = |problem: String| CheckpointError::damaged(file.path(), problem, FETCH_AGAIN);
@@ -48,12 +51,15 @@ pub(super) fn entries(file: &MappedFile, index: usize) -> Result<Vec<(String, En
             return Err(damaged(format!("starts at byte {start}, but the one before it ends at {end_before}")));
         }
         end_before = end;
+        if info.shape.len() > MAX_DIMENSIONS {
+            return Err(damaged(format!("has {} dimensions", info.shape.len())));
+        }
         let encoding = encoding(&info.dtype);
         if let Some((_, width)) = encoding.block() {
             let size = info.shape.iter().try_fold(width as u64, |size, &n| size.checked_mul(n));
             if size != Some(end - start) {
-                let (found, bytes) = (short_shape(&info.shape), end - start);
-                return Err(damaged(format!("of shape {found} and type {encoding} has {bytes} bytes")));
+                let (found, bytes) = (&info.shape, end - start);
+                return Err(damaged(format!("of shape {found:?} and type {encoding} has {bytes} bytes")));
             }
         }
         let sizes = info.shape.iter().map(|&n| usize::try_from(n));
@@ -82,14 +88,6 @@ fn encoding(dtype: &str) -> Encoding {
         "BF16" => Encoding::Bf16,
         "I64" => Encoding::I64,
         other => Encoding::Other(quoted(other)),
-    }
-}
-
-/// A shape for an error; a damaged one may have millions of sizes.
-fn short_shape(shape: &[u64]) -> String {
-    match shape {
-        [first @ .., _] if shape.len() > 8 => format!("{:?} and more", &first[..8]),
-        short => format!("{short:?}"),
     }
 }
 
