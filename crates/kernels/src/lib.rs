@@ -15,6 +15,7 @@ pub mod math;
 pub mod moe;
 pub mod norm;
 pub mod rope;
+pub mod router;
 pub mod sampling;
 mod scratch;
 pub mod simd;
