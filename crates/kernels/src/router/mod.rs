@@ -143,71 +143,91 @@ pub fn backward(cpu: &Cpu, scores: &[f32], ids: &[u32], dweights: &[f32], config
 /// Chooses experts for one token after another; holds the scratch.
 struct Chooser {
     config: Config,
+    biased: Vec<f32>,
     groups: Best,
     experts: Best,
 }
 
 impl Chooser {
     fn new(config: &Config) -> Chooser {
-        Chooser { config: *config, groups: Best::new(config.top_groups), experts: Best::new(config.top_k) }
+        Chooser {
+            config: *config,
+            biased: vec![0.0; config.experts],
+            groups: Best::new(config.top_groups),
+            experts: Best::new(config.top_k),
+        }
     }
 
     fn choose(&mut self, scores: &[f32], bias: Option<&[f32]>, ids: &mut [u32]) {
-        let Config { experts, groups, group_score, .. } = self.config;
-        let size = experts / groups;
-        let members = |group: usize| group * size..(group + 1) * size;
-        let biased = |expert: usize| scores[expert] + bias.map_or(0.0, |bias| bias[expert]);
-        self.groups.clear();
-        for group in 0..groups {
-            let (mut best, mut second) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
-            for score in members(group).map(biased) {
-                if score > best {
-                    (best, second) = (score, best);
-                } else if score > second {
-                    second = score;
-                }
-            }
-            let two = group_score == GroupScore::SumTop2 && size > 1;
-            self.groups.offer(group as u32, if two { best + second } else { best });
+        let Chooser { config, biased, groups, experts } = self;
+        biased.copy_from_slice(scores);
+        for (score, bias) in biased.iter_mut().zip(bias.unwrap_or_default()) {
+            *score += bias;
+        }
+        let size = config.experts / config.groups;
+        groups.clear();
+        for (group, members) in biased.chunks_exact(size).enumerate() {
+            groups.offer(group as u32, group_score(members, config.group_score));
         }
         // In ascending order, so that of equal experts the lower one is offered first.
-        self.groups.ids.sort_unstable();
-        self.experts.clear();
-        for expert in self.groups.ids.iter().flat_map(|&group| members(group as usize)) {
-            self.experts.offer(expert as u32, biased(expert));
+        groups.best.sort_unstable_by_key(|&(group, _)| group);
+        experts.clear();
+        for &(group, _) in &groups.best {
+            let first = group as usize * size;
+            for (i, &score) in biased[first..first + size].iter().enumerate() {
+                experts.offer((first + i) as u32, score);
+            }
         }
-        ids.copy_from_slice(&self.experts.ids);
+        for (id, &(best, _)) in ids.iter_mut().zip(&experts.best) {
+            *id = best;
+        }
+    }
+}
+
+fn group_score(members: &[f32], score: GroupScore) -> f32 {
+    let larger = |a: f32, b: f32| if a > b { a } else { b };
+    let smaller = |a: f32, b: f32| if a < b { a } else { b };
+    let (mut best, mut second) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
+    for &member in members {
+        second = larger(smaller(member, best), second);
+        best = larger(member, best);
+    }
+    match score {
+        GroupScore::SumTop2 if members.len() > 1 => best + second,
+        _ => best,
     }
 }
 
 /// The k best of what was offered, best first; of equals the one offered first.
 struct Best {
     k: usize,
-    ids: Vec<u32>,
-    values: Vec<f32>,
+    best: Vec<(u32, f32)>,
 }
 
 impl Best {
     fn new(k: usize) -> Best {
-        Best { k, ids: Vec::with_capacity(k + 1), values: Vec::with_capacity(k + 1) }
+        Best { k, best: Vec::with_capacity(k) }
     }
 
     fn clear(&mut self) {
-        self.ids.clear();
-        self.values.clear();
+        self.best.clear();
     }
 
     fn offer(&mut self, id: u32, value: f32) {
-        let n = self.values.len();
         // NaN beats nothing, but fills an empty place: there are always k.
-        if n == self.k && !self.values.last().is_some_and(|last| value > *last) {
+        if self.best.len() < self.k {
+            self.best.push((id, value));
+        } else if value > self.best[self.k - 1].1 {
+            self.best[self.k - 1] = (id, value);
+        } else {
             return;
         }
-        let at = self.values.iter().position(|other| value > *other).unwrap_or(n);
-        self.ids.insert(at, id);
-        self.values.insert(at, value);
-        self.ids.truncate(self.k);
-        self.values.truncate(self.k);
+        let mut at = self.best.len() - 1;
+        while at > 0 && value > self.best[at - 1].1 {
+            self.best[at] = self.best[at - 1];
+            at -= 1;
+        }
+        self.best[at] = (id, value);
     }
 }
 
