@@ -1,1 +1,14 @@
-//! (empty)
+//! Ids in, ids out: generation for rollouts, chat and serving.
+//!
+//! [`Engine`] batches the tokens of all its sequences, prompts and continuations alike, into one forward pass a step
+//! over a paged cache. Each sequence has its own random stream and every row's bits are its own, so what a request gets
+//! depends neither on its neighbours nor on how its prompt was cut: a rollout's logprob is the trainer's, bit for bit.
+//! Knows nothing of text.
+
+mod engine;
+mod pages;
+mod request;
+mod sampler;
+
+pub use engine::{Engine, Limits, generate};
+pub use request::{Completion, Event, Finish, Request, RequestError, RequestId, Sampling};

@@ -6,11 +6,18 @@
 //!
 //! M, N, K: rows and columns of C and the length of the chain.
 
+use crate::scratch;
 use crate::simd::{Isa, LANES, Simd};
 use crate::team::{Shared, Team};
 
 /// Steps of k between reloads of C: a panel block of 32 × 256 values (32 KiB) stays in the first-level cache.
 const BLOCK_K: usize = 256;
+
+/// Rows of A between reloads of B's panels: a block of 240 × 256 values (240 KiB) stays in the second-level cache.
+const BLOCK_M: usize = 240;
+
+/// A cache line more between the lines of a copied block.
+const PAD: usize = 16;
 
 /// Multiply-adds below which a product stays on the calling thread.
 const SMALL: usize = 1 << 17;
@@ -35,6 +42,27 @@ impl<'a> Matrix<'a> {
     /// The transpose.
     pub fn transposed(self) -> Self {
         Matrix { data: self.data, row_stride: self.column_stride, column_stride: self.row_stride }
+    }
+
+    /// The matrix that starts at (`row`, `column`); empty if there is nothing there.
+    #[inline(always)]
+    fn from(self, row: usize, column: usize) -> Self {
+        let start = row * self.row_stride + column * self.column_stride;
+        Matrix { data: self.data.get(start..).unwrap_or_default(), ..self }
+    }
+
+    /// The first `rows` × `columns` copied into `to`, in the same order but with another distance between lines: large
+    /// powers of two, frequent among widths, make the lines of a tile share a cache set.
+    fn copy(self, rows: usize, columns: usize, to: &mut [f32]) -> Matrix<'_> {
+        let across = self.column_stride == 1;
+        let (lines, len, stride) =
+            if across { (rows, columns, self.row_stride) } else { (columns, rows, self.column_stride) };
+        let padded = len + PAD;
+        for (line, to) in to.chunks_exact_mut(padded).take(lines).enumerate() {
+            to[..len].copy_from_slice(&self.data[line * stride..][..len]);
+        }
+        let (row_stride, column_stride) = if across { (padded, 1) } else { (1, padded) };
+        Matrix { data: to, row_stride, column_stride }
     }
 
     fn check(&self, rows: usize, columns: usize) {
@@ -172,38 +200,42 @@ crate::kernel! {
         let Shape { n, k, accumulate, .. } = shape;
         // With one tile of rows nothing is read twice, so there is nothing to block for.
         let one_tile = r1 - r0 <= S::TILE_ROWS;
-        let block_k = if one_tile { k.max(1) } else { BLOCK_K };
-        let mut buffer = match b {
-            Right::Matrix(_) => vec![0.0; block_k.min(k) * LANES],
-            Right::Packed(_) => Vec::new(),
-        };
-        let mut k0 = 0;
-        loop {
-            let ks = block_k.min(k - k0);
-            for column in (c0..c1).step_by(LANES) {
-                let panel: &[f32] = match b {
-                    Right::Packed(p) => {
-                        let start = (column / LANES * k + k0) * LANES;
-                        &p.panels[start..start + ks * LANES]
+        let (block_m, block_k) = if one_tile { (r1 - r0, k) } else { (BLOCK_M.min(r1 - r0), BLOCK_K.min(k)) };
+        // Copying a block of A pays from a few panels of B on.
+        let copy = !one_tile && c1 - c0 >= 4 * LANES && (a.row_stride == 1 || a.column_stride == 1);
+        let copy_len = if copy { (block_m + PAD) * (block_k + PAD) } else { 0 };
+        scratch::with(copy_len + block_k * LANES, |buffer| {
+            let (copied, packed) = buffer.split_at_mut(copy_len);
+            // One pass even if k = 0: C is still to be overwritten.
+            for k0 in (0..k.max(1)).step_by(block_k.max(1)) {
+                let ks = block_k.min(k - k0);
+                for row in (r0..r1).step_by(block_m) {
+                    let m = block_m.min(r1 - row);
+                    let mut a = a.from(row, k0);
+                    if copy {
+                        a = a.copy(m, ks, copied);
                     }
-                    Right::Matrix(b) => {
-                        pack_panel(b, k0..k0 + ks, column, n, &mut buffer[..ks * LANES]);
-                        &buffer[..ks * LANES]
+                    for column in (c0..c1).step_by(LANES) {
+                        let width = LANES.min(c1 - column);
+                        let panel = match b {
+                            Right::Packed(p) => Panel { data: &p.panels[(column / LANES * k + k0) * LANES..], row_stride: LANES },
+                            // Read once, whole rows need no packing.
+                            Right::Matrix(b) if one_tile && width == LANES && b.column_stride == 1 => {
+                                Panel { data: b.from(k0, column).data, row_stride: b.row_stride }
+                            }
+                            Right::Matrix(b) => {
+                                pack_panel(b, k0..k0 + ks, column, n, &mut packed[..ks * LANES]);
+                                Panel { data: packed, row_stride: LANES }
+                            }
+                        };
+                        let from = row * row_stride + column;
+                        // SAFETY: rows and columns of C of this thread's own, checked against its length by `part`.
+                        let c = unsafe { c.part(from..from + (m - 1) * row_stride + width) };
+                        rows(s, a, m, ks, panel, Tile { c: c.as_mut_ptr(), row_stride, width, load: accumulate || k0 > 0 });
                     }
-                };
-                let width = LANES.min(c1 - column);
-                let from = r0 * row_stride + column;
-                // SAFETY: rows and columns of C of this thread's own, checked against its length by `part`.
-                let c = unsafe { c.part(from..from + (r1 - r0 - 1) * row_stride + width) };
-                // The last block of A's rows ends within A by `gemm`'s check.
-                let a = Matrix { data: if ks == 0 { &[] } else { &a.data[r0 * a.row_stride + k0 * a.column_stride..] }, ..a };
-                rows(s, a, r1 - r0, ks, panel, Tile { c: c.as_mut_ptr(), row_stride, width, load: accumulate || k0 > 0 });
+                }
             }
-            k0 += ks;
-            if k0 >= k {
-                break;
-            }
-        }
+        });
     }
 }
 
@@ -212,9 +244,17 @@ crate::kernel! {
     /// `row_stride` values, the first `width` of which are computed.
     pub(crate) fn panel_product<S>(s, a: Matrix, m: usize, k: usize, panel: &[f32], c: &mut [f32], row_stride: usize, width: usize, accumulate: bool) {
         a.check(m, k);
-        assert!(panel.len() >= k * LANES && width <= LANES && m > 0 && (m - 1) * row_stride + width <= c.len(), "C is too small");
+        assert!(width <= LANES && m > 0 && (m - 1) * row_stride + width <= c.len(), "C is too small");
+        let panel = Panel { data: panel, row_stride: LANES };
         rows(s, a, m, k, panel, Tile { c: c.as_mut_ptr(), row_stride, width, load: accumulate });
     }
+}
+
+/// 32 columns of B.
+#[derive(Clone, Copy)]
+struct Panel<'a> {
+    data: &'a [f32],
+    row_stride: usize,
 }
 
 /// Part of C: some rows of up to 32 columns.
@@ -228,23 +268,32 @@ struct Tile {
 
 /// `m` rows, a tile at a time.
 #[inline(always)]
-fn rows<S: Simd>(s: S, a: Matrix, m: usize, ks: usize, panel: &[f32], t: Tile) {
+fn rows<S: Simd>(s: S, a: Matrix, m: usize, ks: usize, panel: Panel, t: Tile) {
+    assert!(ks == 0 || (ks - 1) * panel.row_stride + LANES <= panel.data.len(), "B is too small");
     for row in (0..m).step_by(S::TILE_ROWS) {
-        // With k = 0, A may have no values.
-        let data = if ks == 0 { &[] } else { &a.data[row * a.row_stride..] };
         // SAFETY: the caller's tile has `m` rows.
         let c = unsafe { t.c.add(row * t.row_stride) };
-        tiles(s, Matrix { data, ..a }, S::TILE_ROWS.min(m - row), ks, panel, Tile { c, ..t });
+        tiles(s, a.from(row, 0), S::TILE_ROWS.min(m - row), ks, panel, Tile { c, ..t });
     }
 }
 
-/// Picks the tile compiled for this number of rows.
+/// Picks the tile compiled for this number of rows. Few rows leave registers for all 32 columns at once.
 #[inline(always)]
-fn tiles<S: Simd>(s: S, a: Matrix, rows: usize, ks: usize, panel: &[f32], t: Tile) {
+fn tiles<S: Simd>(s: S, a: Matrix, rows: usize, ks: usize, panel: Panel, t: Tile) {
     macro_rules! pick {
         ($($rows:literal)*) => {
             match rows {
-                $($rows if $rows <= S::TILE_ROWS => tile::<S, $rows>(s, a, ks, panel, t),)*
+                $($rows if $rows <= S::TILE_ROWS && $rows * LANES <= S::TILE_ROWS * S::TILE_COLUMNS => {
+                    tile::<S, $rows, true>(s, a, ks, panel.data.as_ptr(), panel.row_stride, t);
+                })*
+                $($rows if $rows <= S::TILE_ROWS => {
+                    for column in (0..t.width).step_by(S::TILE_COLUMNS) {
+                        // SAFETY: a column of the caller's tile, and of the panel's 32.
+                        let (c, b) = unsafe { (t.c.add(column), panel.data.as_ptr().wrapping_add(column)) };
+                        let width = S::TILE_COLUMNS.min(t.width - column);
+                        tile::<S, $rows, false>(s, a, ks, b, panel.row_stride, Tile { c, width, ..t });
+                    }
+                })*
                 _ => unreachable!("tiles have at most {} rows", S::TILE_ROWS),
             }
         };
@@ -252,31 +301,54 @@ fn tiles<S: Simd>(s: S, a: Matrix, rows: usize, ks: usize, panel: &[f32], t: Til
     pick!(1 2 3 4 5 6 7 8 9 10 11 12)
 }
 
-/// `ROWS` × 32 accumulators held in registers over `ks` steps of k.
+/// `ROWS` × 32 (`WIDE`) or × `TILE_COLUMNS` accumulators held in registers over `ks` steps of k. `b` are rows of B,
+/// `b_stride` apart.
 #[inline(always)]
-fn tile<S: Simd, const ROWS: usize>(s: S, a: Matrix, ks: usize, panel: &[f32], t: Tile) {
-    debug_assert!(panel.len() >= ks * LANES);
+fn tile<S: Simd, const ROWS: usize, const WIDE: bool>(
+    s: S,
+    a: Matrix,
+    ks: usize,
+    b: *const f32,
+    b_stride: usize,
+    t: Tile,
+) {
+    let columns = if WIDE { LANES } else { S::TILE_COLUMNS };
     let mut acc = [s.splat(0.0); ROWS];
-    // SAFETY: `block` took `t.c` from a part of C that holds `rows` rows of `width` values.
-    let row = |i: usize| unsafe { std::slice::from_raw_parts_mut(t.c.add(i * t.row_stride), t.width) };
     if t.load {
         for (i, acc) in acc.iter_mut().enumerate() {
-            *acc = s.load_partial(row(i), 0.0);
+            // SAFETY: the callers took `t.c` from a part of C that holds `ROWS` rows of `t.width` values.
+            *acc = unsafe {
+                let row = t.c.add(i * t.row_stride);
+                match t.width == columns {
+                    true if WIDE => s.load_ptr(row),
+                    true => s.load_tile(row),
+                    false => s.load_partial(std::slice::from_raw_parts(row, t.width), 0.0),
+                }
+            };
         }
     }
-    let (pa, pb) = (a.data.as_ptr(), panel.as_ptr());
+    let pa = a.data.as_ptr();
     for k in 0..ks {
-        // SAFETY: the panel holds `ks` rows of 32; `gemm` checked A's last element.
+        // SAFETY: `rows` checked that B reaches this far; `gemm` and `panel_product` checked A's last element.
         unsafe {
-            let b = s.load_ptr(pb.add(k * LANES));
+            let row = b.add(k * b_stride);
+            let b = if WIDE { s.load_ptr(row) } else { s.load_tile(row) };
             let column = pa.add(k * a.column_stride);
             for (i, acc) in acc.iter_mut().enumerate() {
                 *acc = s.fma(s.splat(*column.add(i * a.row_stride)), b, *acc);
             }
         }
     }
-    for (i, acc) in acc.iter().enumerate() {
-        s.store_partial(row(i), *acc);
+    for (i, acc) in acc.into_iter().enumerate() {
+        // SAFETY: as above.
+        unsafe {
+            let row = t.c.add(i * t.row_stride);
+            match t.width == columns {
+                true if WIDE => s.store_ptr(row, acc),
+                true => s.store_tile(row, acc),
+                false => s.store_partial(std::slice::from_raw_parts_mut(row, t.width), acc),
+            }
+        }
     }
 }
 

@@ -49,23 +49,12 @@ impl Cpu {
     const GRAIN: usize = 16 * 1024;
 
     /// Shares out `rows` of `width` elements; tiny work stays on the caller's thread.
-    pub(crate) fn split_rows(
-        &self,
-        rows: usize,
-        width: usize,
-        work: impl Fn(std::ops::Range<usize>) + Sync,
-    ) {
-        self.team
-            .split(rows, (Self::GRAIN / width.max(1)).max(1), work);
+    pub(crate) fn split_rows(&self, rows: usize, width: usize, work: impl Fn(std::ops::Range<usize>) + Sync) {
+        self.team.split(rows, (Self::GRAIN / width.max(1)).max(1), work);
     }
 
     /// Shares out the columns of `rows` × `columns` elements, 32 at a time; tiny work stays on the caller's thread.
-    pub(crate) fn split_columns(
-        &self,
-        rows: usize,
-        columns: usize,
-        work: impl Fn(std::ops::Range<usize>) + Sync,
-    ) {
+    pub(crate) fn split_columns(&self, rows: usize, columns: usize, work: impl Fn(std::ops::Range<usize>) + Sync) {
         let grain = (Self::GRAIN / rows.max(1)).next_multiple_of(simd::LANES);
         self.team.split(columns, grain.max(simd::LANES), work);
     }

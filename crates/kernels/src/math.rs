@@ -17,15 +17,7 @@ pub fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     let r = s.fma(n, s.splat(-0.693_359_4), x); // ln 2 in two parts, the first exact in 9 bits
     let r = s.fma(n, s.splat(2.121_944_4e-4), r);
     let mut p = s.splat(1.0 / 5040.0);
-    for c in [
-        1.0 / 720.0,
-        1.0 / 120.0,
-        1.0 / 24.0,
-        1.0 / 6.0,
-        0.5,
-        1.0,
-        1.0,
-    ] {
+    for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         p = s.fma(p, r, s.splat(c));
     }
     s.mul(p, s.exp2_int(n))
@@ -58,28 +50,19 @@ mod tests {
     fn exp_is_close_and_the_same_everywhere() {
         let mut y = [0.0; LANES];
         for step in 0..6000 {
-            let x: [f32; LANES] =
-                std::array::from_fn(|i| -90.0 + 0.03 * step as f32 + 0.001 * i as f32);
+            let x: [f32; LANES] = std::array::from_fn(|i| -90.0 + 0.03 * step as f32 + 0.001 * i as f32);
             exp_all(Isa::scalar(), &x, &mut y);
             for (x, y) in x.iter().zip(y) {
                 if (-87.0..88.0).contains(x) {
                     let exact = (*x as f64).exp();
                     // Two units in the last place of a 24-bit significand.
-                    assert!(
-                        (y as f64 - exact).abs() <= exact * 2.4e-7,
-                        "exp({x}) = {y}, not {exact}"
-                    );
+                    assert!((y as f64 - exact).abs() <= exact * 2.4e-7, "exp({x}) = {y}, not {exact}");
                 }
             }
             for isa in Isa::available() {
                 let mut other = [0.0; LANES];
                 exp_all(isa, &x, &mut other);
-                assert_eq!(
-                    y.map(f32::to_bits),
-                    other.map(f32::to_bits),
-                    "{}",
-                    isa.name()
-                );
+                assert_eq!(y.map(f32::to_bits), other.map(f32::to_bits), "{}", isa.name());
             }
         }
         exp_all(Isa::detect(), &[f32::NAN; LANES], &mut y);

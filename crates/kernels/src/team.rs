@@ -29,9 +29,7 @@ impl Team {
 
     /// Threads in the team.
     pub fn size(&self) -> usize {
-        self.pool
-            .as_ref()
-            .map_or(1, rayon::ThreadPool::current_num_threads)
+        self.pool.as_ref().map_or(1, rayon::ThreadPool::current_num_threads)
     }
 
     /// Calls `work` on disjoint ranges that cover `0..n`, each a multiple of `grain` long but for the last.
@@ -69,11 +67,7 @@ unsafe impl<T: Send> Send for Shared<'_, T> {}
 impl<'a, T> Shared<'a, T> {
     /// Shares `slice`.
     pub fn new(slice: &'a mut [T]) -> Self {
-        Shared {
-            start: slice.as_mut_ptr(),
-            len: slice.len(),
-            life: std::marker::PhantomData,
-        }
+        Shared { start: slice.as_mut_ptr(), len: slice.len(), life: std::marker::PhantomData }
     }
 
     /// The part `range`. Panics if it reaches past the end.

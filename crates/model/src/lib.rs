@@ -1,1 +1,24 @@
-//! (empty)
+//! Models: what they are ([`config`], [`Model`]), what they are stored in ([`checkpoint`], [`ParamStore`]), what
+//! computes them ([`Ops`]) and how gradients come back ([`Tape`]). No training loop.
+
+pub mod checkpoint;
+pub mod config;
+mod counting;
+mod cpu;
+pub mod init;
+pub mod layers;
+mod load;
+mod model;
+pub mod ops;
+mod params;
+mod pool;
+mod tape;
+
+pub use counting::{Cost, Counting};
+pub use cpu::CpuOps;
+pub use load::{initialise, load, save};
+pub use model::{Batch, Model};
+pub use ops::Ops;
+pub use params::{Grads, Param, ParamId, ParamSpec, ParamStore, Role};
+pub use picnic_kernels as kernels;
+pub use tape::{Balance, Statistics, Tape, Var};

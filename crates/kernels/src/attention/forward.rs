@@ -120,7 +120,8 @@ fn block(
     let Shape { dk, dv, .. } = *shape;
     let (n, end) = (rows.pairs.len(), rows.keys(shape));
     let pages = &pages[..end.div_ceil(PAGE)];
-    let (width, out_width) = (pages.len() * PAGE, dv.next_multiple_of(LANES));
+    // Not a power of two, or the rows of a tile would share one cache set.
+    let (width, out_width) = (pages.len() * PAGE + LANES / 2, dv.next_multiple_of(LANES));
     scratch::with(n * (width + dk + out_width), |buffer| {
         let (scores, rest) = buffer.split_at_mut(n * width);
         let (queries, sums) = rest.split_at_mut(n * dk);

@@ -23,7 +23,8 @@ impl Avx2 {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Avx2 {
     type V = [__m256; 4];
-    const TILE_ROWS: usize = 3;
+    const TILE_ROWS: usize = 6;
+    const TILE_COLUMNS: usize = 16;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
@@ -32,12 +33,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn load_ptr(self, p: *const f32) -> Self::V {
         unsafe {
-            [
-                _mm256_loadu_ps(p),
-                _mm256_loadu_ps(p.add(8)),
-                _mm256_loadu_ps(p.add(16)),
-                _mm256_loadu_ps(p.add(24)),
-            ]
+            [_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8)), _mm256_loadu_ps(p.add(16)), _mm256_loadu_ps(p.add(24))]
         }
     }
     #[inline(always)]
@@ -50,59 +46,46 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn load_tile(self, p: *const f32) -> Self::V {
+        unsafe {
+            let zero = _mm256_setzero_ps();
+            [_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8)), zero, zero]
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_tile(self, p: *mut f32, v: Self::V) {
+        unsafe {
+            _mm256_storeu_ps(p, v[0]);
+            _mm256_storeu_ps(p.add(8), v[1]);
+        }
+    }
+    #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
         unsafe {
-            [
-                _mm256_add_ps(a[0], b[0]),
-                _mm256_add_ps(a[1], b[1]),
-                _mm256_add_ps(a[2], b[2]),
-                _mm256_add_ps(a[3], b[3]),
-            ]
+            [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1]), _mm256_add_ps(a[2], b[2]), _mm256_add_ps(a[3], b[3])]
         }
     }
     #[inline(always)]
     fn sub(self, a: Self::V, b: Self::V) -> Self::V {
         unsafe {
-            [
-                _mm256_sub_ps(a[0], b[0]),
-                _mm256_sub_ps(a[1], b[1]),
-                _mm256_sub_ps(a[2], b[2]),
-                _mm256_sub_ps(a[3], b[3]),
-            ]
+            [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1]), _mm256_sub_ps(a[2], b[2]), _mm256_sub_ps(a[3], b[3])]
         }
     }
     #[inline(always)]
     fn mul(self, a: Self::V, b: Self::V) -> Self::V {
         unsafe {
-            [
-                _mm256_mul_ps(a[0], b[0]),
-                _mm256_mul_ps(a[1], b[1]),
-                _mm256_mul_ps(a[2], b[2]),
-                _mm256_mul_ps(a[3], b[3]),
-            ]
+            [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1]), _mm256_mul_ps(a[2], b[2]), _mm256_mul_ps(a[3], b[3])]
         }
     }
     #[inline(always)]
     fn div(self, a: Self::V, b: Self::V) -> Self::V {
         unsafe {
-            [
-                _mm256_div_ps(a[0], b[0]),
-                _mm256_div_ps(a[1], b[1]),
-                _mm256_div_ps(a[2], b[2]),
-                _mm256_div_ps(a[3], b[3]),
-            ]
+            [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1]), _mm256_div_ps(a[2], b[2]), _mm256_div_ps(a[3], b[3])]
         }
     }
     #[inline(always)]
     fn sqrt(self, a: Self::V) -> Self::V {
-        unsafe {
-            [
-                _mm256_sqrt_ps(a[0]),
-                _mm256_sqrt_ps(a[1]),
-                _mm256_sqrt_ps(a[2]),
-                _mm256_sqrt_ps(a[3]),
-            ]
-        }
+        unsafe { [_mm256_sqrt_ps(a[0]), _mm256_sqrt_ps(a[1]), _mm256_sqrt_ps(a[2]), _mm256_sqrt_ps(a[3])] }
     }
     #[inline(always)]
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
@@ -118,30 +101,31 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn max(self, a: Self::V, b: Self::V) -> Self::V {
         unsafe {
-            [
-                _mm256_max_ps(a[0], b[0]),
-                _mm256_max_ps(a[1], b[1]),
-                _mm256_max_ps(a[2], b[2]),
-                _mm256_max_ps(a[3], b[3]),
-            ]
+            [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1]), _mm256_max_ps(a[2], b[2]), _mm256_max_ps(a[3], b[3])]
         }
     }
     #[inline(always)]
     fn min(self, a: Self::V, b: Self::V) -> Self::V {
         unsafe {
-            [
-                _mm256_min_ps(a[0], b[0]),
-                _mm256_min_ps(a[1], b[1]),
-                _mm256_min_ps(a[2], b[2]),
-                _mm256_min_ps(a[3], b[3]),
-            ]
+            [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1]), _mm256_min_ps(a[2], b[2]), _mm256_min_ps(a[3], b[3])]
         }
     }
     #[inline(always)]
     fn exp2_int(self, n: Self::V) -> Self::V {
-        n.map(|n| unsafe {
-            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
-        })
+        // No closure: the compiler would not inline these instructions into one.
+        unsafe { [power_of_two(n[0]), power_of_two(n[1]), power_of_two(n[2]), power_of_two(n[3])] }
+    }
+}
+
+/// 2ⁿ, by way of the exponent's bits.
+///
+/// # Safety
+/// The processor must have AVX2.
+#[inline(always)]
+unsafe fn power_of_two(n: __m256) -> __m256 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+        _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
     }
 }

@@ -1,6 +1,6 @@
 //! AVX-512: two registers of sixteen lanes.
 
-use super::Simd;
+use super::{LANES, Simd};
 use std::arch::x86_64::*;
 
 /// AVX-512F.
@@ -24,6 +24,7 @@ impl Avx512 {
 impl Simd for Avx512 {
     type V = [__m512; 2];
     const TILE_ROWS: usize = 12;
+    const TILE_COLUMNS: usize = LANES;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
@@ -39,6 +40,14 @@ impl Simd for Avx512 {
             _mm512_storeu_ps(p, v[0]);
             _mm512_storeu_ps(p.add(16), v[1]);
         }
+    }
+    #[inline(always)]
+    unsafe fn load_tile(self, p: *const f32) -> Self::V {
+        unsafe { self.load_ptr(p) }
+    }
+    #[inline(always)]
+    unsafe fn store_tile(self, p: *mut f32, v: Self::V) {
+        unsafe { self.store_ptr(p, v) }
     }
     #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
@@ -62,12 +71,7 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        unsafe {
-            [
-                _mm512_fmadd_ps(a[0], b[0], c[0]),
-                _mm512_fmadd_ps(a[1], b[1], c[1]),
-            ]
-        }
+        unsafe { [_mm512_fmadd_ps(a[0], b[0], c[0]), _mm512_fmadd_ps(a[1], b[1], c[1])] }
     }
     #[inline(always)]
     fn max(self, a: Self::V, b: Self::V) -> Self::V {
@@ -79,9 +83,20 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn exp2_int(self, n: Self::V) -> Self::V {
-        n.map(|n| unsafe {
-            let biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
-        })
+        // No closure: the compiler might not inline these instructions into one.
+        unsafe { [power_of_two(n[0]), power_of_two(n[1])] }
+    }
+}
+
+/// 2ⁿ, by way of the exponent's bits.
+///
+/// # Safety
+/// The processor must have AVX-512F.
+#[inline(always)]
+unsafe fn power_of_two(n: __m512) -> __m512 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+        _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
     }
 }

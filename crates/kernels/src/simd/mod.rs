@@ -32,8 +32,10 @@ pub const LANES: usize = 32;
 pub trait Simd: Copy + Send + Sync + 'static {
     /// 32 f32 values.
     type V: Copy;
-    /// Rows of a matrix tile (of 32 columns) whose accumulators fit the registers.
+    /// Rows of a matrix tile whose accumulators fit the registers.
     const TILE_ROWS: usize;
+    /// Columns of a matrix tile; they divide 32.
+    const TILE_COLUMNS: usize;
 
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::V;
@@ -47,6 +49,17 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` must be writable for 32 values.
     unsafe fn store_ptr(self, p: *mut f32, v: Self::V);
+    /// Reads `TILE_COLUMNS` values. The lanes behind them are unspecified, and computing them costs nothing as long as
+    /// only [`store_tile`](Simd::store_tile) reads the result.
+    ///
+    /// # Safety
+    /// `p` must be readable for `TILE_COLUMNS` values.
+    unsafe fn load_tile(self, p: *const f32) -> Self::V;
+    /// Writes the first `TILE_COLUMNS` values.
+    ///
+    /// # Safety
+    /// `p` must be writable for `TILE_COLUMNS` values.
+    unsafe fn store_tile(self, p: *mut f32, v: Self::V);
     /// `a + b`.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a − b`.

@@ -18,7 +18,8 @@ fn each(f: impl Fn(usize) -> float32x4_t) -> [float32x4_t; REGISTERS] {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Neon {
     type V = [float32x4_t; REGISTERS];
-    const TILE_ROWS: usize = 3;
+    const TILE_ROWS: usize = 6;
+    const TILE_COLUMNS: usize = 16;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
@@ -31,6 +32,16 @@ impl Simd for Neon {
     #[inline(always)]
     unsafe fn store_ptr(self, p: *mut f32, v: Self::V) {
         for (i, register) in v.into_iter().enumerate() {
+            unsafe { vst1q_f32(p.add(4 * i), register) }
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_tile(self, p: *const f32) -> Self::V {
+        each(|i| unsafe { if i < 4 { vld1q_f32(p.add(4 * i)) } else { vdupq_n_f32(0.0) } })
+    }
+    #[inline(always)]
+    unsafe fn store_tile(self, p: *mut f32, v: Self::V) {
+        for (i, register) in v.into_iter().take(4).enumerate() {
             unsafe { vst1q_f32(p.add(4 * i), register) }
         }
     }

@@ -18,6 +18,7 @@ fn each(f: impl Fn(usize) -> f32) -> [f32; LANES] {
 impl Simd for Scalar {
     type V = [f32; LANES];
     const TILE_ROWS: usize = 1;
+    const TILE_COLUMNS: usize = LANES;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
@@ -32,6 +33,16 @@ impl Simd for Scalar {
     unsafe fn store_ptr(self, p: *mut f32, v: Self::V) {
         // SAFETY: the caller's promise.
         unsafe { p.cast::<[f32; LANES]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    unsafe fn load_tile(self, p: *const f32) -> Self::V {
+        // SAFETY: the caller's promise.
+        unsafe { self.load_ptr(p) }
+    }
+    #[inline(always)]
+    unsafe fn store_tile(self, p: *mut f32, v: Self::V) {
+        // SAFETY: the caller's promise.
+        unsafe { self.store_ptr(p, v) }
     }
     #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {

@@ -1,0 +1,307 @@
+//! [`Ops`] that compute nothing and add up what computing would cost: the estimate before the first step.
+//!
+//! Experts are assumed to be chosen evenly. Operations count a fused multiply-add as two and exp as one; bytes count
+//! each operand and result once, as if caches kept nothing between operations.
+
+use crate::ops::{AttentionGrads, AttentionSaved, CachedSpan, Dims, Ops, Routing};
+use picnic_kernels::adamw::AdamW;
+use picnic_kernels::attention::Shape;
+use picnic_kernels::columns::MlaDims;
+use picnic_kernels::moe::Dispatch;
+use picnic_kernels::rope::Rope;
+use picnic_kernels::router::Config as RouterConfig;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Costs so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Floating-point operations.
+    pub flops: u64,
+    /// Bytes read and written.
+    pub bytes: u64,
+    /// Bytes of the buffers alive now.
+    pub live: u64,
+    /// The most that were alive at once.
+    pub peak: u64,
+}
+
+/// Counts instead of computing.
+#[derive(Clone, Default)]
+pub struct Counting(Arc<Meter>);
+
+#[derive(Default)]
+struct Meter {
+    flops: AtomicU64,
+    bytes: AtomicU64,
+    live: AtomicU64,
+    peak: AtomicU64,
+}
+
+/// A length, counted as long as it lives.
+pub struct Counted {
+    len: usize,
+    meter: Arc<Meter>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.meter.live.fetch_sub(4 * self.len as u64, Relaxed);
+    }
+}
+
+impl Counting {
+    /// What was counted.
+    pub fn cost(&self) -> Cost {
+        let meter = &self.0;
+        let of = |x: &AtomicU64| x.load(Relaxed);
+        Cost { flops: of(&meter.flops), bytes: of(&meter.bytes), live: of(&meter.live), peak: of(&meter.peak) }
+    }
+
+    fn buffer(&self, len: usize) -> Counted {
+        let bytes = 4 * len as u64;
+        let live = self.0.live.fetch_add(bytes, Relaxed) + bytes;
+        self.0.peak.fetch_max(live, Relaxed);
+        Counted { len, meter: Arc::clone(&self.0) }
+    }
+
+    fn count(&self, flops: usize, values: usize) {
+        self.0.flops.fetch_add(flops as u64, Relaxed);
+        self.0.bytes.fetch_add(4 * values as u64, Relaxed);
+    }
+
+    fn product(&self, m: usize, n: usize, k: usize) {
+        self.count(2 * m * n * k, m * k + n * k + m * n);
+    }
+
+    /// Pairs of a query row and a key that it sees, over `spans`.
+    fn pairs(spans: &[Range<usize>]) -> usize {
+        spans.iter().map(|s| s.len() * (s.len() + 1) / 2).sum()
+    }
+}
+
+impl Ops for Counting {
+    type Buffer = Counted;
+    type Panels = Counted;
+    type Cache = ();
+
+    fn zeros(&self, len: usize) -> Counted {
+        self.count(0, len);
+        self.buffer(len)
+    }
+    fn scratch(&self, len: usize) -> Counted {
+        self.buffer(len)
+    }
+    fn upload(&self, values: &[f32]) -> Counted {
+        self.buffer(values.len())
+    }
+    fn download(&self, x: &Counted) -> Vec<f32> {
+        vec![0.0; x.len]
+    }
+    fn copy(&self, x: &Counted) -> Counted {
+        self.count(0, 2 * x.len);
+        self.buffer(x.len)
+    }
+    fn write(&self, _: &mut Counted, values: &[f32]) {
+        self.count(0, values.len());
+    }
+    fn len(&self, x: &Counted) -> usize {
+        x.len
+    }
+    fn pack(&self, w: &Counted, _k: usize, panels: &mut Counted) {
+        self.count(0, 2 * w.len);
+        *panels = self.buffer(w.len);
+    }
+    fn empty_panels(&self) -> Counted {
+        self.buffer(0)
+    }
+    fn linear(
+        &self,
+        rows: Range<usize>,
+        _x: &Counted,
+        _w: &Counted,
+        bias: Option<&Counted>,
+        _y: &mut Counted,
+        d: Dims,
+    ) {
+        self.product(rows.len(), d.n, d.k);
+        self.count(bias.map_or(0, |_| rows.len() * d.n), 0);
+    }
+    fn linear_dx(&self, rows: Range<usize>, _dy: &Counted, _w: &Counted, _dx: &mut Counted, d: Dims, _overwrite: bool) {
+        self.product(rows.len(), d.k, d.n);
+    }
+    fn linear_dw(&self, rows: Range<usize>, _x: &Counted, _dy: &Counted, _dw: &mut Counted, d: Dims) {
+        self.product(d.n, d.k, rows.len());
+    }
+    fn linear_db(&self, dy: &Counted, _: &mut Counted) {
+        self.count(dy.len, dy.len);
+    }
+    fn rmsnorm(&self, x: &Counted, _w: &Counted, _eps: f32, _y: &mut Counted, _inv_rms: &mut Counted) {
+        self.count(4 * x.len, 2 * x.len);
+    }
+    fn rmsnorm_backward(
+        &self,
+        x: &Counted,
+        _w: &Counted,
+        _i: &Counted,
+        _dy: &Counted,
+        _dx: &mut Counted,
+        _dw: Option<&mut Counted>,
+    ) {
+        self.count(8 * x.len, 4 * x.len);
+    }
+    fn rope(&self, x: &mut Counted, rope: &Rope, _inverse: bool) {
+        self.count(3 * (x.len / rope.head_dim) * rope.dim, 2 * x.len);
+    }
+    fn swiglu(&self, gate: &Counted, _up: &Counted, _y: &mut Counted) {
+        self.count(5 * gate.len, 3 * gate.len);
+    }
+    fn swiglu_backward(&self, gate: &Counted, _up: &Counted, _dy: &Counted, _dg: &mut Counted, _du: &mut Counted) {
+        self.count(12 * gate.len, 7 * gate.len);
+    }
+    fn add(&self, x: &Counted, _y: &Counted, _out: &mut Counted) {
+        self.count(x.len, 3 * x.len);
+    }
+    fn add_assign(&self, x: &mut Counted, _y: &Counted) {
+        self.count(x.len, 3 * x.len);
+    }
+    fn scale(&self, x: &mut Counted, _factor: f32) {
+        self.count(x.len, 2 * x.len);
+    }
+    fn sum_of_squares(&self, x: &Counted) -> f64 {
+        self.count(2 * x.len, x.len);
+        0.0
+    }
+    fn embedding(&self, _table: &Counted, _ids: &[u32], out: &mut Counted) {
+        self.count(0, 2 * out.len);
+    }
+    fn embedding_backward(&self, dout: &Counted, _ids: &[u32], _dtable: &mut Counted) {
+        self.count(dout.len, 3 * dout.len);
+    }
+    fn split_columns(&self, x: &Counted, _a: &mut Counted, _b: &mut Counted, _widths: (usize, usize)) {
+        self.count(0, 2 * x.len);
+    }
+    fn split_columns_backward(&self, _da: &Counted, _db: &Counted, dx: &mut Counted, _widths: (usize, usize)) {
+        self.count(dx.len, 3 * dx.len);
+    }
+    fn mla_keys(&self, _kv: &Counted, _k_rope: &Counted, k: &mut Counted, v: &mut Counted, _dims: MlaDims) {
+        self.count(0, 2 * (k.len + v.len));
+    }
+    fn mla_keys_backward(&self, dk: &Counted, dv: &Counted, _: &mut Counted, _: &mut Counted, _dims: MlaDims) {
+        self.count(dk.len + dv.len, 3 * (dk.len + dv.len));
+    }
+    fn attention(
+        &self,
+        s: &Shape,
+        q: &Counted,
+        k: &Counted,
+        v: &Counted,
+        spans: &[Range<usize>],
+        out: &mut Counted,
+        _stats: &mut Counted,
+    ) {
+        let pairs = s.heads * Self::pairs(spans);
+        self.count(pairs * (2 * s.dk + 2 * s.dv + 4), q.len + k.len + v.len + out.len);
+    }
+    fn attention_backward(
+        &self,
+        s: &Shape,
+        saved: AttentionSaved<'_, Self>,
+        dout: &Counted,
+        spans: &[Range<usize>],
+        _: AttentionGrads<'_, Self>,
+    ) {
+        let pairs = s.heads * Self::pairs(spans);
+        let values = 2 * (saved.q.len + saved.k.len + saved.v.len + dout.len);
+        self.count(pairs * (6 * s.dk + 4 * s.dv + 8), values);
+    }
+    fn cache(&self, _layers: usize, _shape: &Shape) {}
+    fn attention_cached(
+        &self,
+        s: &Shape,
+        q: &Counted,
+        _k: &Counted,
+        _v: &Counted,
+        _: &mut (),
+        _layer: usize,
+        spans: &[CachedSpan],
+        out: &mut Counted,
+    ) {
+        let seen = |span: &CachedSpan| span.rows.len() * span.start + span.rows.len() * (span.rows.len() + 1) / 2;
+        let pairs = s.heads * spans.iter().map(seen).sum::<usize>();
+        let cached: usize = spans.iter().map(|span| (span.start + span.rows.len()) * s.kv_heads * (s.dk + s.dv)).sum();
+        self.count(pairs * (2 * s.dk + 2 * s.dv + 4), q.len + cached + out.len);
+    }
+    fn route(&self, logits: &Counted, _bias: Option<&Counted>, config: &RouterConfig) -> Routing<Counted> {
+        self.count(4 * logits.len, 2 * logits.len);
+        let chosen = logits.len / config.experts * config.top_k;
+        let ids = (0..chosen).map(|i| (i % config.experts) as u32).collect();
+        Routing { scores: self.buffer(logits.len), ids, weights: self.buffer(chosen) }
+    }
+    fn route_backward(&self, _: &Routing<Counted>, _dweights: &Counted, _: &RouterConfig, dlogits: &mut Counted) {
+        self.count(6 * dlogits.len, 3 * dlogits.len);
+    }
+    fn balance_loss(&self, r: &Routing<Counted>, _: &[Range<usize>], _: &RouterConfig, _alpha: f32) -> f64 {
+        self.count(3 * r.scores.len, r.scores.len);
+        0.0
+    }
+    fn balance_loss_backward(
+        &self,
+        r: &Routing<Counted>,
+        _: &[Range<usize>],
+        _: &RouterConfig,
+        _alpha: f32,
+        _dlogits: &mut Counted,
+    ) {
+        self.count(6 * r.scores.len, 3 * r.scores.len);
+    }
+    fn dispatch(&self, _x: &Counted, _: &Dispatch, out: &mut Counted) {
+        self.count(0, 2 * out.len);
+    }
+    fn dispatch_backward(&self, dout: &Counted, _: &Dispatch, _dx: &mut Counted) {
+        self.count(dout.len, 2 * dout.len);
+    }
+    fn combine(&self, y: &Counted, _weights: &Counted, _: &Dispatch, out: &mut Counted) {
+        self.count(2 * y.len, y.len + out.len);
+    }
+    fn combine_backward(
+        &self,
+        dout: &Counted,
+        y: &Counted,
+        _w: &Counted,
+        _: &Dispatch,
+        _dy: &mut Counted,
+        _dw: &mut Counted,
+    ) {
+        self.count(3 * y.len, 2 * y.len + dout.len);
+    }
+    fn slice_rows(&self, _x: &Counted, rows: Range<usize>, width: usize) -> Counted {
+        self.count(0, 2 * rows.len() * width);
+        self.buffer(rows.len() * width)
+    }
+    fn write_rows(&self, _x: &mut Counted, _start: usize, _width: usize, from: &Counted) {
+        self.count(0, 2 * from.len);
+    }
+    fn take_rows(&self, _x: &Counted, _rows: &[u32], _width: usize, out: &mut Counted) {
+        self.count(0, 2 * out.len);
+    }
+    fn logprobs(&self, logits: &Counted, targets: &[u32], _stats: &mut Counted) -> Vec<f32> {
+        self.count(3 * logits.len, 2 * logits.len);
+        vec![0.0; targets.len()]
+    }
+    fn entropy(&self, logits: &Counted, stats: &Counted) -> Vec<f32> {
+        self.count(5 * logits.len, logits.len);
+        vec![0.0; stats.len / 2]
+    }
+    fn sampling_weights(&self, logits: &Counted, _inv_temperatures: &[f32]) -> Vec<f32> {
+        self.count(3 * logits.len, 2 * logits.len);
+        vec![1.0; logits.len]
+    }
+    fn logprobs_backward(&self, logits: &mut Counted, _targets: &[u32], _stats: &Counted, _g: &[f32]) {
+        self.count(4 * logits.len, 2 * logits.len);
+    }
+    fn adamw(&self, _: &AdamW, _scale: f32, grad: &Counted, _p: &mut Counted, _m: &mut Counted, _v: &mut Counted) {
+        self.count(14 * grad.len, 7 * grad.len);
+    }
+}

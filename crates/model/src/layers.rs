@@ -1,0 +1,13 @@
+//! The operations of a [`Tape`](crate::Tape), each with its backward beside its forward, one file a family.
+
+mod attention;
+mod embedding;
+mod head;
+mod linear;
+mod moe;
+mod pointwise;
+
+pub use attention::Past;
+pub use head::{Targets, TokenStats};
+pub(crate) use moe::Experts;
+pub(crate) use pointwise::Rotation;

@@ -1,0 +1,56 @@
+//! From a checkpoint to a model and its parameters, and back.
+
+use crate::checkpoint::{Checkpoint, CheckpointError, FloatType, TensorView, write_folder};
+use crate::init::initial_values;
+use crate::{Model, Ops, ParamStore};
+use std::convert::Infallible;
+use std::path::Path;
+
+/// The model of `checkpoint` and its parameters, which learn if `trainable`.
+///
+/// Tensors that the architecture does not use (those of multi-token prediction, say) are left unread.
+///
+/// # Errors
+/// A missing tensor, a wrong shape or an unreadable type, with file, tensor and cure.
+pub fn load<O: Ops>(
+    ops: &O,
+    checkpoint: &Checkpoint,
+    trainable: bool,
+) -> Result<(Model, ParamStore<O>), CheckpointError> {
+    let model = Model::new(checkpoint.config()?);
+    let params = ParamStore::new(ops, model.specs().to_vec(), trainable, |spec| {
+        checkpoint.read_expected(&spec.name, &spec.shape)
+    })?;
+    Ok((model, params))
+}
+
+/// Fresh parameters for `model`.
+pub fn initialise<O: Ops>(ops: &O, model: &Model, seed: u64) -> ParamStore<O> {
+    let std = model.config().initializer_range;
+    let fresh =
+        ParamStore::new(ops, model.specs().to_vec(), true, |spec| Ok::<_, Infallible>(initial_values(spec, std, seed)));
+    match fresh {
+        Ok(params) => params,
+        Err(never) => match never {},
+    }
+}
+
+/// Writes `config.json` and `model.safetensors` into the folder `dir`, whole or not at all.
+///
+/// # Errors
+/// The system's refusal, such as a full disk; what was in the folder is then unchanged.
+pub fn save<O: Ops>(
+    ops: &O,
+    model: &Model,
+    params: &ParamStore<O>,
+    dir: &Path,
+    dtype: FloatType,
+) -> Result<(), CheckpointError> {
+    let values: Vec<Vec<f32>> = params.iter().map(|p| ops.download(p.value())).collect();
+    let tensors = params.iter().zip(&values).map(|(param, data)| TensorView {
+        name: &param.spec.name,
+        shape: &param.spec.shape,
+        data,
+    });
+    write_folder(dir, model.config(), tensors, dtype)
+}

@@ -1,0 +1,308 @@
+//! The one seam between what a model computes and what computes it.
+//!
+//! Models, the tape, optimizers and the engine hold opaque buffers and call these operations; only an implementation
+//! sees numbers. [`CpuOps`](crate::CpuOps) computes (with vector instructions, or without as the oracle);
+//! [`Counting`](crate::Counting) computes nothing and adds up operations, bytes and peak memory.
+//!
+//! Shapes: T rows (tokens), d width, `[n, k]` a weight of n outputs and k inputs. Integers (token ids, positions,
+//! expert numbers) are plain slices: whoever schedules needs to read them. Every operation that produces a gradient
+//! adds to what is there, unless it says otherwise.
+
+use picnic_kernels::adamw::AdamW;
+use picnic_kernels::attention::Shape as AttentionShape;
+use picnic_kernels::columns::MlaDims;
+use picnic_kernels::moe::Dispatch;
+use picnic_kernels::rope::Rope;
+use picnic_kernels::router::Config as RouterConfig;
+use std::ops::Range;
+
+/// What the gate chose for T tokens.
+pub struct Routing<B> {
+    /// Unbiased scores, `[T, experts]`.
+    pub scores: B,
+    /// Chosen experts, `[T · top_k]`, best first.
+    pub ids: Vec<u32>,
+    /// Mixing weights, `[T, top_k]`.
+    pub weights: B,
+}
+
+/// The keys and values of one sequence's past, and the rows that now extend it.
+#[derive(Clone, Debug)]
+pub struct CachedSpan {
+    /// Rows of the batch.
+    pub rows: Range<usize>,
+    /// Position of the first row.
+    pub start: usize,
+    /// Pages of the sequence in order, enough for all its positions.
+    pub pages: Vec<u32>,
+}
+
+/// Operations on opaque buffers of f32.
+pub trait Ops: Send + Sync + Sized + 'static {
+    /// A vector of f32 values.
+    type Buffer: Send + Sync;
+    /// A weight arranged for [`Ops::linear`].
+    type Panels: Send + Sync;
+    /// Pages of keys and values for every layer.
+    type Cache: Send + Sync;
+
+    /// `len` zeros.
+    fn zeros(&self, len: usize) -> Self::Buffer;
+    /// `len` unspecified values, for an operation that overwrites them all.
+    fn scratch(&self, len: usize) -> Self::Buffer;
+    /// A copy of `values`.
+    fn upload(&self, values: &[f32]) -> Self::Buffer;
+    /// The values. An implementation that computes nothing gives zeros.
+    fn download(&self, x: &Self::Buffer) -> Vec<f32>;
+    /// A copy of `x`.
+    fn copy(&self, x: &Self::Buffer) -> Self::Buffer;
+    /// Overwrites all of `x`.
+    fn write(&self, x: &mut Self::Buffer, values: &[f32]);
+    /// Number of values.
+    fn len(&self, x: &Self::Buffer) -> usize;
+
+    /// Arranges the weight `w`, `[n, k]`, for products, reusing `panels`.
+    fn pack(&self, w: &Self::Buffer, k: usize, panels: &mut Self::Panels);
+    /// Panels to be filled by [`Ops::pack`].
+    fn empty_panels(&self) -> Self::Panels;
+    /// y = x·wᵀ + bias on `rows` of x `[T, k]` and y `[T, n]`.
+    fn linear(
+        &self,
+        rows: Range<usize>,
+        x: &Self::Buffer,
+        w: &Self::Panels,
+        bias: Option<&Self::Buffer>,
+        y: &mut Self::Buffer,
+        dims: Dims,
+    );
+    /// dx += dy·w on `rows`; with `overwrite`, dx = dy·w.
+    fn linear_dx(
+        &self,
+        rows: Range<usize>,
+        dy: &Self::Buffer,
+        w: &Self::Buffer,
+        dx: &mut Self::Buffer,
+        dims: Dims,
+        overwrite: bool,
+    );
+    /// dw += dyᵀ·x over `rows`.
+    fn linear_dw(&self, rows: Range<usize>, x: &Self::Buffer, dy: &Self::Buffer, dw: &mut Self::Buffer, dims: Dims);
+    /// db += column sums of dy.
+    fn linear_db(&self, dy: &Self::Buffer, db: &mut Self::Buffer);
+
+    /// RMSNorm of rows as wide as `weight`; `inv_rms` gets one value a row.
+    fn rmsnorm(
+        &self,
+        x: &Self::Buffer,
+        weight: &Self::Buffer,
+        eps: f32,
+        y: &mut Self::Buffer,
+        inv_rms: &mut Self::Buffer,
+    );
+    /// Gradients of [`Ops::rmsnorm`]; `dw` is `None` for a frozen weight.
+    fn rmsnorm_backward(
+        &self,
+        x: &Self::Buffer,
+        weight: &Self::Buffer,
+        inv_rms: &Self::Buffer,
+        dy: &Self::Buffer,
+        dx: &mut Self::Buffer,
+        dw: Option<&mut Self::Buffer>,
+    );
+    /// Rotates in place; `inverse` is the backward.
+    fn rope(&self, x: &mut Self::Buffer, rope: &Rope, inverse: bool);
+    /// silu(gate)·up.
+    fn swiglu(&self, gate: &Self::Buffer, up: &Self::Buffer, y: &mut Self::Buffer);
+    /// Gradients of [`Ops::swiglu`].
+    fn swiglu_backward(
+        &self,
+        gate: &Self::Buffer,
+        up: &Self::Buffer,
+        dy: &Self::Buffer,
+        dgate: &mut Self::Buffer,
+        dup: &mut Self::Buffer,
+    );
+    /// out = x + y.
+    fn add(&self, x: &Self::Buffer, y: &Self::Buffer, out: &mut Self::Buffer);
+    /// x += y.
+    fn add_assign(&self, x: &mut Self::Buffer, y: &Self::Buffer);
+    /// x ·= factor.
+    fn scale(&self, x: &mut Self::Buffer, factor: f32);
+    /// Σ x².
+    fn sum_of_squares(&self, x: &Self::Buffer) -> f64;
+
+    /// Rows `ids` of `table`, `[V, d]`.
+    fn embedding(&self, table: &Self::Buffer, ids: &[u32], out: &mut Self::Buffer);
+    /// Adds each row of `dout` to its row of `dtable`.
+    fn embedding_backward(&self, dout: &Self::Buffer, ids: &[u32], dtable: &mut Self::Buffer);
+
+    /// x `[T, a + b]` → `[T, a]`, `[T, b]`.
+    fn split_columns(&self, x: &Self::Buffer, a: &mut Self::Buffer, b: &mut Self::Buffer, widths: (usize, usize));
+    /// Gradient of [`Ops::split_columns`].
+    fn split_columns_backward(
+        &self,
+        da: &Self::Buffer,
+        db: &Self::Buffer,
+        dx: &mut Self::Buffer,
+        widths: (usize, usize),
+    );
+    /// kv `[T, H, nope + v]` and the shared k_rope `[T, rope]` → k `[T, H, nope + rope]`, v `[T, H, v]`.
+    fn mla_keys(
+        &self,
+        kv: &Self::Buffer,
+        k_rope: &Self::Buffer,
+        k: &mut Self::Buffer,
+        v: &mut Self::Buffer,
+        dims: MlaDims,
+    );
+    /// Gradient of [`Ops::mla_keys`].
+    fn mla_keys_backward(
+        &self,
+        dk: &Self::Buffer,
+        dv: &Self::Buffer,
+        dkv: &mut Self::Buffer,
+        dk_rope: &mut Self::Buffer,
+        dims: MlaDims,
+    );
+
+    /// Causal attention within each of `spans`; `stats` gets maximum and sum, `[T, heads, 2]`.
+    #[allow(clippy::too_many_arguments)]
+    fn attention(
+        &self,
+        shape: &AttentionShape,
+        q: &Self::Buffer,
+        k: &Self::Buffer,
+        v: &Self::Buffer,
+        spans: &[Range<usize>],
+        out: &mut Self::Buffer,
+        stats: &mut Self::Buffer,
+    );
+    /// Gradients of [`Ops::attention`].
+    fn attention_backward(
+        &self,
+        shape: &AttentionShape,
+        saved: AttentionSaved<'_, Self>,
+        dout: &Self::Buffer,
+        spans: &[Range<usize>],
+        grads: AttentionGrads<'_, Self>,
+    );
+    /// An empty cache for `layers` layers.
+    fn cache(&self, layers: usize, shape: &AttentionShape) -> Self::Cache;
+    /// Writes the rows' keys and values to their pages, then attends over each sequence's pages.
+    #[allow(clippy::too_many_arguments)]
+    fn attention_cached(
+        &self,
+        shape: &AttentionShape,
+        q: &Self::Buffer,
+        k: &Self::Buffer,
+        v: &Self::Buffer,
+        cache: &mut Self::Cache,
+        layer: usize,
+        spans: &[CachedSpan],
+        out: &mut Self::Buffer,
+    );
+
+    /// Chooses experts from the gate's logits `[T, experts]`.
+    fn route(&self, logits: &Self::Buffer, bias: Option<&Self::Buffer>, config: &RouterConfig)
+    -> Routing<Self::Buffer>;
+    /// Gradient of the mixing weights into the logits.
+    fn route_backward(
+        &self,
+        routing: &Routing<Self::Buffer>,
+        dweights: &Self::Buffer,
+        config: &RouterConfig,
+        dlogits: &mut Self::Buffer,
+    );
+    /// Sequence-wise balance loss (DeepSeek-V3, section 2.1.2) times `alpha`, summed over `spans`.
+    fn balance_loss(
+        &self,
+        routing: &Routing<Self::Buffer>,
+        spans: &[Range<usize>],
+        config: &RouterConfig,
+        alpha: f32,
+    ) -> f64;
+    /// Gradient of [`Ops::balance_loss`] into the logits.
+    fn balance_loss_backward(
+        &self,
+        routing: &Routing<Self::Buffer>,
+        spans: &[Range<usize>],
+        config: &RouterConfig,
+        alpha: f32,
+        dlogits: &mut Self::Buffer,
+    );
+    /// Copies each token's row to its experts' slots: `[T, d]` → `[T·k, d]`.
+    fn dispatch(&self, x: &Self::Buffer, dispatch: &Dispatch, out: &mut Self::Buffer);
+    /// Gradient of [`Ops::dispatch`].
+    fn dispatch_backward(&self, dout: &Self::Buffer, dispatch: &Dispatch, dx: &mut Self::Buffer);
+    /// Weighted sum of each token's slots: `[T·k, d]` → `[T, d]`.
+    fn combine(&self, y: &Self::Buffer, weights: &Self::Buffer, dispatch: &Dispatch, out: &mut Self::Buffer);
+    /// Gradients of [`Ops::combine`]; both are overwritten.
+    fn combine_backward(
+        &self,
+        dout: &Self::Buffer,
+        y: &Self::Buffer,
+        weights: &Self::Buffer,
+        dispatch: &Dispatch,
+        dy: &mut Self::Buffer,
+        dweights: &mut Self::Buffer,
+    );
+    /// Consecutive rows of x, `[T, width]`.
+    fn slice_rows(&self, x: &Self::Buffer, rows: Range<usize>, width: usize) -> Self::Buffer;
+    /// Overwrites the rows of x from `start` on by those of `from`.
+    fn write_rows(&self, x: &mut Self::Buffer, start: usize, width: usize, from: &Self::Buffer);
+    /// Rows `rows` of x, `[T, d]` → `[rows, d]`.
+    fn take_rows(&self, x: &Self::Buffer, rows: &[u32], width: usize, out: &mut Self::Buffer);
+
+    /// Log-probability of each row's target under softmax of `logits` `[T, V]`; `stats` gets maximum and sum, `[T, 2]`.
+    fn logprobs(&self, logits: &Self::Buffer, targets: &[u32], stats: &mut Self::Buffer) -> Vec<f32>;
+    /// −Σ p ln p of each row in nats, from what [`Ops::logprobs`] left in `stats`.
+    fn entropy(&self, logits: &Self::Buffer, stats: &Self::Buffer) -> Vec<f32>;
+    /// exp((l − max)·inv_temperature) for each row of logits `[T, V]`: unnormalised probabilities for a sampler.
+    fn sampling_weights(&self, logits: &Self::Buffer, inv_temperatures: &[f32]) -> Vec<f32>;
+    /// Turns logits into their gradient: g·(one-hot − softmax) for upstream gradients `g`, one a row.
+    fn logprobs_backward(&self, logits: &mut Self::Buffer, targets: &[u32], stats: &Self::Buffer, g: &[f32]);
+
+    /// One AdamW step on `param` with `grad · grad_scale`.
+    fn adamw(
+        &self,
+        config: &AdamW,
+        grad_scale: f32,
+        grad: &Self::Buffer,
+        param: &mut Self::Buffer,
+        m: &mut Self::Buffer,
+        v: &mut Self::Buffer,
+    );
+}
+
+/// Inputs and outputs of a linear layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Dims {
+    /// Inputs.
+    pub k: usize,
+    /// Outputs.
+    pub n: usize,
+}
+
+/// What [`Ops::attention`] read and wrote.
+pub struct AttentionSaved<'a, O: Ops> {
+    /// Queries `[T, heads, dk]`.
+    pub q: &'a O::Buffer,
+    /// Keys `[T, kv_heads, dk]`.
+    pub k: &'a O::Buffer,
+    /// Values `[T, kv_heads, dv]`.
+    pub v: &'a O::Buffer,
+    /// Output `[T, heads, dv]`.
+    pub out: &'a O::Buffer,
+    /// Maximum and sum of each row and head.
+    pub stats: &'a O::Buffer,
+}
+
+/// Where [`Ops::attention_backward`] adds.
+pub struct AttentionGrads<'a, O: Ops> {
+    /// Gradient of the queries.
+    pub dq: &'a mut O::Buffer,
+    /// Gradient of the keys.
+    pub dk: &'a mut O::Buffer,
+    /// Gradient of the values.
+    pub dv: &'a mut O::Buffer,
+}

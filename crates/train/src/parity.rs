@@ -1,0 +1,194 @@
+//! `picnic parity`: our numbers beside those of an implementation that we did not write.
+//!
+//! A folder holds a checkpoint, `golden.safetensors` (input ids, logits, greedy tokens, loss) and
+//! `golden_grads.safetensors` (gradient of the loss by every parameter), as `golden/make.py` makes them with
+//! transformers. Computes all of it and says how far apart the two are.
+
+use picnic_engine::{Limits, Request, Sampling, generate};
+use picnic_model::checkpoint::{Checkpoint, CheckpointError};
+use picnic_model::layers::{Past, Targets};
+use picnic_model::{Balance, Batch, CpuOps, Grads, Model, Ops, ParamStore, Tape, load};
+use std::path::Path;
+
+/// Largest difference of a logit. Between f32 and f64 transformers itself differs by 4e-6.
+pub const LOGITS_TOLERANCE: f64 = 2e-5;
+/// Largest difference of a gradient over the largest entry of its tensor; f32 against f64: 2.2e-6.
+pub const GRADS_TOLERANCE: f64 = 5e-5;
+/// Tokens of row 0 from which greedy decoding starts, and how many follow.
+const PROMPT: usize = 10;
+const GREEDY: usize = 24;
+
+/// Our numbers for a golden folder.
+pub struct Ours {
+    /// For `input_ids`, `[rows, length, vocabulary]`.
+    pub logits: Vec<f32>,
+    /// For `input_ids_long`.
+    pub logits_long: Vec<f32>,
+    /// The first ten tokens of row 0 and the 24 likeliest after them.
+    pub greedy: Vec<i64>,
+    /// Mean cross-entropy of the next token over `input_ids`.
+    pub loss: f64,
+}
+
+/// How far ours are from the golden numbers.
+#[derive(Debug)]
+pub struct Differences {
+    /// Largest absolute difference of a logit.
+    pub logits: f64,
+    /// The same over `input_ids_long`.
+    pub logits_long: f64,
+    /// Greedy tokens that differ.
+    pub greedy: usize,
+    /// Absolute difference of the loss.
+    pub loss: f64,
+    /// For each golden gradient, its name and the largest difference over its largest entry.
+    pub grads: Vec<(String, f64)>,
+}
+
+impl Differences {
+    /// Whether everything is within tolerance.
+    pub fn within(&self) -> bool {
+        self.logits <= LOGITS_TOLERANCE
+            && self.logits_long <= LOGITS_TOLERANCE
+            && self.greedy == 0
+            && self.loss <= LOGITS_TOLERANCE
+            && !self.grads.is_empty()
+            && self.grads.iter().all(|(_, d)| *d <= GRADS_TOLERANCE)
+    }
+}
+
+/// Computes everything for the golden folder `dir`.
+///
+/// # Errors
+/// A file that is missing or cannot be read.
+pub fn parity(ops: &CpuOps, dir: &Path) -> Result<(Ours, Differences), CheckpointError> {
+    let golden = Checkpoint::open(dir.join("golden.safetensors"))?;
+    let golden_grads = Checkpoint::open(dir.join("golden_grads.safetensors"))?;
+    let (model, params) = load(ops, &Checkpoint::open(dir)?, true)?;
+    let rows = |name: &str| -> Result<Vec<Vec<u32>>, CheckpointError> {
+        let ids = golden.read_i64(name)?;
+        let length = golden.shape(name).and_then(|s| s.last().copied()).unwrap_or(1).max(1);
+        Ok(ids.chunks(length).map(|row| row.iter().map(|&id| id as u32).collect()).collect())
+    };
+    let short = rows("input_ids")?;
+    let logits = logits_of(ops, &model, &params, &short);
+    let logits_long = logits_of(ops, &model, &params, &rows("input_ids_long")?);
+    let greedy = greedy(ops, &model, &params, &short[0]);
+    let (loss, grads) = loss_and_grads(ops, &model, &params, &short);
+    let differences = Differences {
+        logits: largest_difference(&logits, &golden.read_f32("logits")?),
+        logits_long: largest_difference(&logits_long, &golden.read_f32("logits_long")?),
+        greedy: greedy.iter().zip(golden.read_i64("greedy")?).filter(|(a, b)| *a != b).count(),
+        loss: (loss - f64::from(golden.read_f32("loss")?[0])).abs(),
+        grads: compare_grads(ops, &params, &grads, &golden_grads)?,
+    };
+    Ok((Ours { logits, logits_long, greedy, loss }, differences))
+}
+
+fn logits_of(ops: &CpuOps, model: &Model, params: &ParamStore<CpuOps>, sequences: &[Vec<u32>]) -> Vec<f32> {
+    let batch = Batch::sequences(sequences.iter().map(Vec::as_slice));
+    let mut tape = Tape::inference(ops);
+    let hidden = model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone()));
+    let all: Vec<u32> = (0..batch.ids.len() as u32).collect();
+    let logits = tape.logits(&hidden, model.head(params), &all);
+    ops.download(logits.value())
+}
+
+fn greedy(ops: &CpuOps, model: &Model, params: &ParamStore<CpuOps>, row: &[u32]) -> Vec<i64> {
+    let prompt = row[..PROMPT.min(row.len())].to_vec();
+    let request = Request { prompt: prompt.clone(), max_tokens: GREEDY, stop: Vec::new(), sampling: Sampling::GREEDY };
+    let limits = Limits { sequences: 1, batch_tokens: 64, cache_tokens: 4096 };
+    let answer = generate(ops, model, params, limits, vec![request]).map(|answers| answers[0].tokens.clone());
+    prompt.into_iter().chain(answer.unwrap_or_default()).map(i64::from).collect()
+}
+
+fn loss_and_grads(
+    ops: &CpuOps,
+    model: &Model,
+    params: &ParamStore<CpuOps>,
+    sequences: &[Vec<u32>],
+) -> (f64, Grads<CpuOps>) {
+    let batch = Batch::sequences(sequences.iter().map(Vec::as_slice));
+    let predicts = |span: &std::ops::Range<usize>| span.start as u32..span.end.saturating_sub(1) as u32;
+    let rows: Vec<u32> = batch.spans.iter().flat_map(predicts).collect();
+    let ids: Vec<u32> = rows.iter().map(|&row| batch.ids[row as usize + 1]).collect();
+    let mut grads = Grads::new(ops, params);
+    let mut tape = Tape::recording(ops, &mut grads, Balance::default());
+    let hidden = model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone()));
+    let slope = -1.0 / rows.len() as f32;
+    let targets = Targets { rows: &rows, ids: &ids, entropy: false };
+    let said = tape.token_loss(&hidden, model.head(params), targets, |_, logprobs| vec![slope; logprobs.len()]);
+    tape.backward();
+    let loss = -said.logprob.iter().map(|&l| f64::from(l)).sum::<f64>() / rows.len() as f64;
+    (loss, grads)
+}
+
+/// transformers 5 keeps a layer's experts in two tensors, `gate_up_proj` `[E, 2·inner, d]` and `down_proj`
+/// `[E, d, inner]`; ours are one tensor each.
+fn compare_grads(
+    ops: &CpuOps,
+    params: &ParamStore<CpuOps>,
+    grads: &Grads<CpuOps>,
+    golden: &Checkpoint,
+) -> Result<Vec<(String, f64)>, CheckpointError> {
+    let ours = |name: &str| -> Option<Vec<f32>> { Some(ops.download(grads.get(params.by_name(name)?.id)?)) };
+    let fused = |at: &str, parts: &[&str]| -> Option<Vec<f32>> {
+        let mut all = Vec::new();
+        for expert in 0.. {
+            let experts = parts.iter().map(|part| ours(&format!("{at}.{expert}.{part}.weight")));
+            let Some(tensors) = experts.collect::<Option<Vec<_>>>() else { break };
+            all.extend(tensors.concat());
+        }
+        Some(all)
+    };
+    let mut differences = Vec::new();
+    for name in golden.tensor_names() {
+        let theirs = golden.read_f32(name)?;
+        let mine = match (name.strip_suffix(".gate_up_proj"), name.strip_suffix(".experts.down_proj")) {
+            (Some(at), _) => fused(at, &["gate_proj", "up_proj"]),
+            (_, Some(at)) => fused(&format!("{at}.experts"), &["down_proj"]),
+            _ => ours(name),
+        };
+        let largest = theirs.iter().fold(0f64, |m, x| m.max(f64::from(x.abs())));
+        let difference = mine.map_or(f64::INFINITY, |mine| largest_difference(&mine, &theirs));
+        differences.push((name.to_owned(), difference / largest.max(f64::MIN_POSITIVE)));
+    }
+    Ok(differences)
+}
+
+/// Infinite where lengths differ or a value is no number.
+fn largest_difference(a: &[f32], b: &[f32]) -> f64 {
+    if a.len() != b.len() {
+        return f64::INFINITY;
+    }
+    let distance = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).abs();
+    a.iter().zip(b).map(distance).fold(0.0, |m, d| {
+        if d <= m {
+            m
+        } else if d.is_nan() {
+            f64::INFINITY
+        } else {
+            d
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agrees_with_transformers() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden");
+        let ops = CpuOps::with_threads(2).unwrap();
+        for name in ["deepseek_v3", "deepseek_v3_yarn", "deepseek_v3_nolora", "llama", "qwen2", "qwen3"] {
+            let (_, differences) = parity(&ops, &folder.join(name)).unwrap();
+            let worst = differences.grads.iter().map(|g| g.1).fold(0.0, f64::max);
+            println!(
+                "{name}: logits {:.1e} long {:.1e} greedy {} loss {:.1e} grads {worst:.1e}",
+                differences.logits, differences.logits_long, differences.greedy, differences.loss
+            );
+            assert!(differences.within(), "{name}: {differences:?}");
+        }
+    }
+}
