@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -112,8 +113,8 @@ impl Tokenizer {
     /// # Errors
     /// When the vocabulary is broken; never because of the text alone.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
-        let encoding = self.library.encode_fast(text, add_special);
-        let encoding = encoding.map_err(|error| Error::Encode(error.to_string()))?;
+        let encoding = contained(|| self.library.encode_fast(text, add_special));
+        let encoding = encoding.map_err(Error::Encode)?;
         let mut ids = encoding.get_ids().to_vec();
         // `add_bos_token` counts even where tokenizer.json does not say so (Llama's and DeepSeek's do not).
         if let Some(bos) = self.bos.filter(|_| add_special && self.add_bos)
@@ -191,14 +192,14 @@ fn byte_level_bpe(json: &[u8]) -> Result<tokenizers::Tokenizer> {
         decoder: Option<Value>,
     }
     let refuse = |reason: String| Err(Error::Vocabulary(reason));
-    match serde_json::from_slice::<Skeleton>(json) {
+    match serde_json::from_slice(json) {
         Ok(Skeleton { decoder: Some(decoder) }) if decoder["type"] == "ByteLevel" => {}
         Ok(_) => return refuse("the decoder is not ByteLevel (a SentencePiece model?)".to_owned()),
         Err(error) => return refuse(error.to_string()),
     }
-    let mut library = match tokenizers::Tokenizer::from_bytes(json) {
+    let mut library = match contained(|| tokenizers::Tokenizer::from_bytes(json)) {
         Ok(library) => library,
-        Err(error) => return refuse(error.to_string()),
+        Err(reason) => return refuse(reason),
     };
     let ModelWrapper::BPE(model) = library.get_model() else {
         return refuse("the model's type is not BPE".to_owned());
@@ -215,9 +216,23 @@ fn byte_level_bpe(json: &[u8]) -> Result<tokenizers::Tokenizer> {
         library.with_model(model);
     }
     library.with_padding(None);
-    match library.with_truncation(None) {
+    if let Err(error) = library.with_truncation(None) {
+        return refuse(error.to_string());
+    }
+    // What stands around every text is the same for all texts: one shows whether it works.
+    match contained(|| library.encode_fast("a", true)) {
         Ok(_) => Ok(library),
-        Err(error) => refuse(error.to_string()),
+        Err(reason) => refuse(reason),
+    }
+}
+
+/// Runs the library, which panics on some malformed files (a post-processor that names an unknown token, a
+/// subword prefix longer than a token), and makes an error of that.
+fn contained<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> std::result::Result<T, String> {
+    // Nothing that a panic leaves half-done is used again: the caches inside check themselves.
+    match panic::catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("the file contradicts itself; compare it with the publisher's".to_owned()),
     }
 }
 

@@ -85,6 +85,20 @@ fn renders_and_ids_are_those_of_transformers() {
     }
 }
 
+#[test]
+fn a_long_conversation_does_not_run_out_of_fuel() {
+    for (published, dir) in fetched() {
+        let tokenizer = Tokenizer::from_dir(dir).unwrap();
+        if tokenizer.chat_template().is_none() {
+            continue;
+        }
+        let turn = [Message::user("Why?"), Message::assistant("Because.")];
+        let messages: Vec<Message> = turn.into_iter().cycle().take(4000).collect();
+        let rendered = tokenizer.apply_chat_template(&messages, &ChatOptions::default());
+        assert!(rendered.unwrap().len() > 2000, "{}", published.model);
+    }
+}
+
 /// Texts that have broken tokenizers before. All are in NFC, to which Qwen's normalises.
 const NASTY: [&str; 14] = [
     "",
