@@ -9,12 +9,16 @@
 use crate::scratch;
 use crate::simd::{Isa, LANES, Simd};
 use crate::team::{Shared, Team};
+use std::ops::Range;
 
 /// Steps of k between reloads of C: a panel block of 32 × 256 values (32 KiB) stays in the first-level cache.
 const BLOCK_K: usize = 256;
 
 /// Rows of A between reloads of B's panels: a block of 240 × 256 values (240 KiB) stays in the second-level cache.
 const BLOCK_M: usize = 240;
+
+/// Rows that are computed without copying anything.
+const FEW_ROWS: usize = 12;
 
 /// A cache line more between the lines of a copied block.
 const PAD: usize = 16;
@@ -125,7 +129,7 @@ impl Packed {
 }
 
 /// Packs rows `ks` of the 32 columns from `column` into `panel`, zeros past column `n`.
-fn pack_panel(b: Matrix, ks: std::ops::Range<usize>, column: usize, n: usize, panel: &mut [f32]) {
+fn pack_panel(b: Matrix, ks: Range<usize>, column: usize, n: usize, panel: &mut [f32]) {
     let width = LANES.min(n - column);
     let rows = panel.as_chunks_mut::<LANES>().0;
     if b.column_stride == 1 {
@@ -180,62 +184,77 @@ pub fn gemm(isa: Isa, team: &Team, shape: Shape, a: Matrix, b: Right, c: &mut [f
     // Products that are done sooner than another thread wakes up stay on this one.
     let alone = Team::solo();
     let team = if m * n * k < SMALL { &alone } else { team };
-    // A few rows (decoding) leave only columns to share out.
+    let part = |rows, columns| Part { shape, a, b, rows, columns, c: &c, row_stride };
+    // A few rows (decoding) leave only columns to share out. Either way, no two threads write to one element of C.
     if m >= 4 * team.size() {
-        team.split(m, 12, |rows| {
-            // SAFETY: teams get disjoint rows.
-            block(isa, shape, a, b, &c, row_stride, rows.start, rows.end, 0, n)
-        });
+        team.split(m, 12, |rows| part(rows, 0..n).run(isa));
     } else {
-        team.split(n, LANES, |columns| {
-            // SAFETY: teams get disjoint columns.
-            block(isa, shape, a, b, &c, row_stride, 0, m, columns.start, columns.end)
-        });
+        team.split(n, LANES, |columns| part(0..m, columns).run(isa));
     }
 }
 
-crate::kernel! {
-    /// Rows `r0..r1` and columns `c0..c1` (`c0` a multiple of 32) of C.
-    fn block<S>(s, shape: Shape, a: Matrix, b: Right, c: &Shared<f32>, row_stride: usize, r0: usize, r1: usize, c0: usize, c1: usize) {
-        let Shape { n, k, accumulate, .. } = shape;
-        // With one tile of rows nothing is read twice, so there is nothing to block for.
-        let one_tile = r1 - r0 <= S::TILE_ROWS;
-        let (block_m, block_k) = if one_tile { (r1 - r0, k) } else { (BLOCK_M.min(r1 - r0), BLOCK_K.min(k)) };
+/// Part of a product: rows and columns of C (the first column a multiple of 32).
+struct Part<'a> {
+    shape: Shape,
+    a: Matrix<'a>,
+    b: Right<'a>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    c: &'a Shared<'a, f32>,
+    row_stride: usize,
+}
+
+impl Part<'_> {
+    fn run(&self, isa: Isa) {
+        let (m, k) = (self.rows.len(), self.shape.k);
+        // With a tile or two of rows nothing is read often, so there is nothing to block for.
+        let once = m <= FEW_ROWS;
+        let (block_m, block_k) = if once { (m, k) } else { (BLOCK_M.min(m), BLOCK_K.min(k)) };
         // Copying a block of A pays from a few panels of B on.
-        let copy = !one_tile && c1 - c0 >= 4 * LANES && (a.row_stride == 1 || a.column_stride == 1);
+        let a = self.a;
+        let copy = !once && self.columns.len() >= 4 * LANES && (a.row_stride == 1 || a.column_stride == 1);
         let copy_len = if copy { (block_m + PAD) * (block_k + PAD) } else { 0 };
         scratch::with(copy_len + block_k * LANES, |buffer| {
             let (copied, packed) = buffer.split_at_mut(copy_len);
             // One pass even if k = 0: C is still to be overwritten.
             for k0 in (0..k.max(1)).step_by(block_k.max(1)) {
-                let ks = block_k.min(k - k0);
-                for row in (r0..r1).step_by(block_m) {
-                    let m = block_m.min(r1 - row);
+                let ks = k0..k.min(k0 + block_k);
+                for row in self.rows.clone().step_by(block_m) {
+                    let rows = row..self.rows.end.min(row + block_m);
                     let mut a = a.from(row, k0);
                     if copy {
-                        a = a.copy(m, ks, copied);
+                        a = a.copy(rows.len(), ks.len(), copied);
                     }
-                    for column in (c0..c1).step_by(LANES) {
-                        let width = LANES.min(c1 - column);
-                        let panel = match b {
-                            Right::Packed(p) => Panel { data: &p.panels[(column / LANES * k + k0) * LANES..], row_stride: LANES },
-                            // Read once, whole rows need no packing.
-                            Right::Matrix(b) if one_tile && width == LANES && b.column_stride == 1 => {
-                                Panel { data: b.from(k0, column).data, row_stride: b.row_stride }
-                            }
-                            Right::Matrix(b) => {
-                                pack_panel(b, k0..k0 + ks, column, n, &mut packed[..ks * LANES]);
-                                Panel { data: packed, row_stride: LANES }
-                            }
-                        };
-                        let from = row * row_stride + column;
-                        // SAFETY: rows and columns of C of this thread's own, checked against its length by `part`.
-                        let c = unsafe { c.part(from..from + (m - 1) * row_stride + width) };
-                        rows(s, a, m, ks, panel, Tile { c: c.as_mut_ptr(), row_stride, width, load: accumulate || k0 > 0 });
-                    }
+                    block(isa, self, a, rows, ks.clone(), once, packed);
                 }
             }
         });
+    }
+}
+
+crate::kernel! {
+    /// The chains over `ks` of `rows` of C, given those rows and columns of A. `packed` is room for a panel.
+    fn block<S>(s, part: &Part, a: Matrix, in_rows: Range<usize>, ks: Range<usize>, once: bool, packed: &mut [f32]) {
+        let Part { shape: Shape { n, k, accumulate, .. }, row_stride, .. } = *part;
+        for column in part.columns.clone().step_by(LANES) {
+            let width = LANES.min(part.columns.end - column);
+            let panel = match part.b {
+                Right::Packed(p) => Panel { data: &p.panels[(column / LANES * k + ks.start) * LANES..], row_stride: LANES },
+                // Read once, whole rows need no packing.
+                Right::Matrix(b) if once && width == LANES && b.column_stride == 1 => {
+                    Panel { data: b.from(ks.start, column).data, row_stride: b.row_stride }
+                }
+                Right::Matrix(b) => {
+                    pack_panel(b, ks.clone(), column, n, &mut packed[..ks.len() * LANES]);
+                    Panel { data: packed, row_stride: LANES }
+                }
+            };
+            let (m, from) = (in_rows.len(), in_rows.start * row_stride + column);
+            // SAFETY: rows and columns of C of this thread's own, checked against its length by `part`.
+            let c = unsafe { part.c.part(from..from + (m - 1) * row_stride + width) };
+            let load = accumulate || ks.start > 0;
+            rows(s, a, m, ks.len(), panel, Tile { c: c.as_mut_ptr(), row_stride, width, load });
+        }
     }
 }
 
@@ -313,18 +332,12 @@ fn tile<S: Simd, const ROWS: usize, const WIDE: bool>(
     t: Tile,
 ) {
     let columns = if WIDE { LANES } else { S::TILE_COLUMNS };
+    // SAFETY: the callers took `t.c` from a part of C that holds `ROWS` rows of `t.width` values.
+    let row = |i: usize| unsafe { std::slice::from_raw_parts_mut(t.c.add(i * t.row_stride), t.width.min(columns)) };
     let mut acc = [s.splat(0.0); ROWS];
     if t.load {
         for (i, acc) in acc.iter_mut().enumerate() {
-            // SAFETY: the callers took `t.c` from a part of C that holds `ROWS` rows of `t.width` values.
-            *acc = unsafe {
-                let row = t.c.add(i * t.row_stride);
-                match t.width == columns {
-                    true if WIDE => s.load_ptr(row),
-                    true => s.load_tile(row),
-                    false => s.load_partial(std::slice::from_raw_parts(row, t.width), 0.0),
-                }
-            };
+            *acc = load::<S, WIDE>(s, row(i));
         }
     }
     let pa = a.data.as_ptr();
@@ -340,16 +353,40 @@ fn tile<S: Simd, const ROWS: usize, const WIDE: bool>(
         }
     }
     for (i, acc) in acc.into_iter().enumerate() {
-        // SAFETY: as above.
-        unsafe {
-            let row = t.c.add(i * t.row_stride);
-            match t.width == columns {
-                true if WIDE => s.store_ptr(row, acc),
-                true => s.store_tile(row, acc),
-                false => s.store_partial(std::slice::from_raw_parts_mut(row, t.width), acc),
-            }
-        }
+        store::<S, WIDE>(s, row(i), acc);
     }
+}
+
+/// A row of a tile.
+#[inline(always)]
+fn load<S: Simd, const WIDE: bool>(s: S, row: &[f32]) -> S::V {
+    if WIDE {
+        return s.load_partial(row, 0.0);
+    }
+    let mut lanes = [0.0; LANES];
+    if row.len() < S::TILE_COLUMNS {
+        lanes[..row.len()].copy_from_slice(row);
+    }
+    let whole = row.len() >= S::TILE_COLUMNS;
+    // SAFETY: either holds `TILE_COLUMNS` values.
+    unsafe { s.load_tile(if whole { row.as_ptr() } else { lanes.as_ptr() }) }
+}
+
+/// Writes a row of a tile.
+#[inline(always)]
+fn store<S: Simd, const WIDE: bool>(s: S, row: &mut [f32], v: S::V) {
+    if WIDE {
+        return s.store_partial(row, v);
+    }
+    if row.len() >= S::TILE_COLUMNS {
+        // SAFETY: the row holds `TILE_COLUMNS` values.
+        return unsafe { s.store_tile(row.as_mut_ptr(), v) };
+    }
+    let mut lanes = [0.0; LANES];
+    // SAFETY: 32 values are at least `TILE_COLUMNS`.
+    unsafe { s.store_tile(lanes.as_mut_ptr(), v) };
+    let n = row.len();
+    row.copy_from_slice(&lanes[..n]);
 }
 
 #[cfg(test)]
