@@ -4,7 +4,7 @@
 //! Then dq += ds·K (chain over keys), dk += dsᵀ·Q and dv += pᵀ·dout (chains over rows: tokens, then heads of the group).
 
 use super::Shape;
-use super::pages::{PAGE, write_column};
+use super::pages::{PAGE, copy, write_column};
 use super::rows::{BLOCK, Rows, scaled, share, weights};
 use crate::gemm::{Matrix, panel_product};
 use crate::simd::{Isa, LANES};
@@ -179,7 +179,7 @@ crate::kernel! {
 /// The rows `indices` of `x`, each of `width` values, one after another.
 fn to_rows(x: &[f32], width: usize, indices: impl Iterator<Item = usize>, to: &mut [f32]) {
     for (to, i) in to.chunks_exact_mut(width).zip(indices) {
-        to.copy_from_slice(&x[i * width..][..width]);
+        copy(&x[i * width..][..width], to);
     }
 }
 
@@ -196,9 +196,7 @@ fn to_panels(x: &[f32], width: usize, indices: impl Iterator<Item = usize>, to: 
     let panel_len = to.len() / width.div_ceil(LANES);
     for (row, i) in indices.enumerate() {
         for (c, from) in x[i * width..][..width].chunks(LANES).enumerate() {
-            let to = &mut to[c * panel_len + row * LANES..][..LANES];
-            to[..from.len()].copy_from_slice(from);
-            to[from.len()..].fill(0.0);
+            copy(from, &mut to[c * panel_len + row * LANES..][..LANES]);
         }
     }
 }
@@ -207,8 +205,7 @@ fn to_panels(x: &[f32], width: usize, indices: impl Iterator<Item = usize>, to: 
 fn load_rows(x: &Shared<f32>, width: usize, indices: impl Iterator<Item = usize>, to: &mut [f32]) {
     for (to, i) in to.chunks_exact_mut(width.next_multiple_of(LANES)).zip(indices) {
         // SAFETY: no one else uses the rows of this sequence and head.
-        to[..width].copy_from_slice(unsafe { x.part(i * width..(i + 1) * width) });
-        to[width..].fill(0.0);
+        copy(unsafe { x.part(i * width..(i + 1) * width) }, to);
     }
 }
 
@@ -216,6 +213,6 @@ fn load_rows(x: &Shared<f32>, width: usize, indices: impl Iterator<Item = usize>
 fn store_rows(from: &[f32], x: &Shared<f32>, width: usize, indices: impl Iterator<Item = usize>) {
     for (from, i) in from.chunks_exact(width.next_multiple_of(LANES)).zip(indices) {
         // SAFETY: no one else uses the rows of this sequence and head.
-        unsafe { x.part(i * width..(i + 1) * width) }.copy_from_slice(&from[..width]);
+        copy(&from[..width], unsafe { x.part(i * width..(i + 1) * width) });
     }
 }

@@ -1,7 +1,7 @@
 //! Attention forward: from the rows of a batch, or from pages that a cache holds.
 
 use super::Shape;
-use super::pages::{PAGE, append, keys, page_len, values};
+use super::pages::{PAGE, append, copy, keys, page_len, values};
 use super::rows::{BLOCK, Rows, scaled, share, weights};
 use crate::gemm::{Matrix, panel_product};
 use crate::simd::{Isa, LANES};
@@ -126,7 +126,7 @@ fn block(
         let (scores, rest) = buffer.split_at_mut(n * width);
         let (queries, sums) = rest.split_at_mut(n * dk);
         for (query, i) in queries.chunks_exact_mut(dk).zip(rows.indices(shape)) {
-            query.copy_from_slice(&q[i * dk..][..dk]);
+            copy(&q[i * dk..][..dk], query);
         }
         for (i, page) in pages.iter().enumerate() {
             let to = &mut scores[i * PAGE..];

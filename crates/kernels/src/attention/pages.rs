@@ -32,11 +32,25 @@ pub fn append(shape: &Shape, k_row: &[f32], v_row: &[f32], page: &mut [f32], slo
         let (keys, values) = head.split_at_mut(dk * PAGE);
         write_column(k, keys, slot);
         for (v, panel) in v.chunks(LANES).zip(values.chunks_exact_mut(PAGE * LANES)) {
-            let row = &mut panel[slot * LANES..][..LANES];
-            row[..v.len()].copy_from_slice(v);
-            row[v.len()..].fill(0.0);
+            copy(v, &mut panel[slot * LANES..][..LANES]);
         }
     }
+}
+
+/// Copies `from` to the start of `to` and fills the rest with zeros. Rows here have a few dozen values, for which calling
+/// memcpy takes longer than copying.
+#[inline]
+pub(super) fn copy(from: &[f32], to: &mut [f32]) {
+    let (to, rest) = to.split_at_mut(from.len());
+    let (whole, part) = from.as_chunks::<16>();
+    let (to_whole, to_part) = to.as_chunks_mut::<16>();
+    for (to, from) in to_whole.iter_mut().zip(whole) {
+        *to = *from;
+    }
+    for (to, from) in to_part.iter_mut().zip(part) {
+        *to = *from;
+    }
+    rest.iter_mut().for_each(|x| *x = 0.0);
 }
 
 /// Writes `x` down column `slot` of a panel of rows of 32.
