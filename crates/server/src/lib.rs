@@ -1,1 +1,158 @@
-//! (empty)
+//! A model over HTTP: `/v1/chat/completions`, `/v1/models` and `/health`, in the wire format of OpenAI and DeepSeek.
+//!
+//! [`serve`] runs until told to stop; [`router`] is the same application for tests in-process. One thread owns the
+//! model and generates for everybody at once; handlers hold a channel to it each. [`reply`] and [`reasoning`], which
+//! make text of tokens and part thinking from answer, serve the terminal too. Left out: keys and accounts, tools,
+//! constrained output, log-probabilities, and every other path of the two contracts.
+
+mod answer;
+mod error;
+mod local;
+pub mod reasoning;
+pub mod reply;
+mod routes;
+mod stop;
+mod wire;
+mod worker;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use error::ApiError;
+use local::Local;
+use picnic_engine::Limits as EngineLimits;
+use picnic_model::{Model, Ops, ParamStore};
+use picnic_tokenizer::Tokenizer;
+use routes::{chat_completions, health, models};
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::net::TcpListener;
+use tower_http::catch_panic::CatchPanicLayer;
+use worker::{Generator, Worker};
+
+/// A model and all that it takes to serve it.
+pub struct Served<O: Ops> {
+    /// What clients call the model.
+    pub name: String,
+    /// The architecture.
+    pub model: Model,
+    /// Its parameters.
+    pub params: ParamStore<O>,
+    /// What computes them.
+    pub ops: O,
+    /// The model's own tokenizer, with its chat template.
+    pub tokenizer: Tokenizer,
+    /// Tokens that end a turn.
+    pub eos: Vec<u32>,
+    /// How much is done at once.
+    pub limits: Limits,
+}
+
+/// How much a server does at once, and for one request.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Batch and cache.
+    pub engine: EngineLimits,
+    /// Requests that run or wait; one more is answered 503.
+    pub places: usize,
+    /// Tokens of prompt and answer together.
+    pub context: usize,
+    /// Tokens of an answer whose request does not say how many.
+    pub default_max_tokens: usize,
+    /// Bytes of a request's body.
+    pub body_bytes: usize,
+}
+
+impl Limits {
+    /// Limits for `model` with `cache_bytes` of keys and values: as many tokens as they hold, each request no more than
+    /// the model was made for.
+    pub fn new(model: &Model, cache_bytes: usize) -> Limits {
+        let shape = model.attention();
+        let per_token = model.config().num_hidden_layers * shape.kv_heads * (shape.dk + shape.dv) * size_of::<f32>();
+        let cache_tokens = (cache_bytes / per_token.max(1)).max(PAGE) / PAGE * PAGE;
+        Limits {
+            engine: EngineLimits { sequences: 16, batch_tokens: 256, cache_tokens },
+            places: 64,
+            context: model.config().max_position_embeddings.min(cache_tokens),
+            default_max_tokens: 4096,
+            body_bytes: 4 << 20,
+        }
+    }
+}
+
+/// Tokens in a page of the cache, which is given out whole.
+const PAGE: usize = picnic_model::kernels::attention::PAGE;
+
+/// Why a server stopped or did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The system gave no thread.
+    #[error("cannot start the thread that generates: {0}; close other programs and try again")]
+    Thread(#[source] std::io::Error),
+    /// The listener failed.
+    #[error("cannot listen: {0}; try another address or port")]
+    Listen(#[source] std::io::Error),
+}
+
+/// Answers requests on `listener` until `shutdown` resolves, then finishes those under way.
+///
+/// # Errors
+/// If the system refuses a thread or a socket.
+pub async fn serve<O: Ops>(
+    served: Served<O>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let router = router(served)?;
+    axum::serve(listener, router).with_graceful_shutdown(shutdown).await.map_err(ServeError::Listen)
+}
+
+/// The application, with its thread started.
+///
+/// # Errors
+/// If the system refuses a thread.
+pub fn router<O: Ops>(served: Served<O>) -> Result<Router, ServeError> {
+    let Served { name, model, params, ops, tokenizer, eos, limits } = served;
+    application(name, tokenizer, eos, limits, Local::new(ops, model, params, limits.engine))
+}
+
+/// What handlers share.
+struct App {
+    name: String,
+    /// Seconds since 1970.
+    started: u64,
+    tokenizer: Tokenizer,
+    eos: Vec<u32>,
+    limits: Limits,
+    worker: Worker,
+}
+
+fn application(
+    name: String,
+    tokenizer: Tokenizer,
+    eos: Vec<u32>,
+    limits: Limits,
+    generator: impl Generator,
+) -> Result<Router, ServeError> {
+    let worker = Worker::start(generator, limits.places).map_err(ServeError::Thread)?;
+    let app = App { name, started: seconds_since_1970(), tokenizer, eos, limits, worker };
+    // Both of DeepSeek's base paths.
+    let api =
+        Router::new().route("/chat/completions", post(chat_completions::create)).route("/models", get(models::list));
+    Ok(Router::new()
+        .nest("/v1", api.clone())
+        .merge(api)
+        .route("/health", get(health::show))
+        .fallback(async || ApiError::NoRoute)
+        .method_not_allowed_fallback(async || ApiError::NoMethod)
+        .layer(DefaultBodyLimit::max(limits.body_bytes))
+        .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(ApiError::Panicked)))
+        .with_state(Arc::new(app)))
+}
+
+fn seconds_since_1970() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

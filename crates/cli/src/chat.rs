@@ -1,0 +1,252 @@
+//! `picnic chat`: a conversation in the terminal, or one answer with `--prompt`.
+
+use crate::load::{self, Loaded, NANO};
+use anyhow::{Context, Result, ensure};
+use picnic_engine::{Engine, Limits, Request, Sampling};
+use picnic_server::reasoning::Piece;
+use picnic_server::reply::Reply;
+use picnic_tokenizer::{ChatOptions, Message, Role};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{BufRead, ErrorKind, IsTerminal, Write, stderr, stdin, stdout};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+/// Tokens that a conversation may have, on models that were made for more: they bound the cache.
+const MAX_CONTEXT: usize = 16 * 1024;
+
+/// What the shell expects of a program that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
+
+/// What was typed.
+#[derive(clap::Args)]
+pub struct ChatArgs {
+    /// A Hugging Face folder, a GGUF file, or `nano`
+    #[arg(default_value = NANO)]
+    model: String,
+    /// Answer this and end
+    #[arg(long)]
+    prompt: Option<String>,
+    /// 0 for the likeliest answer, 1 for the model's own variety
+    #[arg(long, default_value_t = 0.6)]
+    temperature: f32,
+    /// The same seed and the same words give the same answer
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Tokens in an answer at most
+    #[arg(long, default_value_t = 4096)]
+    max_tokens: usize,
+    /// Instructions ahead of the conversation
+    #[arg(long)]
+    system: Option<String>,
+}
+
+/// Talks until the end of the input. Ctrl-C stops an answer; while none is under way it ends the program.
+pub fn run(args: ChatArgs) -> Result<()> {
+    ensure!(args.temperature.is_finite() && args.temperature >= 0.0, "--temperature must be 0 or more");
+    ensure!(args.max_tokens > 0, "--max-tokens must be at least 1");
+    let talk = Conversation::new(load::load(&args.model)?, &args)?;
+    let done = match &args.prompt {
+        Some(prompt) => talk.answer_once(prompt),
+        None => talk.converse(),
+    };
+    match done {
+        // Whoever reads our output has enough of it.
+        Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => {
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+struct Conversation {
+    loaded: Loaded,
+    messages: Vec<Message>,
+    context: usize,
+    max_tokens: usize,
+    temperature: f32,
+    /// Of the next answer.
+    seed: u64,
+    interrupt: Arc<Interrupt>,
+    screen: Screen,
+}
+
+/// What Ctrl-C does, and whether it did.
+#[derive(Default)]
+struct Interrupt {
+    answering: AtomicBool,
+    pressed: AtomicBool,
+}
+
+impl Conversation {
+    fn new(loaded: Loaded, args: &ChatArgs) -> Result<Conversation> {
+        let interrupt = Arc::new(Interrupt::default());
+        ctrlc::set_handler({
+            let interrupt = Arc::clone(&interrupt);
+            move || {
+                if !interrupt.answering.load(Ordering::SeqCst) {
+                    eprintln!();
+                    std::process::exit(INTERRUPTED);
+                }
+                interrupt.pressed.store(true, Ordering::SeqCst);
+            }
+        })
+        .context("cannot listen for Ctrl-C")?;
+        Ok(Conversation {
+            context: loaded.model.config().max_position_embeddings.min(MAX_CONTEXT),
+            loaded,
+            messages: args.system.iter().map(Message::system).collect(),
+            max_tokens: args.max_tokens,
+            temperature: args.temperature,
+            seed: args.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish()),
+            interrupt,
+            screen: Screen::new(),
+        })
+    }
+
+    fn answer_once(mut self, prompt: &str) -> Result<()> {
+        self.messages.push(Message::user(prompt));
+        self.answer()?;
+        if self.interrupt.pressed.load(Ordering::SeqCst) {
+            std::process::exit(INTERRUPTED);
+        }
+        Ok(())
+    }
+
+    /// A line is a message. A message that cannot be answered is taken back.
+    fn converse(mut self) -> Result<()> {
+        let person = stdin().is_terminal() && stderr().is_terminal();
+        let mut line = String::new();
+        loop {
+            if person {
+                eprint!("> ");
+            }
+            line.clear();
+            if stdin().lock().read_line(&mut line).context("cannot read the next message")? == 0 {
+                if person {
+                    eprintln!();
+                }
+                return Ok(());
+            }
+            if line.trim().is_empty() {
+                continue;
+            }
+            self.messages.push(Message::user(line.trim()));
+            match self.answer() {
+                Ok(reply) => self.messages.push(reply),
+                Err(error) if error.downcast_ref::<std::io::Error>().is_some() => return Err(error),
+                Err(error) => {
+                    self.messages.pop();
+                    eprintln!("error: {error:#}");
+                }
+            }
+        }
+    }
+
+    /// Generates and shows the answer to what was said so far, or as much of it as Ctrl-C lets through.
+    fn answer(&mut self) -> Result<Message> {
+        let (prompt, ids) = self.fit()?;
+        let Loaded { model, params, ops, tokenizer, eos, .. } = &self.loaded;
+        let sampling = Sampling { temperature: self.temperature, top_p: 1.0, seed: self.seed };
+        self.seed = self.seed.wrapping_add(1);
+        let limits = Limits { sequences: 1, batch_tokens: 256, cache_tokens: self.context.next_multiple_of(PAGE) };
+        let mut engine = Engine::new(ops, model, limits);
+        let max_tokens = self.max_tokens.min(self.context - ids.len());
+        engine.submit(Request { prompt: ids, max_tokens, stop: eos.clone(), sampling })?;
+
+        let (mut reply, mut whole) = (Reply::new(&prompt, Vec::new()), Piece::default());
+        self.interrupt.pressed.store(false, Ordering::SeqCst);
+        self.interrupt.answering.store(true, Ordering::SeqCst);
+        while !engine.is_idle() && !self.interrupt.pressed.load(Ordering::SeqCst) {
+            for event in engine.step(ops, model, params) {
+                let piece = reply.push(tokenizer, event.token, event.finish);
+                self.screen.show(&piece)?;
+                whole.reasoning += &piece.reasoning;
+                whole.content += &piece.content;
+            }
+        }
+        self.interrupt.answering.store(false, Ordering::SeqCst);
+        self.screen.end()?;
+        let reasoning_content = (!whole.reasoning.is_empty()).then_some(whole.reasoning);
+        Ok(Message { reasoning_content, ..Message::assistant(whole.content) })
+    }
+
+    /// The prompt and its tokens. Where they leave no room for an answer, the oldest exchange is forgotten, and said so.
+    fn fit(&mut self) -> Result<(String, Vec<u32>)> {
+        let room = self.max_tokens.min(self.context / 4).max(1);
+        loop {
+            let tokenizer = &self.loaded.tokenizer;
+            let options =
+                ChatOptions { add_generation_prompt: true, now: Some(SystemTime::now()), ..ChatOptions::default() };
+            let prompt = tokenizer.apply_chat_template(&self.messages, &options)?;
+            let ids = tokenizer.encode(&prompt, false)?;
+            if ids.len() + room <= self.context {
+                return Ok((prompt, ids));
+            }
+            let first = self.messages.iter().position(|message| message.role != Role::System).unwrap_or(0);
+            ensure!(
+                first + 2 < self.messages.len(),
+                "this is {} tokens with what goes around it, too many for a context of {}: say it shorter",
+                ids.len(),
+                self.context
+            );
+            self.messages.drain(first..first + 2);
+            eprintln!("note: the conversation outgrew the model's context; its oldest exchange is forgotten");
+        }
+    }
+}
+
+/// Tokens in a page of the cache, which is given out whole.
+const PAGE: usize = picnic_model::kernels::attention::PAGE;
+
+/// Standard output: thinking dimmed on a terminal, plain in a pipe.
+struct Screen {
+    terminal: bool,
+    colour: bool,
+    thinking: bool,
+    answered: bool,
+}
+
+impl Screen {
+    fn new() -> Screen {
+        let terminal = stdout().is_terminal();
+        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Screen { terminal, colour, thinking: false, answered: false }
+    }
+
+    fn show(&mut self, piece: &Piece) -> std::io::Result<()> {
+        let mut out = stdout().lock();
+        if !piece.reasoning.is_empty() {
+            if self.colour && !self.thinking {
+                write!(out, "\x1b[2m")?;
+            }
+            self.thinking = true;
+            write!(out, "{}", self.safe(&piece.reasoning))?;
+        }
+        if !piece.content.is_empty() {
+            if self.thinking && !self.answered {
+                writeln!(out, "{}\n", self.undimmed())?;
+            }
+            self.answered = true;
+            write!(out, "{}", self.safe(&piece.content))?;
+        }
+        out.flush()
+    }
+
+    /// Ends an answer with its line.
+    fn end(&mut self) -> std::io::Result<()> {
+        let undimmed = if self.thinking && !self.answered { self.undimmed() } else { "" };
+        (self.thinking, self.answered) = (false, false);
+        writeln!(stdout(), "{undimmed}")
+    }
+
+    fn undimmed(&self) -> &'static str {
+        if self.colour { "\x1b[0m" } else { "" }
+    }
+
+    /// What the model wrote must not command the terminal.
+    fn safe<'a>(&self, text: &'a str) -> std::borrow::Cow<'a, str> {
+        let commands = |c: char| c.is_control() && c != '\n' && c != '\t';
+        if self.terminal && text.contains(commands) { text.replace(commands, "\u{fffd}").into() } else { text.into() }
+    }
+}

@@ -1,0 +1,146 @@
+//! MODEL on the command line: a Hugging Face folder, a GGUF file, or `nano`, the built-in model.
+
+use anyhow::{Context, Result, bail, ensure};
+use picnic_model::checkpoint::Checkpoint;
+use picnic_model::{CpuOps, Model, ParamStore};
+use picnic_tokenizer::{BpeParts, TokenType, Tokenizer};
+use serde_json::Value;
+use std::path::Path;
+
+/// What MODEL is when nothing is said.
+pub const NANO: &str = "nano";
+
+/// A model ready to run on this machine's processor.
+pub struct Loaded {
+    /// What to call it: the name of its folder or file.
+    pub name: String,
+    /// The architecture.
+    pub model: Model,
+    /// Its parameters, frozen.
+    pub params: ParamStore<CpuOps>,
+    /// What computes them, on all cores.
+    pub ops: CpuOps,
+    /// Its tokenizer and chat template.
+    pub tokenizer: Tokenizer,
+    /// Tokens that end a turn.
+    pub eos: Vec<u32>,
+}
+
+/// Loads `model` from where it is.
+pub fn load(model: &str) -> Result<Loaded> {
+    if model != NANO {
+        let path = Path::new(model);
+        let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
+        let name = name.map_or_else(|| model.to_owned(), |name| name.to_string_lossy().into_owned());
+        return load_from(path, name);
+    }
+    let Some(files) = BUILT_IN else {
+        bail!("this build has no built-in model: name a Hugging Face folder or a GGUF file");
+    };
+    // One way of reading a model: from its folder.
+    let folder = tempfile::tempdir().context("cannot unpack the built-in model: make room for temporary files")?;
+    for (name, bytes) in files {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes)
+            .with_context(|| format!("cannot unpack the built-in model to {}", path.display()))?;
+    }
+    load_from(folder.path(), NANO.to_owned())
+}
+
+/// The files of the built-in model's folder.
+type Files = [(&'static str, &'static [u8]); 4];
+
+#[cfg(nano)]
+const BUILT_IN: Option<Files> = {
+    macro_rules! file {
+        ($name:literal) => {
+            ($name, include_bytes!(concat!("../../../models/nano/", $name)))
+        };
+    }
+    Some([file!("config.json"), file!("model.safetensors"), file!("tokenizer.json"), file!("tokenizer_config.json")])
+};
+#[cfg(not(nano))]
+const BUILT_IN: Option<Files> = None;
+
+fn load_from(path: &Path, name: String) -> Result<Loaded> {
+    let checkpoint = Checkpoint::open(path)?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let ops = CpuOps::with_threads(threads).context("cannot start threads: close other programs and try again")?;
+    let tokenizer = tokenizer(&checkpoint)?;
+    let (model, params) = picnic_model::load(&ops, &checkpoint, false)?;
+    let (known, rows) = (tokenizer.vocab_size(), model.config().vocab_size);
+    ensure!(
+        known <= rows,
+        "{}: the tokenizer has {known} ids, but the model has {rows}: use the tokenizer that came with these weights",
+        path.display()
+    );
+    report_unused(&checkpoint, &model);
+    let mut eos = model.config().eos_token_ids.clone();
+    eos.extend(tokenizer.eos());
+    eos.extend(generation_eos(path)?);
+    eos.sort_unstable();
+    eos.dedup();
+    Ok(Loaded { name, model, params, ops, tokenizer, eos })
+}
+
+/// The tokenizer of a checkpoint: in a folder its own files, in a GGUF file lists of strings.
+pub fn tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer> {
+    let path = checkpoint.path();
+    let Some(gguf) = checkpoint.gguf_tokenizer() else {
+        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+        return Ok(Tokenizer::from_dir(folder)?);
+    };
+    let place = || format!("{}: its tokenizer", path.display());
+    ensure!(
+        gguf.model == "gpt2",
+        "{} is of kind {:?}: only byte-level BPE (`gpt2`) can be read",
+        place(),
+        gguf.model.chars().take(40).collect::<String>()
+    );
+    let parts = BpeParts {
+        tokens: gguf.tokens.clone(),
+        merges: gguf.merges.clone(),
+        token_types: gguf.token_types.iter().map(|&number| TokenType::from(number)).collect(),
+        pre_tokenizer: gguf.pre.as_deref().unwrap_or("default").parse().with_context(place)?,
+        bos: gguf.bos_token_id,
+        eos: gguf.eos_token_id,
+        add_bos: gguf.add_bos,
+        chat_template: gguf.chat_template.clone(),
+    };
+    Tokenizer::from_bpe(parts).with_context(place)
+}
+
+/// Tokens that end a turn according to `generation_config.json`: some models have more than their tokenizer names.
+fn generation_eos(folder: &Path) -> Result<Vec<u32>> {
+    let file = folder.join("generation_config.json");
+    if !file.is_file() {
+        return Ok(Vec::new());
+    }
+    let text = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let config: Value = serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", file.display()))?;
+    let ids = match &config["eos_token_id"] {
+        Value::Array(ids) => ids.iter().collect(),
+        one => vec![one],
+    };
+    Ok(ids.into_iter().filter_map(|id| u32::try_from(id.as_u64()?).ok()).collect())
+}
+
+/// Says which tensors of the checkpoint the architecture has no place for. Those of multi-token prediction, a tied
+/// head and stored rotary frequencies are expected.
+fn report_unused(checkpoint: &Checkpoint, model: &Model) {
+    let config = model.config();
+    let prediction = |name: &str| {
+        let layer = name.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        layer.is_some_and(|layer| layer >= config.num_hidden_layers)
+    };
+    let expected = |name: &str| {
+        prediction(name)
+            || name.ends_with("rotary_emb.inv_freq")
+            || (config.tie_word_embeddings && name == "lm_head.weight")
+    };
+    let used: std::collections::HashSet<&str> = model.specs().iter().map(|spec| spec.name.as_str()).collect();
+    let unused: Vec<&str> = checkpoint.tensor_names().filter(|name| !used.contains(name) && !expected(name)).collect();
+    if let Some(first) = unused.first() {
+        eprintln!("note: {} tensors of {} are not used, {first:?} first", unused.len(), checkpoint.path().display());
+    }
+}

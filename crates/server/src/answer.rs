@@ -1,0 +1,161 @@
+//! One chat completion: the request checked and made into tokens, then its answer as it comes.
+
+use crate::App;
+use crate::error::ApiError;
+use crate::reasoning::Piece;
+use crate::reply::Reply;
+use crate::wire::{ChatRequest, CompletionTokensDetails, Stop, Usage};
+use crate::worker::Update;
+use picnic_engine::{Finish, Request, Sampling};
+use picnic_tokenizer::ChatOptions;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// Stop strings in a request, and bytes in each: they bound the work per token.
+const MAX_STOPS: usize = 16;
+const MAX_STOP_BYTES: usize = 256;
+
+/// An answer under way. Dropping it cancels the generation.
+pub(crate) struct Answer {
+    app: Arc<App>,
+    updates: UnboundedReceiver<Update>,
+    reply: Reply,
+    prompt_tokens: usize,
+}
+
+impl Answer {
+    /// Begins to answer.
+    pub(crate) async fn start(app: Arc<App>, request: ChatRequest) -> Result<Answer, ApiError> {
+        check(&request, &app.name)?;
+        let place = app.worker.place().ok_or(ApiError::Overloaded)?;
+        // A long conversation takes a while to encode.
+        let encoding = tokio::task::spawn_blocking({
+            let app = Arc::clone(&app);
+            move || app.encode(request)
+        });
+        let (request, reply) = encoding.await.map_err(|_| ApiError::Panicked)??;
+        let prompt_tokens = request.prompt.len();
+        let updates = app.worker.submit(place, request).await?;
+        Ok(Answer { app, updates, reply, prompt_tokens })
+    }
+
+    /// The next text, never empty on both sides; `None` once the answer is complete.
+    pub(crate) async fn next(&mut self) -> Result<Option<Piece>, ApiError> {
+        while self.reply.finish().is_none() {
+            let Some(Update::Token { id, finish }) = self.updates.recv().await else {
+                return Err(ApiError::Panicked);
+            };
+            let piece = self.reply.push(&self.app.tokenizer, id, finish);
+            if piece != Piece::default() {
+                return Ok(Some(piece));
+            }
+        }
+        // After a stop string the engine would go on.
+        self.updates.close();
+        Ok(None)
+    }
+
+    /// Why the answer ended.
+    pub(crate) fn finish(&self) -> Finish {
+        self.reply.finish().unwrap_or(Finish::Length)
+    }
+
+    /// Tokens so far.
+    pub(crate) fn usage(&self) -> Usage {
+        let completion_tokens = self.reply.tokens();
+        Usage {
+            prompt_tokens: self.prompt_tokens,
+            completion_tokens,
+            total_tokens: self.prompt_tokens + completion_tokens,
+            completion_tokens_details: CompletionTokensDetails { reasoning_tokens: self.reply.reasoning_tokens() },
+        }
+    }
+}
+
+impl App {
+    /// Tokens for the engine, and what makes text of its answer.
+    fn encode(&self, request: ChatRequest) -> Result<(Request, Reply), ApiError> {
+        let options =
+            ChatOptions { add_generation_prompt: true, now: Some(SystemTime::now()), ..ChatOptions::default() };
+        let prompt = self.tokenizer.apply_chat_template(&request.messages, &options)?;
+        let ids = self.tokenizer.encode(&prompt, false)?;
+        let context = self.limits.context;
+        let room = context.saturating_sub(ids.len());
+        if room == 0 {
+            return Err(ApiError::ContextLength { context, what: format!("the messages are {} tokens", ids.len()) });
+        }
+        let max_tokens = match request.max_completion_tokens.or(request.max_tokens) {
+            None => room.min(self.limits.default_max_tokens),
+            Some(asked) => usize::try_from(asked).unwrap_or(usize::MAX),
+        };
+        if max_tokens > room {
+            let what = format!("the messages are {} and up to {max_tokens} were asked for", ids.len());
+            return Err(ApiError::ContextLength { context, what });
+        }
+        let sampling = Sampling {
+            temperature: request.temperature.unwrap_or(1.0),
+            top_p: request.top_p.unwrap_or(1.0),
+            // Whoever wants the same answer again gives a seed.
+            seed: request.seed.map_or_else(|| RandomState::new().build_hasher().finish(), i64::cast_unsigned),
+        };
+        let stops = match request.stop {
+            None => Vec::new(),
+            Some(Stop::One(stop)) => vec![stop],
+            Some(Stop::Many(stops)) => stops,
+        };
+        let reply = Reply::new(&prompt, stops);
+        Ok((Request { prompt: ids, max_tokens, stop: self.eos.clone(), sampling }, reply))
+    }
+}
+
+/// What can be refused without the tokenizer.
+fn check(request: &ChatRequest, served: &str) -> Result<(), ApiError> {
+    let refuse = |param, problem: &str| Err(ApiError::parameter(param, problem));
+    if let Some(asked) = request.model.as_ref().filter(|model| *model != served) {
+        let (asked, served) = (asked.chars().take(80).collect(), served.to_owned());
+        return Err(ApiError::UnknownModel { asked, served });
+    }
+    if request.messages.is_empty() {
+        return refuse("messages", "is empty: send at least one message");
+    }
+    if request.n.is_some_and(|n| n != 1) {
+        return refuse("n", "must be 1: send one request for each answer");
+    }
+    if !request.temperature.is_none_or(|t| (0.0..=2.0).contains(&t)) {
+        return refuse("temperature", "must be from 0 to 2");
+    }
+    if !request.top_p.is_none_or(|p| p > 0.0 && p <= 1.0) {
+        return refuse("top_p", "must be above 0 and at most 1");
+    }
+    for (param, tokens) in
+        [("max_tokens", request.max_tokens), ("max_completion_tokens", request.max_completion_tokens)]
+    {
+        if tokens.is_some_and(|tokens| tokens < 1) {
+            return refuse(param, "must be at least 1");
+        }
+    }
+    if let Some(stop) = &request.stop {
+        let stops = match stop {
+            Stop::One(stop) => std::slice::from_ref(stop),
+            Stop::Many(stops) => stops,
+        };
+        if stops.len() > MAX_STOPS || stops.iter().any(|stop| stop.len() > MAX_STOP_BYTES) {
+            let problem = format!("must be at most {MAX_STOPS} strings of at most {MAX_STOP_BYTES} bytes");
+            return Err(ApiError::parameter("stop", problem));
+        }
+    }
+    let nonzero = |penalty: Option<f32>| penalty.is_some_and(|p| p != 0.0);
+    let unsupported = [
+        ("frequency_penalty", nonzero(request.frequency_penalty)),
+        ("presence_penalty", nonzero(request.presence_penalty)),
+        ("logprobs", request.logprobs == Some(true)),
+        ("tools", request.tools.as_ref().is_some_and(|tools| !tools.is_empty())),
+        ("response_format", request.response_format.as_ref().is_some_and(|format| format.kind != "text")),
+    ];
+    match unsupported.iter().find(|(_, asked)| *asked) {
+        Some((param, _)) => refuse(param, "is not supported: leave it out"),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,5 @@
+//! One route a file.
+
+pub(crate) mod chat_completions;
+pub(crate) mod health;
+pub(crate) mod models;

@@ -1,0 +1,377 @@
+//! The application in-process, before a generator that answers each message with itself, a token a step.
+
+use super::*;
+use axum::body::Body;
+use axum::http::{Request as HttpRequest, StatusCode};
+use http_body_util::BodyExt;
+use picnic_engine::{Event, Finish, Request, RequestError, RequestId};
+use picnic_tokenizer::{ASSISTANT, TrainConfig, USER};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tower::ServiceExt;
+
+/// Bytes and Picnic's special tokens.
+fn tokenizer() -> Tokenizer {
+    let config = TrainConfig { vocab_size: 264, ..TrainConfig::default() };
+    Tokenizer::train([""], &config).unwrap()
+}
+
+/// Says what the last message says. Where that is `PANIC`, it panics; `ENDLESS` repeats for ever.
+struct Echo {
+    tokenizer: Tokenizer,
+    requests: Vec<Echoing>,
+    next: u64,
+    active: Arc<AtomicUsize>,
+}
+
+struct Echoing {
+    id: RequestId,
+    script: Vec<u32>,
+    said: usize,
+    max_tokens: usize,
+}
+
+impl Generator for Echo {
+    fn submit(&mut self, request: Request) -> Result<RequestId, RequestError> {
+        let prompt = self.tokenizer.decode(&request.prompt, false);
+        let message = prompt.rsplit(USER).next().unwrap().trim_end_matches(ASSISTANT);
+        let mut script = self.tokenizer.encode(message, false).unwrap();
+        if message != "ENDLESS" {
+            script.push(self.tokenizer.eos().unwrap());
+        }
+        let id = RequestId(self.next);
+        self.next += 1;
+        self.requests.push(Echoing { id, script, said: 0, max_tokens: request.max_tokens });
+        self.active.store(self.requests.len(), Ordering::SeqCst);
+        Ok(id)
+    }
+
+    fn cancel(&mut self, id: RequestId) {
+        self.requests.retain(|request| request.id != id);
+        self.active.store(self.requests.len(), Ordering::SeqCst);
+    }
+
+    fn step(&mut self) -> Vec<Event> {
+        std::thread::sleep(Duration::from_micros(100));
+        let (eos, mut events) = (self.tokenizer.eos(), Vec::new());
+        for Echoing { id, script, said, max_tokens } in &mut self.requests {
+            let token = script[*said % script.len()];
+            *said += 1;
+            let text = self.tokenizer.decode(&script[..*said % (script.len() + 1)], false);
+            assert!(!text.ends_with("PANIC"), "as the message asks");
+            let length = (*said == *max_tokens).then_some(Finish::Length);
+            let finish = if Some(token) == eos { Some(Finish::Stop) } else { length };
+            events.push(Event { id: *id, token, logprob: 0.0, finish });
+        }
+        for event in events.iter().filter(|event| event.finish.is_some()) {
+            self.cancel(event.id);
+        }
+        events
+    }
+
+    fn reset(&mut self) {
+        self.requests.clear();
+    }
+}
+
+const LIMITS: Limits = Limits {
+    engine: EngineLimits { sequences: 4, batch_tokens: 64, cache_tokens: 4096 },
+    places: 3,
+    context: 2000,
+    default_max_tokens: 1000,
+    body_bytes: 10_000,
+};
+
+fn echo() -> (Router, Arc<AtomicUsize>) {
+    let active = Arc::new(AtomicUsize::new(0));
+    let generator = Echo { tokenizer: tokenizer(), requests: Vec::new(), next: 0, active: Arc::clone(&active) };
+    let eos = tokenizer().eos().into_iter().collect();
+    (application("echo".to_owned(), tokenizer(), eos, LIMITS, generator).unwrap(), active)
+}
+
+async fn call(router: &Router, method: &str, path: &str, body: impl Into<Body>) -> (StatusCode, String) {
+    let request = HttpRequest::builder().method(method).uri(path).body(body.into()).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+fn asking(message: &str, more: Value) -> String {
+    let mut body = json!({"model": "echo", "messages": [{"role": "user", "content": message}]});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body.to_string()
+}
+
+async fn chat(router: &Router, message: &str, more: Value) -> (StatusCode, Value) {
+    let (status, body) = call(router, "POST", "/v1/chat/completions", asking(message, more)).await;
+    (status, serde_json::from_str(&body).unwrap())
+}
+
+/// The data of a stream's events, `[DONE]` checked and left out.
+async fn stream(router: &Router, message: &str, more: Value) -> Vec<Value> {
+    let (status, body) = call(router, "POST", "/chat/completions", asking(message, more)).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let mut events: Vec<&str> = body.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).collect();
+    assert_eq!(events.pop(), Some("[DONE]"), "{body}");
+    events.into_iter().map(|event| serde_json::from_str(event).unwrap()).collect()
+}
+
+const THOUGHT: &str = "<think>two and two</think>\n<answer>é4</answer>";
+
+#[tokio::test]
+async fn a_whole_answer() {
+    let (router, _) = echo();
+    let (status, answer) = chat(&router, THOUGHT, json!({})).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(answer["object"], "chat.completion");
+    assert_eq!(answer["model"], "echo");
+    let choice = &answer["choices"][0];
+    let message = json!({"role": "assistant", "reasoning_content": "two and two", "content": "é4"});
+    assert_eq!((&choice["message"], &choice["finish_reason"]), (&message, &json!("stop")));
+    // The prompt: bos, user, the message's 4 marks and 15 other bytes, assistant. The answer: the message and eos.
+    // Thinking: 11 bytes and both marks.
+    let usage = json!({
+        "prompt_tokens": 22, "completion_tokens": 20, "total_tokens": 42,
+        "completion_tokens_details": {"reasoning_tokens": 13}
+    });
+    assert_eq!(answer["usage"], usage);
+}
+
+#[tokio::test]
+async fn a_stream_says_the_same() {
+    let (router, _) = echo();
+    let chunks = stream(&router, THOUGHT, json!({"stream": true, "stream_options": {"include_usage": true}})).await;
+    let joined = |side: &str| -> String {
+        chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"][side].as_str()).collect()
+    };
+    assert_eq!((joined("reasoning_content"), joined("content")), ("two and two".to_owned(), "é4".to_owned()));
+    assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
+    let (usage, rest) = chunks.split_last().unwrap();
+    assert_eq!((&usage["choices"], &usage["usage"]["completion_tokens"]), (&json!([]), &json!(20)));
+    assert!(rest.iter().all(|chunk| chunk["usage"].is_null() && chunk["id"] == usage["id"]));
+    assert_eq!(rest.last().unwrap()["choices"][0]["finish_reason"], "stop");
+
+    let plain = stream(&router, "hi", json!({"stream": true})).await;
+    assert!(plain.iter().all(|chunk| chunk.get("usage").is_none()));
+}
+
+#[tokio::test]
+async fn answers_end_as_asked() {
+    let (router, _) = echo();
+    let cases = [
+        ("<think>endless", json!({"max_tokens": 5}), "endl", "", "length"),
+        ("<think>endless", json!({"max_completion_tokens": 5}), "endl", "", "length"),
+        ("hello world", json!({"stop": "o w"}), "", "hell", "stop"),
+        ("hello world", json!({"stop": ["xyz", "lo", "llo"]}), "", "he", "stop"),
+        ("hello", json!({"stop": ["o!"]}), "", "hello", "stop"),
+        ("é", json!({"max_tokens": 1}), "", "\u{fffd}", "length"),
+    ];
+    for (message, more, reasoning, content, finish) in cases {
+        let (status, answer) = chat(&router, message, more).await;
+        let choice = &answer["choices"][0];
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let thought = choice["message"]["reasoning_content"].as_str().unwrap_or("");
+        assert_eq!((thought, choice["message"]["content"].as_str().unwrap()), (reasoning, content), "{message}");
+        assert_eq!(choice["finish_reason"], finish, "{message}");
+    }
+}
+
+#[tokio::test]
+async fn errors_have_a_status_and_a_body() {
+    let (router, _) = echo();
+    let message = |more: Value| asking("hi", more);
+    let post = [
+        (400, "{".to_owned()),
+        (400, "[]".to_owned()),
+        (400, message(json!({"messages": 7}))),
+        (400, message(json!({"messages": [{"role": "tool", "content": "x"}]}))),
+        (400, message(json!({"max_tokens": 1.5}))),
+        (400, message(json!({"max_tokens": 1999}))),
+        (400, message(json!({"max_tokens": i64::MAX}))),
+        (400, asking(&"x".repeat(2000), json!({}))),
+        (404, message(json!({"model": "other"}))),
+        (413, asking(&"x".repeat(10_000), json!({}))),
+        (422, message(json!({"messages": []}))),
+        (422, message(json!({"n": 2}))),
+        (422, message(json!({"n": -1}))),
+        (422, message(json!({"temperature": -0.1}))),
+        (422, message(json!({"temperature": 1e30}))),
+        (422, message(json!({"top_p": 0}))),
+        (422, message(json!({"max_tokens": 0}))),
+        (422, message(json!({"max_tokens": -1}))),
+        (422, message(json!({"stop": vec!["a"; 17]}))),
+        (422, message(json!({"stop": "a".repeat(257)}))),
+        (422, message(json!({"tools": [{}]}))),
+        (422, message(json!({"logprobs": true}))),
+        (422, message(json!({"response_format": {"type": "json_object"}}))),
+    ];
+    for (expected, body) in post {
+        let (status, answer) = call(&router, "POST", "/v1/chat/completions", body.clone()).await;
+        assert_eq!(status.as_u16(), expected, "{body} {answer}");
+        let error: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(error["error"]["type"], "invalid_request_error", "{body}");
+        assert!(error["error"]["message"].as_str().unwrap().len() > 20, "{answer}");
+    }
+    assert_eq!(call(&router, "GET", "/v1/nothing", "").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(call(&router, "GET", "/v1/chat/completions", "").await.0, StatusCode::METHOD_NOT_ALLOWED);
+    let (status, answer) = chat(&router, "still here", json!({})).await;
+    assert_eq!((status, &answer["choices"][0]["message"]["content"]), (StatusCode::OK, &json!("still here")));
+}
+
+#[tokio::test]
+async fn the_model_and_the_health_are_shown() {
+    let (router, _) = echo();
+    for path in ["/v1/models", "/models"] {
+        let (status, body) = call(&router, "GET", path, "").await;
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((status, &body["data"][0]["id"]), (StatusCode::OK, &json!("echo")));
+    }
+    assert_eq!(call(&router, "GET", "/health", "").await.0, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_costs_its_culprit_alone() {
+    let (router, _) = echo();
+    let long = "a long answer that is under way when its neighbour goes wrong, and some more of it ".repeat(3);
+    let (whole, streamed, panicked) = tokio::join!(
+        chat(&router, &long, json!({})),
+        stream(&router, &long, json!({"stream": true})),
+        chat(&router, "this message says PANIC", json!({})),
+    );
+    assert_eq!((panicked.0, &panicked.1["error"]["type"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("server_error")));
+    assert_eq!(whole.1["choices"][0]["message"]["content"], long.as_str());
+    let text: String = streamed.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str()).collect();
+    assert_eq!(text, long);
+    assert_eq!(chat(&router, "after", json!({})).await.0, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_house_is_503() {
+    let (router, active) = echo();
+    let mut held = Vec::new();
+    for _ in 0..LIMITS.places {
+        let body = asking("ENDLESS", json!({"stream": true}));
+        let request = HttpRequest::post("/v1/chat/completions").body(Body::from(body)).unwrap();
+        held.push(router.clone().oneshot(request).await.unwrap());
+    }
+    let (status, answer) = chat(&router, "hi", json!({})).await;
+    assert_eq!((status, &answer["error"]["type"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("overloaded_error")));
+    drop(held);
+    until_idle(&active).await;
+    assert_eq!(chat(&router, "hi", json!({})).await.0, StatusCode::OK);
+}
+
+/// Waits until nothing is being generated. An hour of waiting would be a failure; the test's runner has its own limit.
+async fn until_idle(active: &AtomicUsize) {
+    while active.load(Ordering::SeqCst) > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// A server on a port of its own.
+async fn listening() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    let (router, active) = echo();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (address, active)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_hangs_up_frees_its_place() {
+    let (address, active) = listening().await;
+    for more in [json!({"stream": true}), json!({"stream": false})] {
+        let body = asking("ENDLESS", more);
+        let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+        let mut client = std::net::TcpStream::connect(address).unwrap();
+        client.write_all((head + &body).as_bytes()).unwrap();
+        while active.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        drop(client);
+        until_idle(&active).await;
+    }
+}
+
+/// OpenAI's own client, where Python has it. `PICNIC_PYTHON` names another interpreter.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_client_works() {
+    let python = std::env::var("PICNIC_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has_client = Command::new(&python).args(["-c", "import openai"]).output();
+    if !has_client.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: {python} with the package `openai` is not here");
+        return;
+    }
+    let (address, _) = listening().await;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/openai_client.py");
+    let run = move || Command::new(python).args([script, &format!("http://{address}/v1")]).output().unwrap();
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The real engine and a small model with random weights: a seed fixes the answer, whatever else is being answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seed_fixes_the_answer() {
+    let config = json!({
+        "model_type": "llama", "vocab_size": 264, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256, "rms_norm_eps": 1e-5,
+        "tie_word_embeddings": true, "rope_theta": 10000.0, "initializer_range": 0.1
+    });
+    let config = picnic_model::config::ModelConfig::from_value(&config, "test".as_ref()).unwrap();
+    let ops = picnic_model::CpuOps::with_threads(1).unwrap();
+    let model = Model::new(config);
+    let params = picnic_model::initialise(&ops, &model, 1);
+    let (tokenizer, limits) = (tokenizer(), Limits::new(&model, 1 << 20));
+    let eos = tokenizer.eos().into_iter().collect();
+    let router = router(Served { name: "echo".to_owned(), model, params, ops, tokenizer, eos, limits }).unwrap();
+    let ask = |seed: u64| {
+        let router = router.clone();
+        async move {
+            let (status, answer) = chat(&router, "hi", json!({"seed": seed, "max_tokens": 40})).await;
+            assert_eq!(status, StatusCode::OK, "{answer}");
+            answer["choices"][0]["message"].clone()
+        }
+    };
+    let alone = ask(1).await;
+    let (together, other, _) = tokio::join!(ask(1), ask(2), ask(3));
+    assert_eq!(alone, together);
+    assert_ne!(alone, other);
+}
+
+/// Whatever bytes come, an answer goes out.
+#[tokio::test]
+async fn no_body_breaks_it() {
+    let (router, _) = echo();
+    let mut bodies = vec![vec![0xff; 100], b"[".repeat(9000), b"{\"messages\":".repeat(500)];
+    let valid = asking("hi", json!({"stop": ["a"], "stream_options": {"include_usage": true}}));
+    bodies.extend((0..valid.len()).map(|n| valid.as_bytes()[..n].to_vec()));
+    for body in bodies {
+        let (status, _) = call(&router, "POST", "/v1/chat/completions", body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+    }
+}
+
+/// The raw bytes of a stream are server-sent events.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_is_event_stream() {
+    let (address, _) = listening().await;
+    let body = asking("hi", json!({"stream": true}));
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let read = move || {
+        let mut client = std::net::TcpStream::connect(address).unwrap();
+        client.write_all((head + &body).as_bytes()).unwrap();
+        let mut response = String::new();
+        client.read_to_string(&mut response).unwrap();
+        response
+    };
+    let response = tokio::task::spawn_blocking(read).await.unwrap();
+    assert!(response.contains("content-type: text/event-stream"), "{response}");
+    assert!(response.contains("data: [DONE]\n\n"), "{response}");
+}

@@ -1,0 +1,178 @@
+//! JSON as it travels: the chat completions of OpenAI with DeepSeek's `reasoning_content`.
+//!
+//! Fields that we do not know are ignored, as clients send many. Those that we know, do not offer and that would change
+//! the answer are read so that they can be refused.
+
+use picnic_engine::Finish;
+use picnic_tokenizer::Message;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Body of `POST /v1/chat/completions`.
+#[derive(Deserialize)]
+pub(crate) struct ChatRequest {
+    pub model: Option<String>,
+    pub messages: Vec<Message>,
+    pub temperature: Option<f32>,
+    pub top_p: Option<f32>,
+    /// OpenAI's older name, which DeepSeek uses.
+    pub max_tokens: Option<i64>,
+    pub max_completion_tokens: Option<i64>,
+    pub seed: Option<i64>,
+    pub stop: Option<Stop>,
+    pub stream: Option<bool>,
+    pub stream_options: Option<StreamOptions>,
+    pub n: Option<i64>,
+    pub frequency_penalty: Option<f32>,
+    pub presence_penalty: Option<f32>,
+    pub logprobs: Option<bool>,
+    pub tools: Option<Vec<Value>>,
+    pub response_format: Option<ResponseFormat>,
+}
+
+/// One stop string or several.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "`stop` must be a string or a list of strings")]
+pub(crate) enum Stop {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Deserialize)]
+pub(crate) struct StreamOptions {
+    pub include_usage: Option<bool>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ResponseFormat {
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// A whole answer.
+#[derive(Serialize)]
+pub(crate) struct ChatCompletion<'a> {
+    #[serde(flatten)]
+    pub head: Head<'a>,
+    pub choices: [Choice; 1],
+    pub usage: Usage,
+}
+
+/// What a whole answer and each chunk begin with.
+#[derive(Clone, Serialize)]
+pub(crate) struct Head<'a> {
+    pub id: &'a str,
+    pub object: &'static str,
+    /// Seconds since 1970.
+    pub created: u64,
+    pub model: &'a str,
+    pub system_fingerprint: &'static str,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Choice {
+    pub index: u32,
+    pub message: AssistantMessage,
+    pub logprobs: Option<()>,
+    pub finish_reason: FinishReason,
+}
+
+#[derive(Serialize)]
+pub(crate) struct AssistantMessage {
+    pub role: &'static str,
+    /// Left out by a model that did not think.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reasoning_content: String,
+    pub content: String,
+}
+
+/// One event of a stream.
+#[derive(Serialize)]
+pub(crate) struct Chunk<'a> {
+    #[serde(flatten)]
+    pub head: Head<'a>,
+    /// One, or none in the chunk that brings the usage.
+    pub choices: Vec<ChunkChoice>,
+    /// Left out unless asked for; then null in all chunks but the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Option<Usage>>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct ChunkChoice {
+    pub index: u32,
+    pub delta: Delta,
+    pub logprobs: Option<()>,
+    pub finish_reason: Option<FinishReason>,
+}
+
+/// What a chunk adds to the message.
+#[derive(Default, Serialize)]
+pub(crate) struct Delta {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FinishReason {
+    Stop,
+    Length,
+}
+
+impl From<Finish> for FinishReason {
+    fn from(finish: Finish) -> Self {
+        match finish {
+            Finish::Stop => FinishReason::Stop,
+            Finish::Length => FinishReason::Length,
+        }
+    }
+}
+
+/// Tokens read and written.
+#[derive(Clone, Copy, Serialize)]
+pub(crate) struct Usage {
+    pub prompt_tokens: usize,
+    pub completion_tokens: usize,
+    pub total_tokens: usize,
+    pub completion_tokens_details: CompletionTokensDetails,
+}
+
+#[derive(Clone, Copy, Serialize)]
+pub(crate) struct CompletionTokensDetails {
+    pub reasoning_tokens: usize,
+}
+
+/// Body of `GET /v1/models`.
+#[derive(Serialize)]
+pub(crate) struct ModelList<'a> {
+    pub object: &'static str,
+    pub data: [ModelCard<'a>; 1],
+}
+
+#[derive(Serialize)]
+pub(crate) struct ModelCard<'a> {
+    pub id: &'a str,
+    pub object: &'static str,
+    pub created: u64,
+    pub owned_by: &'static str,
+}
+
+/// Body of every error.
+#[derive(Serialize)]
+pub(crate) struct ErrorBody {
+    pub error: ErrorDetail,
+}
+
+#[derive(Serialize)]
+pub(crate) struct ErrorDetail {
+    pub message: String,
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub param: Option<&'static str>,
+    pub code: Option<&'static str>,
+}
