@@ -1,0 +1,285 @@
+//! Recipes: everything that decides what a run computes, in layered TOML.
+//!
+//! A recipe file holds the keys that all stages share ([`Common`]) beside those of its stage: one
+//! of [`Pretrain`], [`Sft`], [`Rl`] and [`Eval`], or the whole chain [`R1`], in which each stage is
+//! a table or the name of its file. `extends = "common.toml"` lays a file over another, dotted
+//! `key=value` overrides go on top (`recipe/layers.rs`), and what comes out is read strictly
+//! (`recipe/read.rs`): an unknown key is an error, and every error names the file that holds the key.
+//!
+//! Left out: what a run looks like from outside (folder, threads, display) belongs to the command
+//! line, because it changes no bit of the result.
+
+mod layers;
+mod read;
+mod stages;
+
+use std::path::{Path, PathBuf};
+
+use picnic_model::config::{ConfigError, ModelConfig};
+use picnic_tasks::{Mixture, TaskError, TaskSpec};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use layers::Layers;
+pub use read::Fault;
+use read::{keys_of, unknown_key, within};
+pub use stages::{Advantage, Decay, Eval, LossAverage, Optimizer, Pretrain, R1, RewardSource, Rl, Sft};
+
+/// The recipe of one stage, or with [`R1`] of the whole chain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recipe<S> {
+    /// The keys that all stages share.
+    pub common: Common,
+    /// The keys of this stage.
+    pub stage: S,
+}
+
+/// The recipe of the whole chain.
+pub type R1Recipe = Recipe<R1>;
+
+/// What a recipe can be for.
+pub trait Stage: Serialize + DeserializeOwned {
+    /// Checks every value; `positions` is the longest sequence of the recipe's own model, `None`
+    /// where a base model takes its place.
+    ///
+    /// # Errors
+    /// The first value that no run can work with.
+    fn check(&self, positions: Option<usize>) -> Result<(), Fault>;
+}
+
+/// What all stages of a run share.
+///
+/// Paths are relative to the folder in which the program runs, as on any command line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Common {
+    /// What the run is called in reports.
+    pub name: String,
+    /// Decides initialisation, data, order and samples.
+    #[serde(default)]
+    pub seed: u64,
+    /// Gradients that are kept apart and summed by a fixed tree, 1 to 64. Part of the numerics;
+    /// the number of threads is not.
+    #[serde(default = "two")]
+    pub lanes: usize,
+    /// Tokens that a lane passes through the model at once. Part of the numerics; small enough,
+    /// the activations stay in cache.
+    pub micro_batch_tokens: usize,
+    /// A model to start from, as a Hugging Face folder or a GGUF file. `model`, `tokenizer` and
+    /// pre-training are then not used.
+    #[serde(default)]
+    pub base: Option<PathBuf>,
+    /// The file of every gsm8k task that names none.
+    #[serde(default)]
+    pub data: Option<PathBuf>,
+    /// The model to make, in the keys of `config.json`. `vocab_size` and the ids of special tokens
+    /// come from the tokenizer.
+    #[serde(default)]
+    pub model: Option<Table>,
+    /// The tokenizer to train.
+    #[serde(default)]
+    pub tokenizer: Option<TokenizerTraining>,
+    /// The problems, as a weighted mixture.
+    pub tasks: Vec<TaskSpec>,
+}
+
+/// How the tokenizer is made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenizerTraining {
+    /// Tokens at most: 256 bytes, the special tokens, then merges.
+    pub vocab_size: usize,
+    /// Documents of the pre-training text that it is trained on.
+    pub documents: usize,
+}
+
+/// Why a recipe cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecipeError {
+    /// A file or a key in it.
+    #[error("{place}: {fault}")]
+    Value {
+        /// The file, or "command line".
+        place: String,
+        /// The key, as it is written there, and what is wrong with it.
+        fault: Fault,
+    },
+    /// The tasks that the recipe asks for cannot be set up.
+    #[error("{place}: {source}")]
+    Tasks {
+        /// The file that was asked for.
+        place: String,
+        /// What the task said.
+        source: TaskError,
+    },
+}
+
+impl<S: Stage> Recipe<S> {
+    /// Reads a recipe with everything that it extends and names, puts the overrides (`rl.steps=3`)
+    /// on top and checks every value. Also sets up the tasks once, which reads their data, so that a
+    /// missing file is known now and not after the hours of an earlier stage.
+    ///
+    /// # Errors
+    /// A file that cannot be read, `extends` in a circle, an unknown or missing key, a value of the
+    /// wrong type or outside its range, a model or task that cannot be made.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self, RecipeError> {
+        let mut layers = Layers::read(path, keys_of::<Common>())?;
+        for text in overrides {
+            layers.set(text)?;
+        }
+        let recipe = Self::from_table(layers.table.clone()).map_err(|fault| layers.locate(fault))?;
+        match Mixture::new(&recipe.common.tasks, recipe.common.seed) {
+            Ok(_) => Ok(recipe),
+            Err(source) => Err(RecipeError::Tasks { place: path.display().to_string(), source }),
+        }
+    }
+
+    fn from_table(mut rest: Table) -> Result<Self, Fault> {
+        let valid: Vec<_> = [keys_of::<Common>(), keys_of::<S>()].concat();
+        if let Some(key) = rest.keys().find(|key| !valid.contains(&key.as_str())) {
+            return Err(unknown_key(key, &valid));
+        }
+        let mut shared: Table =
+            keys_of::<Common>().iter().filter_map(|&key| Some((key.to_owned(), rest.remove(key)?))).collect();
+        give_data_to_tasks(&mut shared)?;
+        let recipe = Self { common: read::table(shared)?, stage: read::table(rest)? };
+        let positions = recipe.common.check()?;
+        recipe.stage.check(positions)?;
+        Ok(recipe)
+    }
+
+    /// The whole recipe with nothing left to look up: written beside a checkpoint, it is what
+    /// `--resume` reads.
+    pub fn resolved_toml(&self) -> String {
+        // Every value in a recipe came from TOML, so it has a form in TOML.
+        let table = |part: Result<Table, toml::ser::Error>| part.expect("a recipe has a TOML form");
+        let mut all = table(Table::try_from(&self.common));
+        all.extend(table(Table::try_from(&self.stage)));
+        all.to_string()
+    }
+}
+
+impl Common {
+    /// The configuration of the model to make, with a tokenizer of `vocab_size` tokens.
+    ///
+    /// # Errors
+    /// The recipe has no `[model]`, or it describes none that we can run.
+    pub fn model_config(&self, vocab_size: usize) -> Result<ModelConfig, ConfigError> {
+        let place = Path::new("recipe");
+        let refuse = |key: &str, problem: &str, cure: &str| ConfigError {
+            file: place.to_owned(),
+            key: key.to_owned(),
+            problem: problem.to_owned(),
+            cure: cure.to_owned(),
+        };
+        let Some(model) = &self.model else {
+            let cure = "add [model], in the keys of config.json, or give base=MODEL";
+            return Err(refuse("model", "is missing", cure));
+        };
+        // JSON has no such number: it would silently count as absent.
+        if let Some((key, _)) = model.iter().find(|(_, value)| value.as_float().is_some_and(|x| !x.is_finite())) {
+            return Err(refuse(&read::shorten(key), "is not finite", "give a finite number"));
+        }
+        let Ok(mut json) = serde_json::to_value(model) else {
+            return Err(refuse("model", "has no form in JSON", "use the keys of config.json"));
+        };
+        json["vocab_size"] = vocab_size.into();
+        ModelConfig::from_value(&json, place)
+    }
+
+    /// Checks every value, and gives the longest sequence of the recipe's own model.
+    fn check(&self) -> Result<Option<usize>, Fault> {
+        if self.name.trim().is_empty() {
+            return Err(Fault::new("name", "is empty", "give the run a name"));
+        }
+        within("lanes", self.lanes, 1..=64)?;
+        within("micro_batch_tokens", self.micro_batch_tokens, 1..=1 << 24)?;
+        if self.tasks.is_empty() {
+            return Err(Fault::new("tasks", "has no task", "name at least one in [[tasks]]"));
+        }
+        if self.data.is_some() && !self.tasks.iter().any(|task| matches!(task, TaskSpec::Gsm8k(_))) {
+            return Err(Fault::new("data", "is given, but no task reads a file", "remove it or add a gsm8k task"));
+        }
+        if let Some(base) = &self.base {
+            return match base.exists() {
+                true => Ok(None),
+                false => Err(Fault::new(
+                    "base",
+                    format!("there is no {:?}", base.display().to_string()),
+                    "give a Hugging Face folder or a GGUF file",
+                )),
+            };
+        }
+        let (Some(model), Some(tokenizer)) = (&self.model, &self.tokenizer) else {
+            let cure = "give base=MODEL, or both [model] and [tokenizer]";
+            return Err(Fault::new("base", "there is no model to start from", cure));
+        };
+        within("tokenizer.vocab_size", tokenizer.vocab_size, 256 + 8..=1 << 20)?;
+        within("tokenizer.documents", tokenizer.documents, 1..=10_000_000)?;
+        let fault = |e: ConfigError| Fault::new(&e.key, e.problem, e.cure);
+        let in_model = |fault: Fault| if fault.key == "model" { fault } else { fault.under("model") };
+        let config = self.model_config(tokenizer.vocab_size).map_err(|e| in_model(fault(e)))?;
+        check_model_keys(model, &config).map_err(in_model)?;
+        Ok(Some(config.max_position_embeddings))
+    }
+}
+
+/// Real `config.json` files hold keys that say nothing about the computation, so their reader lets
+/// unknown ones pass; in a recipe they are typing errors.
+fn check_model_keys(model: &Table, config: &ModelConfig) -> Result<(), Fault> {
+    const ROPE: [&str; 11] = [
+        "rope_type",
+        "type",
+        "rope_theta",
+        "factor",
+        "beta_fast",
+        "beta_slow",
+        "mscale",
+        "mscale_all_dim",
+        "original_max_position_embeddings",
+        "attention_factor",
+        "truncate",
+    ];
+    const FROM_TOKENIZER: [&str; 3] = ["vocab_size", "bos_token_id", "eos_token_id"];
+    let json = config.to_json();
+    let mut valid: Vec<&str> = json.as_object().into_iter().flat_map(|map| map.keys().map(String::as_str)).collect();
+    valid.extend(["rope_theta", "rope_scaling", "rope_parameters"]);
+    valid.retain(|key| !FROM_TOKENIZER.contains(key));
+    for (key, value) in model {
+        if FROM_TOKENIZER.contains(&key.as_str()) {
+            return Err(Fault::new(key, "is the tokenizer's to say", "remove it"));
+        }
+        if !valid.contains(&key.as_str()) {
+            return Err(unknown_key(key, &valid));
+        }
+        if let Some(inner) = value.as_table().and_then(|rope| rope.keys().find(|key| !ROPE.contains(&key.as_str()))) {
+            return Err(unknown_key(inner, &ROPE).under(key));
+        }
+    }
+    Ok(())
+}
+
+/// Gives every gsm8k task without a file the recipe's `data`.
+fn give_data_to_tasks(shared: &mut Table) -> Result<(), Fault> {
+    let data = shared.get("data").cloned();
+    for task in shared.get_mut("tasks").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(task) = task.as_table_mut()
+            && task.get("name").and_then(Value::as_str) == Some("gsm8k")
+            && !task.contains_key("path")
+        {
+            let Some(data) = &data else {
+                return Err(Fault::new("data", "is missing, and the gsm8k task has no path", "give data=FILE.jsonl"));
+            };
+            task.insert("path".into(), data.clone());
+        }
+    }
+    Ok(())
+}
+
+fn two() -> usize {
+    2
+}
+
+#[cfg(test)]
+mod tests;
