@@ -80,6 +80,12 @@ impl<'a, T> Shared<'a, T> {
         // SAFETY: within the slice by the assertion; unaliased by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
+
+    /// Where the part `range` starts, for work on some of its values only. Panics if it reaches past the end.
+    pub fn pointer(&self, range: Range<usize>) -> *mut T {
+        assert!(range.start <= range.end && range.end <= self.len);
+        self.start.wrapping_add(range.start)
+    }
 }
 
 #[cfg(test)]
