@@ -137,7 +137,7 @@ impl Conversation {
                 Err(error) if error.downcast_ref::<std::io::Error>().is_some() => return Err(error),
                 Err(error) => {
                     self.messages.pop();
-                    eprintln!("error: {error:#}");
+                    eprintln!("error: {}", crate::one_line(&error));
                 }
             }
         }

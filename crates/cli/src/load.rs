@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, bail, ensure};
 use picnic_model::checkpoint::Checkpoint;
 use picnic_model::{CpuOps, Model, ParamStore};
-use picnic_tokenizer::{BpeParts, TokenType, Tokenizer};
+use picnic_tokenizer::Tokenizer;
+use picnic_train::tokenizer::load_tokenizer;
 use serde_json::Value;
 use std::path::Path;
 
@@ -66,7 +67,11 @@ fn load_from(path: &Path, name: String) -> Result<Loaded> {
     let checkpoint = Checkpoint::open(path)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let ops = CpuOps::with_threads(threads).context("cannot start threads: close other programs and try again")?;
-    let tokenizer = tokenizer(&checkpoint)?;
+    if let Some(gguf) = checkpoint.gguf_tokenizer() {
+        let readable = gguf.model == "gpt2";
+        ensure!(readable, "{}: its tokenizer is no byte-level BPE: use a model that has one", path.display());
+    }
+    let tokenizer = load_tokenizer(path)?;
     let (model, params) = picnic_model::load(&ops, &checkpoint, false)?;
     let (known, rows) = (tokenizer.vocab_size(), model.config().vocab_size);
     ensure!(
@@ -81,33 +86,6 @@ fn load_from(path: &Path, name: String) -> Result<Loaded> {
     eos.sort_unstable();
     eos.dedup();
     Ok(Loaded { name, model, params, ops, tokenizer, eos })
-}
-
-/// The tokenizer of a checkpoint: in a folder its own files, in a GGUF file lists of strings.
-pub fn tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer> {
-    let path = checkpoint.path();
-    let Some(gguf) = checkpoint.gguf_tokenizer() else {
-        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
-        return Ok(Tokenizer::from_dir(folder)?);
-    };
-    let place = || format!("{}: its tokenizer", path.display());
-    ensure!(
-        gguf.model == "gpt2",
-        "{} is of kind {:?}: only byte-level BPE (`gpt2`) can be read",
-        place(),
-        gguf.model.chars().take(40).collect::<String>()
-    );
-    let parts = BpeParts {
-        tokens: gguf.tokens.clone(),
-        merges: gguf.merges.clone(),
-        token_types: gguf.token_types.iter().map(|&number| TokenType::from(number)).collect(),
-        pre_tokenizer: gguf.pre.as_deref().unwrap_or("default").parse().with_context(place)?,
-        bos: gguf.bos_token_id,
-        eos: gguf.eos_token_id,
-        add_bos: gguf.add_bos,
-        chat_template: gguf.chat_template.clone(),
-    };
-    Tokenizer::from_bpe(parts).with_context(place)
 }
 
 /// Tokens that end a turn according to `generation_config.json`: some models have more than their tokenizer names.

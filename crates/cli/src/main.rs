@@ -1,15 +1,19 @@
-//! The binary `picnic`: parses what was typed, calls the crate that does it, and makes errors one line.
+//! The binary `picnic`: parse, configure, call.
 
+mod bench;
 mod chat;
 mod load;
+mod parity;
 mod serve;
+mod tokenizer;
+mod train;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// DeepSeek-R1's whole system, from text to a served model, on one computer.
+/// DeepSeek-R1's whole system on a laptop: makes a reasoning model by R1's recipe and serves it.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -17,22 +21,56 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Talk with a model in the terminal.
+    /// The whole recipe: tokenizer, pre-training, cold start, RL, controls, report
+    R1(train::RecipeArgs),
+    /// Pre-train a model from nothing
+    Pretrain(train::RecipeArgs),
+    /// Cold start: fine-tune a model on worked problems
+    Sft(train::RecipeArgs),
+    /// Reinforcement learning with rewards by rules
+    Rl(train::RecipeArgs),
+    /// Talk with a model in the terminal
     Chat(chat::ChatArgs),
-    /// Serve a model over HTTP, in the API of OpenAI and DeepSeek.
+    /// Serve a model over HTTP, in the API of OpenAI and DeepSeek
     Serve(serve::ServeArgs),
+    /// Compare with another implementation's numbers
+    Parity(parity::ParityArgs),
+    /// Make vocabularies
+    Tokenizer(tokenizer::TokenizerArgs),
+    /// Measure speed on this machine
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let result = match Cli::parse().command {
+        Command::R1(args) => train::run_r1(&args),
+        Command::Pretrain(args) => train::run_pretrain(&args),
+        Command::Sft(args) => train::run_sft(&args),
+        Command::Rl(args) => train::run_rl(&args),
         Command::Chat(args) => chat::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Parity(args) => parity::run(&args),
+        Command::Tokenizer(args) => tokenizer::run(args),
+        Command::Bench(args) => bench::run(&args),
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", one_line(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes; those that its text repeats already are left out.
+pub fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
 }

@@ -22,8 +22,12 @@ const GREEDY: usize = 24;
 pub struct Ours {
     /// For `input_ids`, `[rows, length, vocabulary]`.
     pub logits: Vec<f32>,
+    /// Its sizes.
+    pub logits_shape: Vec<usize>,
     /// For `input_ids_long`.
     pub logits_long: Vec<f32>,
+    /// Its sizes.
+    pub logits_long_shape: Vec<usize>,
     /// The first ten tokens of row 0 and the 24 likeliest after them.
     pub greedy: Vec<i64>,
     /// Mean cross-entropy of the next token over `input_ids`.
@@ -82,7 +86,9 @@ pub fn parity(ops: &CpuOps, dir: &Path) -> Result<(Ours, Differences), Checkpoin
         loss: (loss - f64::from(golden.read_f32("loss")?[0])).abs(),
         grads: compare_grads(ops, &params, &grads, &golden_grads)?,
     };
-    Ok((Ours { logits, logits_long, greedy, loss }, differences))
+    let shape = |name: &str| golden.shape(name).map(<[usize]>::to_vec).unwrap_or_default();
+    let (logits_shape, logits_long_shape) = (shape("logits"), shape("logits_long"));
+    Ok((Ours { logits, logits_shape, logits_long, logits_long_shape, greedy, loss }, differences))
 }
 
 fn logits_of(ops: &CpuOps, model: &Model, params: &ParamStore<CpuOps>, sequences: &[Vec<u32>]) -> Vec<f32> {

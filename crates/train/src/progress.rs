@@ -78,11 +78,7 @@ impl Progress {
     pub fn stage(&self, name: &str, total: u64) -> StageProgress {
         let show = match &self.show {
             Show::Bars(bars) => {
-                let bar = bars.add(
-                    ProgressBar::new(total)
-                        .with_style(bar_style())
-                        .with_prefix(name.to_owned()),
-                );
+                let bar = bars.add(ProgressBar::new(total).with_style(bar_style()).with_prefix(name.to_owned()));
                 // The clock on the bar moves during a step that takes a minute, too.
                 bar.enable_steady_tick(Duration::from_secs(1));
                 StageShow::Bar(bar)
@@ -108,9 +104,7 @@ impl Progress {
             // Discarded as everywhere here: a display that fails is no reason to stop training.
             Show::Bars(bars) => drop(bars.println(text)),
             Show::Lines(output) => write_line(output, text),
-            Show::Json(output) => {
-                write_line(output, &serde_json::json!({ "note": text }).to_string())
-            }
+            Show::Json(output) => write_line(output, &serde_json::json!({ "note": text }).to_string()),
             Show::Nothing => {}
         }
     }
@@ -133,12 +127,7 @@ impl StageProgress {
             }
             StageShow::Lines(output) => {
                 let elapsed = now.duration_since(self.started);
-                let mut line = format!(
-                    "{} {step}/{} · {}",
-                    self.name,
-                    self.total,
-                    describe(metrics)
-                );
+                let mut line = format!("{} {step}/{} · {}", self.name, self.total, describe(metrics));
                 if step < self.total && step > first {
                     let left = elapsed.mul_f64((self.total - step) as f64 / (step - first) as f64);
                     line.push_str(&format!(" · {} left", clock(left)));
@@ -152,13 +141,7 @@ impl StageProgress {
             }
             StageShow::Json(output) => {
                 let seconds = now.duration_since(self.started).as_secs_f64();
-                let line = JsonLine {
-                    stage: &self.name,
-                    step,
-                    total: self.total,
-                    seconds,
-                    metrics,
-                };
+                let line = JsonLine { stage: &self.name, step, total: self.total, seconds, metrics };
                 // Strings and numbers always have a JSON form.
                 if let Ok(line) = serde_json::to_string(&line) {
                     write_line(output, &line);
@@ -193,10 +176,7 @@ impl Pace {
     const APART: Duration = Duration::from_secs(5);
 
     fn due(&mut self, now: Instant, is_last: bool) -> bool {
-        let due = is_last
-            || self
-                .last
-                .is_none_or(|last| now.duration_since(last) >= Self::APART);
+        let due = is_last || self.last.is_none_or(|last| now.duration_since(last) >= Self::APART);
         if due {
             self.last = Some(now);
         }
@@ -232,17 +212,12 @@ impl Serialize for JsonLine<'_> {
 const BAR: &str = "{prefix:14} {bar:16} {pos}/{len} {eta:>4} left  {wide_msg}";
 
 fn bar_style() -> ProgressStyle {
-    ProgressStyle::with_template(BAR)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("━╸─")
+    ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
 }
 
 /// "loss 1.23 · tokens/s 4061".
 fn describe(metrics: &[(&str, f64)]) -> String {
-    let parts: Vec<String> = metrics
-        .iter()
-        .map(|(name, value)| format!("{name} {}", short(*value)))
-        .collect();
+    let parts: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {}", short(*value))).collect();
     parts.join(" · ")
 }
 
@@ -271,9 +246,7 @@ fn write_line(output: &Output, line: &str) {
     let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
     // One write a line, so that lines of several processes in one pipe stay whole. Errors are
     // dropped: a reader that went away must not end hours of training.
-    let _ = output
-        .write_all(format!("{line}\n").as_bytes())
-        .and_then(|()| output.flush());
+    let _ = output.write_all(format!("{line}\n").as_bytes()).and_then(|()| output.flush());
 }
 
 #[cfg(test)]
@@ -282,15 +255,9 @@ mod tests {
 
     fn captured(show: fn(Output) -> Show, run: impl FnOnce(&Progress)) -> Vec<String> {
         let written = Arc::new(Mutex::new(Vec::new()));
-        run(&Progress {
-            show: show(written.clone()),
-        });
+        run(&Progress { show: show(written.clone()) });
         let bytes = written.lock().unwrap().clone();
-        String::from_utf8(bytes)
-            .unwrap()
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
     }
 
     #[test]
@@ -302,14 +269,8 @@ mod tests {
             }
             stage.finish();
         });
-        assert!(
-            lines[0].starts_with("sft 1/1000 · loss 1.000 · tokens/s 4061"),
-            "{lines:?}"
-        );
-        assert_eq!(
-            lines[lines.len() - 2],
-            "sft 1000/1000 · loss 0.001 · tokens/s 4061"
-        );
+        assert!(lines[0].starts_with("sft 1/1000 · loss 1.000 · tokens/s 4061"), "{lines:?}");
+        assert_eq!(lines[lines.len() - 2], "sft 1000/1000 · loss 0.001 · tokens/s 4061");
         assert!(lines[lines.len() - 1].starts_with("sft took "));
     }
 
@@ -320,10 +281,7 @@ mod tests {
             (1..=3).for_each(|step| stage.step(step, &[("reward", 0.25)]));
             stage.finish();
         });
-        assert!(
-            lines[lines.len() - 2].starts_with("rl 3/10 · reward 0.250"),
-            "{lines:?}"
-        );
+        assert!(lines[lines.len() - 2].starts_with("rl 3/10 · reward 0.250"), "{lines:?}");
     }
 
     #[test]
@@ -344,15 +302,9 @@ mod tests {
             stage.finish();
             progress.note("saved");
         });
-        let rows: Vec<serde_json::Value> = lines
-            .iter()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let rows: Vec<serde_json::Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(rows.len(), 3);
-        assert_eq!(
-            (&rows[0]["stage"], &rows[0]["step"], &rows[0]["total"]),
-            (&"rl".into(), &1.into(), &2.into())
-        );
+        assert_eq!((&rows[0]["stage"], &rows[0]["step"], &rows[0]["total"]), (&"rl".into(), &1.into(), &2.into()));
         assert!(rows[0]["kl"].is_null() && rows[0]["seconds"].is_number());
         assert_eq!(rows[1]["reward"], 0.75);
         assert_eq!(rows[2]["note"], "saved");
@@ -369,9 +321,7 @@ mod tests {
                 Ok(())
             }
         }
-        let progress = Progress {
-            show: Show::Lines(Arc::new(Mutex::new(Gone))),
-        };
+        let progress = Progress { show: Show::Lines(Arc::new(Mutex::new(Gone))) };
         let mut stage = progress.stage("sft", 1);
         stage.step(1, &[]);
         stage.finish();

@@ -17,9 +17,8 @@ pub fn bootstrap_ci(per_problem: &[f64], seed: u64) -> [f64; 2] {
         return [0.0, 1.0];
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut means: Vec<f64> = (0..RESAMPLES)
-        .map(|_| (0..n).map(|_| per_problem[draw(&mut rng, n)]).sum::<f64>() / n as f64)
-        .collect();
+    let mut means: Vec<f64> =
+        (0..RESAMPLES).map(|_| (0..n).map(|_| per_problem[draw(&mut rng, n)]).sum::<f64>() / n as f64).collect();
     means.sort_by(f64::total_cmp);
     [quantile(&means, 0.025), quantile(&means, 0.975)]
 }

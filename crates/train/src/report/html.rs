@@ -85,10 +85,7 @@ fn headline(report: &Report) -> Markup {
 /// Whether the gain is RL's: each control should stay below RL's interval.
 fn verdict_on_controls(report: &Report, rl: &StageResult) -> Option<String> {
     let controls = [Stage::ControlSftMore, Stage::ControlRandomReward];
-    let ran: Vec<Stage> = controls
-        .into_iter()
-        .filter(|c| report.stages.contains_key(c))
-        .collect();
+    let ran: Vec<Stage> = controls.into_iter().filter(|c| report.stages.contains_key(c)).collect();
     let reached: Vec<&str> = ran
         .iter()
         .filter(|control| report.stages[control].accuracy >= rl.ci95[0])
@@ -107,15 +104,8 @@ fn verdict_on_controls(report: &Report, rl: &StageResult) -> Option<String> {
 
 /// A dot and a 95 % interval per stage, on one scale from zero.
 fn interval_plot(report: &Report) -> Markup {
-    let highest = report
-        .stages
-        .values()
-        .map(|r| r.ci95[1].max(r.accuracy))
-        .fold(0.0, f64::max);
-    let scale = [0.05, 0.1, 0.2, 0.5, 1.0]
-        .into_iter()
-        .find(|s| highest <= *s)
-        .unwrap_or(1.0);
+    let highest = report.stages.values().map(|r| r.ci95[1].max(r.accuracy)).fold(0.0, f64::max);
+    let scale = [0.05, 0.1, 0.2, 0.5, 1.0].into_iter().find(|s| highest <= *s).unwrap_or(1.0);
     let at = |share: f64| format!("{:.2}%", 100.0 * (share / scale).clamp(0.0, 1.0));
     html! {
         div.intervals {
@@ -144,11 +134,7 @@ fn interval_plot(report: &Report) -> Markup {
 }
 
 fn stage_table(report: &Report) -> Markup {
-    let tasks: BTreeSet<&String> = report
-        .stages
-        .values()
-        .flat_map(|r| r.by_task.keys())
-        .collect();
+    let tasks: BTreeSet<&String> = report.stages.values().flat_map(|r| r.by_task.keys()).collect();
     let with_loss = report.stages.values().any(|r| r.loss.is_some());
     html! {
         section {
@@ -187,14 +173,8 @@ fn stage_table(report: &Report) -> Markup {
 /// A control is drawn over what it controls for.
 const PLOT_GROUPS: [(&str, &[Stage]); 3] = [
     ("Pre-training", &[Stage::Base]),
-    (
-        "Supervised fine-tuning",
-        &[Stage::Sft, Stage::ControlSftMore],
-    ),
-    (
-        "Reinforcement learning",
-        &[Stage::Rl, Stage::ControlRandomReward],
-    ),
+    ("Supervised fine-tuning", &[Stage::Sft, Stage::ControlSftMore]),
+    ("Reinforcement learning", &[Stage::Rl, Stage::ControlRandomReward]),
 ];
 
 fn curves(report: &Report) -> Markup {
@@ -332,11 +312,7 @@ fn visible(text: &str) -> Cow<'_, str> {
         (c.is_control() && c != '\n' && c != '\t')
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    if text.contains(hides) {
-        Cow::Owned(text.replace(hides, "\u{fffd}"))
-    } else {
-        Cow::Borrowed(text)
-    }
+    if text.contains(hides) { Cow::Owned(text.replace(hides, "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
 fn percent(share: f64) -> String {

@@ -176,10 +176,7 @@ pub enum ReportError {
 /// # Errors
 /// [`ReportError::Write`] names the file when the disk is full or the folder cannot be written.
 pub fn write(dir: &Path, report: &Report) -> Result<(), ReportError> {
-    fs::create_dir_all(dir).map_err(|source| ReportError::Write {
-        path: dir.to_owned(),
-        source,
-    })?;
+    fs::create_dir_all(dir).map_err(|source| ReportError::Write { path: dir.to_owned(), source })?;
     let mut json = serde_json::to_string(report)?;
     json.push('\n');
     replace_file(&dir.join("report.json"), json.as_bytes())?;
@@ -194,10 +191,7 @@ fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     written.map_err(|source| {
         // The write has failed already; a leftover temporary file is the lesser news.
         let _ = fs::remove_file(&temporary);
-        ReportError::Write {
-            path: path.to_owned(),
-            source,
-        }
+        ReportError::Write { path: path.to_owned(), source }
     })
 }
 

@@ -151,11 +151,7 @@ fn envelope(points: &[(f64, f64)], every: usize) -> Vec<(f64, f64)> {
         .chunks(every)
         .flat_map(|chunk| {
             let mut ends = [chunk.iter().min_by(by_value), chunk.iter().max_by(by_value)];
-            ends.sort_by(|a, b| {
-                a.map(|p| p.0)
-                    .partial_cmp(&b.map(|p| p.0))
-                    .unwrap_or(std::cmp::Ordering::Equal)
-            });
+            ends.sort_by(|a, b| a.map(|p| p.0).partial_cmp(&b.map(|p| p.0)).unwrap_or(std::cmp::Ordering::Equal));
             ends.into_iter().flatten().copied()
         })
         .collect()
@@ -164,26 +160,12 @@ fn envelope(points: &[(f64, f64)], every: usize) -> Vec<(f64, f64)> {
 /// The x axis spans the steps; the y axis all of the smoothed lines and the middle 98 % of the raw
 /// ones, so that one spike does not flatten everything else. `None` without a point.
 fn axes(lines: &[Line]) -> Option<(Axis, Axis)> {
-    let steps = lines
-        .iter()
-        .flat_map(|line| &line.smooth)
-        .map(|point| point.0);
-    let mut values: Vec<f64> = lines
-        .iter()
-        .flat_map(|line| &line.raw)
-        .map(|point| point.1)
-        .collect();
+    let steps = lines.iter().flat_map(|line| &line.smooth).map(|point| point.0);
+    let mut values: Vec<f64> = lines.iter().flat_map(|line| &line.raw).map(|point| point.1).collect();
     values.sort_by(f64::total_cmp);
     let cut = values.len() / 100;
-    let middle = values
-        .get(cut..values.len() - cut)
-        .filter(|middle| !middle.is_empty())?;
-    let shown = middle.iter().copied().chain(
-        lines
-            .iter()
-            .flat_map(|line| &line.smooth)
-            .map(|point| point.1),
-    );
+    let middle = values.get(cut..values.len() - cut).filter(|middle| !middle.is_empty())?;
+    let shown = middle.iter().copied().chain(lines.iter().flat_map(|line| &line.smooth).map(|point| point.1));
     Some((Axis::exact(steps, 5.0), Axis::rounded(shown, 4.0)))
 }
 
@@ -197,27 +179,14 @@ struct Axis {
 impl Axis {
     /// An axis that ends where the data end.
     fn exact(values: impl Iterator<Item = f64>, ticks: f64) -> Self {
-        let (lo, hi) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| {
-            (lo.min(v), hi.max(v))
-        });
+        let (lo, hi) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| (lo.min(v), hi.max(v)));
         // Room for numbers that are all alike, or so nearly that ticks could not be told apart.
         let least = 1e-9 * lo.abs().max(hi.abs()).max(1e-9);
-        let (lo, hi) = if hi - lo > least {
-            (lo, hi)
-        } else {
-            (lo - 0.5f64.max(least), hi + 0.5f64.max(least))
-        };
+        let (lo, hi) = if hi - lo > least { (lo, hi) } else { (lo - 0.5f64.max(least), hi + 0.5f64.max(least)) };
         let rough = (hi - lo) / ticks;
         let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0]
-            .map(|m| m * power)
-            .into_iter()
-            .find(|s| *s >= rough * 0.999);
-        Self {
-            lo,
-            hi,
-            step: step.unwrap_or(rough),
-        }
+        let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|s| *s >= rough * 0.999);
+        Self { lo, hi, step: step.unwrap_or(rough) }
     }
 
     /// An axis that ends on ticks, and at zero where zero is near.
@@ -276,13 +245,7 @@ fn significant(value: f64) -> String {
 fn path(points: &[(f64, f64)], px: impl Fn(f64) -> f64, py: impl Fn(f64) -> f64) -> String {
     let mut d = String::with_capacity(12 * points.len() + 4);
     for (i, &(x, y)) in points.iter().enumerate() {
-        let _ = write!(
-            d,
-            "{}{:.1} {:.1}",
-            if i == 0 { 'M' } else { 'L' },
-            px(x),
-            py(y)
-        );
+        let _ = write!(d, "{}{:.1} {:.1}", if i == 0 { 'M' } else { 'L' }, px(x), py(y));
     }
     if points.len() == 1 {
         d.push_str("h0"); // with round line caps, a dot
@@ -299,10 +262,7 @@ mod tests {
     fn ticks_are_round_and_labels_short() {
         let labels = |lo, hi| {
             let axis = Axis::rounded([lo, hi].into_iter(), 4.0);
-            axis.ticks()
-                .map(|t| axis.label(t))
-                .collect::<Vec<_>>()
-                .join(" ")
+            axis.ticks().map(|t| axis.label(t)).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(labels(0.13, 0.97), "0 0.5 1.0");
         assert_eq!(labels(2.31, 2.97), "2.2 2.4 2.6 2.8 3.0");
@@ -314,9 +274,7 @@ mod tests {
 
     #[test]
     fn moving_mean_matches_the_slow_sum() {
-        let points: Vec<(f64, f64)> = (0..200)
-            .map(|i| (f64::from(i), f64::from(i * i % 97)))
-            .collect();
+        let points: Vec<(f64, f64)> = (0..200).map(|i| (f64::from(i), f64::from(i * i % 97))).collect();
         for (i, (step, mean)) in smoothed(&points).into_iter().enumerate() {
             let window = &points[i - 6.min(i)..=(i + 6.min(i)).min(199)];
             let slow: f64 = window.iter().map(|p| p.1).sum();
@@ -329,12 +287,7 @@ mod tests {
     fn thinning_keeps_a_spike() {
         let mut points: Vec<(u64, f64)> = (0..5000).map(|i| (i, 1.0)).collect();
         points[3210].1 = 9.0;
-        let line = Line::new(&Series {
-            class: "",
-            label: "",
-            points: &points,
-        })
-        .unwrap();
+        let line = Line::new(&Series { class: "", label: "", points: &points }).unwrap();
         assert!(line.raw.len() <= 2 * MAX_COLUMNS + 2 && line.smooth.len() <= MAX_COLUMNS + 1);
         assert!(line.raw.contains(&(3210.0, 9.0)));
     }

@@ -1,12 +1,10 @@
 use super::*;
 
-const HOSTILE: &str = "</script></style><script>alert(1)</script><img src=x onerror=alert(2)>\" onload='a' & \u{202e}\u{0}";
+const HOSTILE: &str =
+    "</script></style><script>alert(1)</script><img src=x onerror=alert(2)>\" onload='a' & \u{202e}\u{0}";
 
 fn sample(text: &str, verdict: Verdict) -> Sample {
-    Sample {
-        text: text.to_owned(),
-        verdict,
-    }
+    Sample { text: text.to_owned(), verdict }
 }
 
 fn result(accuracy: f64) -> StageResult {
@@ -14,14 +12,7 @@ fn result(accuracy: f64) -> StageResult {
     StageResult {
         accuracy,
         ci95,
-        by_task: BTreeMap::from([(
-            "countdown".to_owned(),
-            TaskResult {
-                accuracy,
-                ci95,
-                n: 200,
-            },
-        )]),
+        by_task: BTreeMap::from([("countdown".to_owned(), TaskResult { accuracy, ci95, n: 200 })]),
         well_formed: 0.97,
         mean_length: 88.0,
         could_not_judge: 2,
@@ -31,20 +22,9 @@ fn result(accuracy: f64) -> StageResult {
 
 /// A report with `text` in every place that takes text.
 fn report(text: &str) -> Report {
-    let curve = |points| Curve {
-        name: text.to_owned(),
-        unit: text.to_owned(),
-        points,
-    };
+    let curve = |points| Curve { name: text.to_owned(), unit: text.to_owned(), points };
     let mut tagged = result(0.4);
-    tagged.by_task.insert(
-        text.to_owned(),
-        TaskResult {
-            accuracy: 0.4,
-            ci95: [0.3, 0.5],
-            n: 9,
-        },
-    );
+    tagged.by_task.insert(text.to_owned(), TaskResult { accuracy: 0.4, ci95: [0.3, 0.5], n: 9 });
     Report {
         recipe_name: text.to_owned(),
         seconds: 1210.0,
@@ -57,10 +37,7 @@ fn report(text: &str) -> Report {
             (Stage::ControlSftMore, result(0.45)),
         ]),
         curves: BTreeMap::from([
-            (
-                Stage::Rl,
-                vec![curve(vec![(1, 0.1), (2, f64::NAN), (3, 0.4)])],
-            ),
+            (Stage::Rl, vec![curve(vec![(1, 0.1), (2, f64::NAN), (3, 0.4)])]),
             (Stage::ControlRandomReward, vec![curve(Vec::new())]),
             (Stage::Sft, vec![curve(vec![(7, 2.0)])]),
         ]),
@@ -69,17 +46,9 @@ fn report(text: &str) -> Report {
             problem: text.to_owned(),
             gold: text.to_owned(),
             before: sample(text, Verdict::Wrong),
-            after: sample(
-                &format!("<think>{text}</think><answer>7</answer>"),
-                Verdict::Right,
-            ),
+            after: sample(&format!("<think>{text}</think><answer>7</answer>"), Verdict::Right),
         }],
-        costs: vec![StageCost {
-            stage: text.to_owned(),
-            seconds: 0.0,
-            tokens: 5,
-            core_hours: 0.0,
-        }],
+        costs: vec![StageCost { stage: text.to_owned(), seconds: 0.0, tokens: 5, core_hours: 0.0 }],
         recipe_toml: text.to_owned(),
         notes: vec![text.to_owned()],
     }
@@ -99,9 +68,7 @@ fn hostile_text_stays_text() {
 #[test]
 fn page_asks_for_nothing_from_elsewhere() {
     let page = html::page(&report("a run"));
-    for request in [
-        "http:", "https:", "src=", "href=", "url(", "@import", "<link", "<script",
-    ] {
+    for request in ["http:", "https:", "src=", "href=", "url(", "@import", "<link", "<script"] {
         assert!(!page.contains(request), "{request}");
     }
 }
@@ -118,9 +85,7 @@ fn controls_are_judged_against_the_interval_after_rl() {
     let mut run = report("a run");
     assert!(html::page(&run).contains("The control stays below RL's interval."));
     run.stages.insert(Stage::ControlRandomReward, result(0.58));
-    assert!(
-        html::page(&run).contains("cannot be put down to RL's reward: Control: random reward.")
-    );
+    assert!(html::page(&run).contains("cannot be put down to RL's reward: Control: random reward."));
     run.stages.insert(Stage::ControlRandomReward, result(0.41));
     assert!(html::page(&run).contains("Both controls stay below RL's interval."));
 }
@@ -147,10 +112,7 @@ fn writes_both_files_and_leaves_no_other() {
     write(&out, &run).unwrap();
     write(&out, &run).unwrap();
 
-    let mut names: Vec<_> = fs::read_dir(&out)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let mut names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["report.html", "report.json"]);
 

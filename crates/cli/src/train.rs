@@ -1,0 +1,156 @@
+//! `picnic r1`, `pretrain`, `sft` and `rl`: recipes to models.
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use picnic_train::progress::{Mode, Progress};
+use picnic_train::r1::{Chain, r1};
+use picnic_train::recipe::{Common, Pretrain, R1Recipe, Recipe, Rl, Sft, Stage};
+use picnic_train::report::Report;
+use picnic_train::tokenizer::{load_tokenizer, train_tokenizer};
+use picnic_train::training::{Outcome, Setting, Start};
+use picnic_train::{pretrain::pretrain, rl::rl, sft::sft};
+use std::path::{Path, PathBuf};
+
+/// What every command on a recipe takes.
+#[derive(Args)]
+pub struct RecipeArgs {
+    /// The recipe, then key=value to change it (rl.steps=3, base=MODEL)
+    #[arg(value_name = "RECIPE | KEY=VALUE")]
+    pub recipe: Vec<String>,
+    /// Folder for what is made [default: runs/NAME]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Go on with what an earlier run left in --out
+    #[arg(long)]
+    pub resume: bool,
+    #[command(flatten)]
+    pub common: RunArgs,
+}
+
+/// How a command works and what it shows.
+#[derive(Args)]
+pub struct RunArgs {
+    /// Threads [default: all cores]; changes no bit of the result
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// One JSON object a line on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Show nothing
+    #[arg(long, conflicts_with = "json")]
+    pub quiet: bool,
+}
+
+impl RunArgs {
+    /// The number of threads.
+    pub fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
+    }
+
+    /// The display.
+    pub fn progress(&self) -> Progress {
+        Progress::new(match (self.json, self.quiet) {
+            (true, _) => Mode::Json,
+            (_, true) => Mode::Quiet,
+            _ => Mode::Auto,
+        })
+    }
+}
+
+/// The recipe that `picnic r1` runs when none is named, and the others by command.
+const DEFAULT: &str = "recipes/tiny";
+
+impl RecipeArgs {
+    /// The recipe's file and the overrides.
+    pub fn split(&self, command: &str) -> (PathBuf, Vec<String>) {
+        let (files, overrides): (Vec<&String>, Vec<&String>) =
+            self.recipe.iter().partition(|arg| !arg.contains('=') || Path::new(arg).exists());
+        let file = files.first().map_or_else(|| Path::new(DEFAULT).join(format!("{command}.toml")), PathBuf::from);
+        let more = files.iter().skip(1).copied();
+        (file, overrides.into_iter().chain(more).cloned().collect())
+    }
+
+    fn out(&self, name: &str) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| Path::new("runs").join(name))
+    }
+}
+
+/// `picnic r1`.
+pub fn run_r1(args: &RecipeArgs) -> Result<()> {
+    let (file, overrides) = args.split("r1");
+    let recipe = R1Recipe::load(&file, &overrides)?;
+    let progress = args.common.progress();
+    let out = args.out(&recipe.common.name);
+    let chain = Chain { out: out.clone(), threads: args.common.threads(), resume: args.resume, progress: &progress };
+    let report = r1(&recipe, &chain)?;
+    if args.common.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else if !args.common.quiet {
+        show(&report, &out);
+    }
+    Ok(())
+}
+
+fn show(report: &Report, out: &Path) {
+    for (stage, result) in &report.stages {
+        let name = serde_json::to_value(stage).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+        let [low, high] = result.ci95.map(|x| 100.0 * x);
+        println!("{name:22} {:5.1} % [{low:.1}, {high:.1}]", 100.0 * result.accuracy);
+        for (task, result) in &result.by_task {
+            let [low, high] = result.ci95.map(|x| 100.0 * x);
+            println!("  {task:20} {:5.1} % [{low:.1}, {high:.1}]", 100.0 * result.accuracy);
+        }
+    }
+    println!("{:.0} s, {:.2} core hours, {:.0} MB", report.seconds, report.core_hours, report.peak_rss_mb);
+    println!("report: {}", out.join("report.html").display());
+    println!("talk to it: picnic chat {}", out.join("rl").display());
+}
+
+/// `picnic pretrain`.
+pub fn run_pretrain(args: &RecipeArgs) -> Result<()> {
+    run_stage::<Pretrain>(args, "pretrain", pretrain)
+}
+
+/// `picnic sft`.
+pub fn run_sft(args: &RecipeArgs) -> Result<()> {
+    run_stage::<Sft>(args, "sft", sft)
+}
+
+/// `picnic rl`.
+pub fn run_rl(args: &RecipeArgs) -> Result<()> {
+    run_stage::<Rl>(args, "rl", rl)
+}
+
+type Run<S> = fn(&Recipe<S>, &Setting, Start, picnic_tokenizer::Tokenizer) -> Result<Outcome, picnic_train::Error>;
+
+/// One stage by itself: from `base`, or from fresh weights if the recipe names none.
+fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<()> {
+    let (file, overrides) = args.split(command);
+    let recipe = Recipe::<S>::load(&file, &overrides)?;
+    let progress = args.common.progress();
+    let Common { base, name, .. } = &recipe.common;
+    let (start, tokenizer) = match base {
+        Some(base) => (Start::From(base), load_tokenizer(base)?),
+        None => (Start::Fresh, train_tokenizer(&recipe.common)?),
+    };
+    if base.is_none() && command != "pretrain" {
+        progress.note("no base=MODEL given: starting from fresh weights");
+    }
+    let out = args.out(&format!("{name}-{command}"));
+    let setting =
+        Setting { out: out.clone(), threads: args.common.threads(), resume: args.resume, progress: &progress };
+    let outcome = run(&recipe, &setting, start, tokenizer)?;
+    if !args.common.quiet && !args.common.json {
+        println!("{} steps, {:.0} s; model in {}", outcome.steps, outcome.seconds, out.display());
+    }
+    Ok(())
+}
+
+/// Reads a recipe for a stage, for commands that need only what all stages share.
+pub fn load_recipe<S: Stage>(args: &RecipeArgs, command: &str) -> Result<Recipe<S>> {
+    let (file, overrides) = args.split(command);
+    if args.recipe.is_empty() && !file.exists() {
+        bail!("no recipe given, and {} is not here: name one", file.display());
+    }
+    Recipe::<S>::load(&file, &overrides).context("cannot use the recipe")
+}

@@ -1,0 +1,81 @@
+//! Problems as conversations: what the model is asked and what it should say.
+
+use picnic_tasks::{Format, SftExample};
+use picnic_tokenizer::{ChatOptions, Error, Message, Tokenizer};
+
+/// A tokenizer with what a conversation needs of it.
+pub struct ChatFormat<'t> {
+    tokenizer: &'t Tokenizer,
+    /// The layout of a completion.
+    pub format: Format,
+}
+
+/// A conversation of which the completion is learned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Example {
+    /// Prompt and completion.
+    pub ids: Vec<u32>,
+    /// Tokens of the prompt.
+    pub prompt: usize,
+}
+
+impl<'t> ChatFormat<'t> {
+    /// The conversations of `tokenizer`'s chat template.
+    ///
+    /// # Errors
+    /// If it has no template or the template fails.
+    pub fn new(tokenizer: &'t Tokenizer) -> Result<Self, Error> {
+        let mut chat = ChatFormat { tokenizer, format: Format::default() };
+        chat.format.think_open_in_prompt = chat.render("?")?.trim_end().ends_with("<think>");
+        Ok(chat)
+    }
+
+    fn render(&self, question: &str) -> Result<String, Error> {
+        let options = ChatOptions { add_generation_prompt: true, ..ChatOptions::default() };
+        self.tokenizer.apply_chat_template(&[Message::user(question)], &options)
+    }
+
+    /// The ids that ask `question` and open the answer.
+    ///
+    /// # Errors
+    /// If the template fails.
+    pub fn prompt(&self, question: &str) -> Result<Vec<u32>, Error> {
+        self.tokenizer.encode(&self.render(question)?, false)
+    }
+
+    /// `example` with the end-of-turn token after its completion.
+    ///
+    /// # Errors
+    /// If the template fails.
+    pub fn example(&self, example: &SftExample) -> Result<Example, Error> {
+        let mut ids = self.prompt(&example.prompt)?;
+        let prompt = ids.len();
+        ids.extend(self.tokenizer.encode(&self.format.render(&example.thinking, &example.answer), false)?);
+        ids.extend(self.tokenizer.eos());
+        Ok(Example { ids, prompt })
+    }
+
+    /// The text of a completion, without the tokens that end it.
+    pub fn text(&self, completion: &[u32]) -> String {
+        let end = completion.iter().rposition(|&id| Some(id) != self.tokenizer.eos()).map_or(0, |last| last + 1);
+        self.tokenizer.decode(&completion[..end], false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use picnic_tokenizer::TrainConfig;
+
+    #[test]
+    fn an_example_is_prompt_completion_end() {
+        let config = TrainConfig { vocab_size: 280, ..TrainConfig::default() };
+        let tokenizer = Tokenizer::train(["1 + 1 = 2"], &config).unwrap();
+        let chat = ChatFormat::new(&tokenizer).unwrap();
+        let example = SftExample { prompt: "1 + 1?".into(), thinking: "one and one".into(), answer: "2".into() };
+        let Example { ids, prompt } = chat.example(&example).unwrap();
+        assert_eq!(tokenizer.decode(&ids[..prompt], false), "<|bos|><|user|>1 + 1?<|assistant|>");
+        assert_eq!(chat.text(&ids[prompt..]), "<think>one and one</think><answer>2</answer>");
+        assert_eq!(ids.last().copied(), tokenizer.eos());
+    }
+}

@@ -1,0 +1,98 @@
+//! What can go wrong in a run, said in one line each.
+
+use std::path::{Path, PathBuf};
+
+/// Why a run stopped. What it had written before stays whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A recipe that cannot be used.
+    #[error(transparent)]
+    Recipe(#[from] crate::recipe::RecipeError),
+    /// A configuration that cannot be used.
+    #[error(transparent)]
+    Config(#[from] picnic_model::config::ConfigError),
+    /// A checkpoint that cannot be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] picnic_model::checkpoint::CheckpointError),
+    /// A tokenizer that cannot be made, read or used.
+    #[error(transparent)]
+    Tokenizer(#[from] picnic_tokenizer::Error),
+    /// A task that cannot be set up.
+    #[error(transparent)]
+    Task(#[from] picnic_tasks::TaskError),
+    /// A prompt that the engine refuses.
+    #[error(transparent)]
+    Request(#[from] picnic_engine::RequestError),
+    /// A report that cannot be written.
+    #[error(transparent)]
+    Report(#[from] crate::report::ReportError),
+    /// The system's refusal.
+    #[error("{}: {source}; {cure}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+        /// What to do.
+        cure: &'static str,
+    },
+    /// Threads that the system does not give.
+    #[error("cannot start threads: {0}; ask for fewer by --threads")]
+    Threads(std::io::Error),
+    /// A loss or gradient that is no number.
+    #[error(
+        "{stage}, step {step}: the {what} is {value}; lower optimizer.lr or optimizer.clip and go on from the last \
+         checkpoint with --resume"
+    )]
+    NotFinite {
+        /// Which stage.
+        stage: String,
+        /// At which step, from 1.
+        step: u64,
+        /// What is no number.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// A folder that a run would write over.
+    #[error("{}: holds an earlier run; continue it with --resume or choose another --out", .0.display())]
+    Occupied(PathBuf),
+    /// A checkpoint of another run.
+    #[error("{}: {problem}; resume with the recipe that made it, or choose another --out", path.display())]
+    Resume {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        problem: String,
+    },
+    /// Nothing to learn from.
+    #[error("{what}: {cure}")]
+    Empty {
+        /// What there is none of.
+        what: String,
+        /// What to do.
+        cure: &'static str,
+    },
+    /// A broken line in a file of problems.
+    #[error("{}:{line}: {problem}", path.display())]
+    Problems {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// Names the file in a system error while writing.
+    pub(crate) fn writing(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
+        move |source| Error::Io { path: path.to_owned(), source, cure: "make room or choose another --out" }
+    }
+
+    /// Names the file in a system error while reading.
+    pub(crate) fn reading(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
+        move |source| Error::Io { path: path.to_owned(), source, cure: "give the path of a file that can be read" }
+    }
+}

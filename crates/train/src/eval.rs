@@ -1,0 +1,138 @@
+//! Evaluation: k samples of each held-out problem (R1: temperature 0.6, top-p 0.95), judged by rules.
+
+use crate::error::Error;
+use crate::lanes::{Lanes, Pass, Sequence};
+use crate::recipe::{Common, Eval};
+use crate::report::{StageResult, TaskResult, bootstrap_ci};
+use crate::rollout::{Draw, Sample, judge, mix, prompts, roll_out};
+use picnic_data::ChatFormat;
+use picnic_model::checkpoint::Checkpoint;
+use picnic_model::{Balance, CpuOps, Model, ParamStore, load};
+use picnic_tasks::{Mixture, Problem, Reward, Task};
+use picnic_tokenizer::Tokenizer;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A model to be judged.
+pub struct Judged {
+    /// The architecture.
+    pub model: Model,
+    /// Its parameters.
+    pub params: ParamStore<CpuOps>,
+    /// Text and ids.
+    pub tokenizer: Tokenizer,
+    /// Threads to generate with.
+    pub lanes: Lanes,
+}
+
+/// One judged answer.
+pub struct Answer {
+    /// The problem.
+    pub problem: Problem,
+    /// What the model said.
+    pub text: String,
+    /// What the rules said.
+    pub reward: Reward,
+}
+
+/// An evaluation with its answers, problem by problem.
+pub struct Evaluation {
+    /// The figures.
+    pub result: StageResult,
+    /// Every sample.
+    pub answers: Vec<Answer>,
+    /// Tokens read and written.
+    pub tokens: u64,
+}
+
+impl Judged {
+    /// Reads a model.
+    ///
+    /// # Errors
+    /// Weights that cannot be read.
+    pub fn open(path: &Path, tokenizer: Tokenizer, lanes: usize, threads: usize) -> Result<Judged, Error> {
+        let ops = CpuOps::with_threads(1).map_err(Error::Threads)?;
+        let (model, params) = load(&ops, &Checkpoint::open(path)?, false)?;
+        Ok(Judged { model, params, tokenizer, lanes: Lanes::new(lanes, threads).map_err(Error::Threads)? })
+    }
+
+    /// `draw.samples` answers to each question, in order.
+    ///
+    /// # Errors
+    /// If a prompt cannot be made or is refused.
+    pub fn answer(&mut self, problems: &[Problem], draw: Draw) -> Result<Vec<Sample>, Error> {
+        let prompts = prompts(&ChatFormat::new(&self.tokenizer)?, problems)?;
+        let stop: Vec<u32> = self.tokenizer.eos().into_iter().collect();
+        Ok(roll_out(&mut self.lanes, &self.model, &self.params, &prompts, &stop, draw)?)
+    }
+
+    /// Judges the model on held-out problems of every task of the recipe.
+    ///
+    /// # Errors
+    /// If a task has too few problems or a prompt is refused.
+    pub fn evaluate(&mut self, common: &Common, eval: &Eval) -> Result<Evaluation, Error> {
+        let tasks = Mixture::new(&common.tasks, eval.problem_seed)?;
+        let (mut answers, mut tokens) = (Vec::new(), 0);
+        let (mut by_task, mut scores, mut held_out) = (BTreeMap::new(), Vec::new(), Vec::new());
+        for (i, task) in tasks.tasks().enumerate() {
+            let problems = task.held_out(eval.problems)?;
+            let draw = Draw {
+                samples: eval.samples,
+                max_tokens: eval.max_tokens,
+                temperature: eval.temperature,
+                top_p: eval.top_p,
+                seed: mix(eval.problem_seed, i as u64),
+            };
+            let samples = self.answer(&problems, draw)?;
+            let chat = ChatFormat::new(&self.tokenizer)?;
+            let mut of_task = Vec::with_capacity(problems.len());
+            for group in samples.chunks(eval.samples) {
+                let rewards: Vec<Reward> = group.iter().map(|s| judge(task, &chat, &problems, s)).collect();
+                of_task.push(mean(rewards.iter().map(|r| f64::from(u8::from(r.accuracy.is_right())))));
+                for (sample, reward) in group.iter().zip(rewards) {
+                    tokens += sample.completion.tokens.len() as u64;
+                    let text = chat.text(&sample.completion.tokens);
+                    answers.push(Answer { problem: problems[sample.prompt].clone(), text, reward });
+                }
+            }
+            let result = TaskResult {
+                accuracy: mean(of_task.iter().copied()),
+                ci95: bootstrap_ci(&of_task, eval.problem_seed),
+                n: problems.len() as u64,
+            };
+            by_task.insert(task.name().to_owned(), result);
+            scores.extend(of_task);
+            held_out.extend(problems);
+        }
+        let lengths = answers.iter().map(|a: &Answer| a.text.len() as f64);
+        let result = StageResult {
+            accuracy: mean(scores.iter().copied()),
+            ci95: bootstrap_ci(&scores, eval.problem_seed),
+            by_task,
+            well_formed: mean(answers.iter().map(|a| f64::from(u8::from(a.reward.format)))),
+            mean_length: tokens as f64 / (lengths.len().max(1)) as f64,
+            could_not_judge: answers.iter().filter(|a| a.reward.total.is_none()).count() as u64,
+            loss: self.loss(common, &tasks, &held_out)?,
+        };
+        Ok(Evaluation { result, answers, tokens })
+    }
+
+    /// Cross-entropy in nats per token of the worked solutions to held-out problems, if there are any.
+    fn loss(&mut self, common: &Common, tasks: &Mixture, problems: &[Problem]) -> Result<Option<f64>, Error> {
+        let chat = ChatFormat::new(&self.tokenizer)?;
+        let mut sequences = Vec::new();
+        for worked in problems.iter().filter_map(|problem| tasks.sft_example(problem)) {
+            let example = chat.example(&worked)?;
+            sequences.push(Sequence { ids: example.ids, first_target: example.prompt });
+        }
+        let pass = Pass { micro_batch_tokens: common.micro_batch_tokens, balance: Balance::default(), entropy: false };
+        let stats = self.lanes.logprobs(&self.model, &self.params, &sequences, pass);
+        let logprobs: Vec<f64> = stats.iter().flat_map(|s| &s.logprob).map(|&l| f64::from(l)).collect();
+        Ok((!logprobs.is_empty()).then(|| -mean(logprobs.iter().copied())))
+    }
+}
+
+fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let n = values.len().max(1) as f64;
+    values.sum::<f64>() / n
+}

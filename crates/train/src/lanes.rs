@@ -1,0 +1,231 @@
+//! Gradients of a batch: sequences to lanes, lanes to threads, and one sum at the end.
+//!
+//! Sequence i belongs to lane i mod `lanes`. A lane passes its sequences through the model in order, a micro-batch at a
+//! time, into one gradient of its own; the lanes' gradients are summed by a fixed binary tree. Which thread runs a lane,
+//! and how many threads share its operations, changes no bit; the number of lanes does and is part of the recipe.
+
+use picnic_model::layers::{Past, Targets, TokenStats};
+use picnic_model::{Balance, Batch, CpuOps, Grads, Model, ParamStore, Statistics, Tape};
+use std::ops::Range;
+use std::sync::Mutex;
+
+/// Tokens of which those from `first_target` on are predicted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sequence {
+    /// Token ids.
+    pub ids: Vec<u32>,
+    /// Index of the first predicted token, at least 1.
+    pub first_target: usize,
+}
+
+impl Sequence {
+    /// Number of predicted tokens.
+    pub fn targets(&self) -> usize {
+        self.ids.len().saturating_sub(self.first_target)
+    }
+}
+
+/// How a batch passes through the model.
+#[derive(Clone, Copy)]
+pub struct Pass {
+    /// Tokens of a micro-batch; a longer sequence is one by itself.
+    pub micro_batch_tokens: usize,
+    /// The sequence-wise balance loss.
+    pub balance: Balance,
+    /// Whether to compute entropies.
+    pub entropy: bool,
+}
+
+/// The derivative of the loss by the log-probability of token `t` of sequence `i`: `slope(i, t, logprob)`.
+pub type Slope<'s> = dyn Fn(usize, usize, f32) -> f32 + Sync + 's;
+
+/// The lanes of a run and the threads that work on them.
+pub struct Lanes {
+    lanes: Vec<Lane>,
+    workers: usize,
+}
+
+struct Lane {
+    ops: CpuOps,
+    grads: Option<Grads<CpuOps>>,
+}
+
+impl Lanes {
+    /// `lanes` lanes on `threads` threads: with more threads than lanes, teams share a lane's operations.
+    ///
+    /// # Errors
+    /// If the system refuses to start the threads.
+    pub fn new(lanes: usize, threads: usize) -> Result<Lanes, std::io::Error> {
+        let workers = threads.clamp(1, lanes.max(1));
+        let lanes = (0..lanes.max(1))
+            .map(|_| Ok(Lane { ops: CpuOps::with_threads(threads / workers)?, grads: None }))
+            .collect::<Result<_, std::io::Error>>()?;
+        Ok(Lanes { lanes, workers })
+    }
+
+    /// Number of lanes.
+    pub fn count(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Log-probabilities of every sequence's targets, and in [`Lanes::grads`] the gradient of the loss that `slope`
+    /// describes.
+    pub fn gradient(
+        &mut self,
+        model: &Model,
+        params: &ParamStore<CpuOps>,
+        sequences: &[Sequence],
+        pass: Pass,
+        slope: &Slope,
+    ) -> (Vec<TokenStats>, Statistics) {
+        let stats = self.run(sequences.len(), |lane, mine| {
+            let Lane { ops, grads } = lane;
+            let grads = grads.get_or_insert_with(|| Grads::new(ops, params));
+            grads.clear(ops);
+            pass_through(ops, model, params, sequences, mine, pass, Some((grads, slope)))
+        });
+        self.sum();
+        gather(stats)
+    }
+
+    /// Log-probabilities alone, as a reference policy gives them.
+    pub fn logprobs(
+        &mut self,
+        model: &Model,
+        params: &ParamStore<CpuOps>,
+        sequences: &[Sequence],
+        pass: Pass,
+    ) -> Vec<TokenStats> {
+        gather(
+            self.run(sequences.len(), |lane, mine| pass_through(&lane.ops, model, params, sequences, mine, pass, None)),
+        )
+        .0
+    }
+
+    /// Runs `work` on each lane's own share of `0..n`; the answers come lane by lane.
+    pub fn run_each<T: Send>(&mut self, n: usize, work: impl Fn(&CpuOps, Vec<usize>) -> T + Sync) -> Vec<T> {
+        self.run(n, |lane, mine| work(&lane.ops, mine))
+    }
+
+    /// The summed gradient.
+    pub fn grads(&self) -> Option<&Grads<CpuOps>> {
+        self.lanes[0].grads.as_ref()
+    }
+
+    fn run<T: Send>(&mut self, n: usize, work: impl Fn(&mut Lane, Vec<usize>) -> T + Sync) -> Vec<T> {
+        let count = self.lanes.len();
+        let share = |lane: usize| (lane..n).step_by(count).collect::<Vec<_>>();
+        let (workers, work) = (self.workers, &work);
+        if workers == 1 {
+            return self.lanes.iter_mut().enumerate().map(|(i, lane)| work(lane, share(i))).collect();
+        }
+        let queue = Mutex::new(self.lanes.iter_mut().enumerate());
+        let results = Mutex::new(Vec::with_capacity(count));
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    loop {
+                        let next = lock(&queue).next();
+                        let Some((i, lane)) = next else { break };
+                        let result = work(lane, share(i));
+                        lock(&results).push((i, result));
+                    }
+                });
+            }
+        });
+        let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        results.sort_by_key(|(i, _)| *i);
+        results.into_iter().map(|(_, result)| result).collect()
+    }
+
+    /// Lane 0 gets the sum of all: neighbours first, then neighbours of those.
+    fn sum(&mut self) {
+        let mut stride = 1;
+        while stride < self.lanes.len() {
+            for pair in self.lanes.chunks_mut(2 * stride) {
+                if let (left, [right, ..]) = pair.split_at_mut(stride.min(pair.len()))
+                    && let (Some(sum), Some(other)) = (&mut left[0].grads, &right.grads)
+                {
+                    sum.add(&left[0].ops, other);
+                }
+            }
+            stride *= 2;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+type LaneResult = (Vec<(usize, TokenStats)>, Statistics);
+
+/// Passes the sequences `mine` through the model, micro-batch by micro-batch.
+fn pass_through(
+    ops: &CpuOps,
+    model: &Model,
+    params: &ParamStore<CpuOps>,
+    sequences: &[Sequence],
+    mine: Vec<usize>,
+    pass: Pass,
+    mut learn: Option<(&mut Grads<CpuOps>, &Slope)>,
+) -> LaneResult {
+    let (mut results, mut statistics) = (Vec::with_capacity(mine.len()), Statistics::default());
+    let slope = learn.as_ref().map(|(_, slope)| *slope);
+    let mut rest = &mine[..];
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(micro_batch(sequences, rest, pass.micro_batch_tokens));
+        rest = later;
+        let batch = Batch::sequences(now.iter().map(|&i| &sequences[i].ids[..]));
+        let (mut rows, mut ids, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        for (&i, span) in now.iter().zip(batch.spans.iter()) {
+            let first = sequences[i].first_target.max(1);
+            for (t, row) in (span.start + first..span.end).enumerate() {
+                rows.push(row as u32 - 1);
+                ids.push(batch.ids[row]);
+                places.push((i, t));
+            }
+        }
+        let mut tape = match &mut learn {
+            Some((grads, _)) => Tape::recording(ops, grads, pass.balance),
+            None => Tape::inference(ops),
+        };
+        let hidden = model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone()));
+        let targets = Targets { rows: &rows, ids: &ids, entropy: pass.entropy };
+        let said = tape.token_loss(&hidden, model.head(params), targets, |start, logprobs| {
+            let Some(slope) = slope else { return vec![0.0; logprobs.len()] };
+            logprobs.iter().zip(&places[start..]).map(|(&l, &(i, t))| slope(i, t, l)).collect()
+        });
+        drop(hidden);
+        statistics.add(&tape.backward());
+        let mut at = 0;
+        for &i in now {
+            let mine: Range<usize> = at..at + sequences[i].targets();
+            at = mine.end;
+            let entropy = said.entropy.get(mine.clone()).unwrap_or_default().to_vec();
+            results.push((i, TokenStats { logprob: said.logprob[mine].to_vec(), entropy }));
+        }
+    }
+    (results, statistics)
+}
+
+/// How many of `rest` make the next micro-batch.
+fn micro_batch(sequences: &[Sequence], rest: &[usize], tokens: usize) -> usize {
+    let mut sum = 0;
+    let fits = rest.iter().take_while(|&&i| {
+        sum += sequences[i].ids.len();
+        sum <= tokens
+    });
+    fits.count().max(1)
+}
+
+/// Puts the lanes' results into the order of the batch.
+fn gather(lanes: Vec<LaneResult>) -> (Vec<TokenStats>, Statistics) {
+    let (mut all, mut statistics) = (Vec::new(), Statistics::default());
+    for (results, of_lane) in lanes {
+        all.extend(results);
+        statistics.add(&of_lane);
+    }
+    all.sort_by_key(|(i, _)| *i);
+    (all.into_iter().map(|(_, stats)| stats).collect(), statistics)
+}

@@ -1,0 +1,102 @@
+//! AdamW (Loshchilov & Hutter 2019) over a parameter store, its schedule, clipping, and the router's bias.
+
+use crate::recipe::{Decay, Optimizer as Settings};
+use picnic_model::kernels::adamw::AdamW;
+use picnic_model::{CpuOps, Grads, Model, Ops, ParamStore};
+
+/// First and second moments of every trainable tensor.
+pub struct Optimizer {
+    /// (m, v) by tensor; `None` for a frozen one.
+    moments: Vec<Option<[<CpuOps as Ops>::Buffer; 2]>>,
+    /// Steps taken.
+    pub step: u64,
+}
+
+impl Optimizer {
+    /// Moments of zero.
+    pub fn new(ops: &CpuOps, params: &ParamStore<CpuOps>) -> Optimizer {
+        let zeros = |n| [ops.zeros(n), ops.zeros(n)];
+        Optimizer { moments: params.iter().map(|p| p.trainable.then(|| zeros(p.spec.len()))).collect(), step: 0 }
+    }
+
+    /// One step at learning rate `lr`. The gradient is scaled so that its norm is at most `clip`; returns the norm
+    /// before. Nothing changes if that is no finite number.
+    pub fn step(
+        &mut self,
+        ops: &CpuOps,
+        params: &mut ParamStore<CpuOps>,
+        grads: &Grads<CpuOps>,
+        settings: &Settings,
+        lr: f64,
+    ) -> f64 {
+        let norm = grads.norm(ops);
+        if !norm.is_finite() {
+            return norm;
+        }
+        self.step += 1;
+        let Settings { beta1, beta2, eps, weight_decay, clip, .. } = *settings;
+        // torch.nn.utils.clip_grad_norm_ adds the same 1e-6.
+        let grad_scale = (clip / (norm + 1e-6)).min(1.0) as f32;
+        let config = AdamW { lr, beta1, beta2, eps, weight_decay, step: self.step };
+        params.update(ops, |id, _, value| {
+            if let (Some(grad), Some([m, v])) = (grads.get(id), &mut self.moments[id.0]) {
+                ops.adamw(&config, grad_scale, grad, value, m, v);
+            }
+        });
+        norm
+    }
+
+    /// The moments, by tensor.
+    pub fn moments(&self) -> &[Option<[<CpuOps as Ops>::Buffer; 2]>] {
+        &self.moments
+    }
+
+    /// The moments, to be overwritten by those of a checkpoint.
+    pub fn moments_mut(&mut self) -> &mut [Option<[<CpuOps as Ops>::Buffer; 2]>] {
+        &mut self.moments
+    }
+}
+
+/// The learning rate of step `step` (from 0) of `steps`: a linear rise over the warm-up, then the decay to its final share.
+pub fn learning_rate(settings: &Settings, step: u64, steps: u64) -> f64 {
+    let Settings { lr, final_lr_ratio, .. } = *settings;
+    let (warmup_steps, final_lr) = (settings.warmup_steps as u64, lr * final_lr_ratio);
+    if step < warmup_steps {
+        return lr * (step + 1) as f64 / warmup_steps as f64;
+    }
+    let done = (step - warmup_steps) as f64 / (steps.saturating_sub(warmup_steps)).max(1) as f64;
+    let done = done.min(1.0);
+    match settings.decay {
+        Decay::Constant => lr,
+        Decay::Linear => lr + (final_lr - lr) * done,
+        Decay::Cosine => final_lr + (lr - final_lr) * 0.5 * (1.0 + libm::cos(std::f64::consts::PI * done)),
+    }
+}
+
+/// Balance without an auxiliary loss (DeepSeek-V3, section 2.1.2): the selection bias of an expert with less than the
+/// mean load rises by `speed`, that of one with more falls.
+pub fn move_router_biases(
+    ops: &CpuOps,
+    model: &Model,
+    params: &mut ParamStore<CpuOps>,
+    expert_counts: &[Vec<u64>],
+    speed: f32,
+) {
+    if speed == 0.0 {
+        return;
+    }
+    for (id, counts) in model.router_biases().into_iter().zip(expert_counts) {
+        let total: u64 = counts.iter().sum();
+        params.update_one(ops, id, |bias| {
+            let mut values = ops.download(bias);
+            for (b, &count) in values.iter_mut().zip(counts) {
+                *b += match (count * counts.len() as u64).cmp(&total) {
+                    std::cmp::Ordering::Less => speed,
+                    std::cmp::Ordering::Equal => 0.0,
+                    std::cmp::Ordering::Greater => -speed,
+                };
+            }
+            ops.write(bias, &values);
+        });
+    }
+}

@@ -1,0 +1,63 @@
+//! Pre-training: the next token of generated text, which has numbers and the look of problems but no thinking format.
+
+use crate::error::Error;
+use crate::lanes::Sequence;
+use crate::recipe::{Pretrain, Recipe};
+use crate::training::{Outcome, Setting, Start, StepPlan, Training};
+use picnic_data::packed;
+use picnic_tasks::pretrain_text;
+use picnic_tokenizer::Tokenizer;
+use std::time::Instant;
+
+/// Trains a fresh model into `setting.out`.
+///
+/// # Errors
+/// A folder in use, a checkpoint that cannot be written, a loss that is no number.
+pub fn pretrain(
+    recipe: &Recipe<Pretrain>,
+    setting: &Setting,
+    start: Start,
+    tokenizer: Tokenizer,
+) -> Result<Outcome, Error> {
+    let Recipe { common, stage } = recipe;
+    let mut run = Training::open("pretrain", setting, common, recipe.resolved_toml(), start, tokenizer)?;
+    let mut display = setting.progress.stage("pretrain", stage.steps as u64);
+    while run.step < stage.steps as u64 {
+        let clock = Instant::now();
+        let sequences = batch(&run.tokenizer, recipe, run.step)?;
+        let targets: usize = sequences.iter().map(Sequence::targets).sum();
+        let slope = -1.0 / targets.max(1) as f32;
+        let plan = StepPlan {
+            optimizer: &stage.optimizer,
+            steps: stage.steps as u64,
+            balance_alpha: stage.balance_alpha,
+            entropy: false,
+        };
+        let done = run.step(common, &sequences, plan, &|_, _, _| slope)?;
+        run.balance_experts(&done.expert_counts, stage.router_bias_speed);
+        let sum: f64 = done.tokens.iter().flat_map(|t| &t.logprob).map(|&l| f64::from(l)).sum();
+        let speed = targets as f64 / clock.elapsed().as_secs_f64();
+        let values = [
+            ("loss", -sum / targets.max(1) as f64),
+            ("lr", done.lr),
+            ("grad norm", done.grad_norm),
+            ("tokens/s", speed),
+        ];
+        run.end_step(&values, stage.checkpoint_every)?;
+        display.step(run.step, &values);
+    }
+    display.finish();
+    run.finish()
+}
+
+/// The sequences of a step.
+fn batch(tokenizer: &Tokenizer, recipe: &Recipe<Pretrain>, step: u64) -> Result<Vec<Sequence>, Error> {
+    let Recipe { common, stage } = recipe;
+    let first = step * stage.batch_sequences as u64;
+    let text = |i| pretrain_text(common.seed, i);
+    let sequence = |i| {
+        let ids = packed(tokenizer, first + i, stage.sequence_tokens, text)?;
+        Ok(Sequence { ids, first_target: 1 })
+    };
+    (0..stage.batch_sequences as u64).map(sequence).collect()
+}

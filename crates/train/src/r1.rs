@@ -1,0 +1,230 @@
+//! The whole recipe: tokenizer, pre-training, cold start, RL, their controls, and a report of what each gave.
+//!
+//! Every stage works in a folder of its own below `out` and reads the model of the one before from there, so a run that
+//! was stopped goes on where it was.
+
+use crate::error::Error;
+use crate::eval::{Answer, Evaluation, Judged};
+use crate::pretrain::pretrain;
+use crate::progress::Progress;
+use crate::recipe::{R1Recipe, Recipe, RewardSource, Rl, Sft};
+use crate::report::{self, Report, Sample, SampleSet, Stage, StageCost, Verdict as Mark};
+use crate::rl::rl;
+use crate::sft::{examples, sft};
+use crate::tokenizer::{load_tokenizer, train_tokenizer};
+use crate::training::{Outcome, Setting, Start, finished, write_file};
+use picnic_tasks::Verdict;
+use picnic_tokenizer::Tokenizer;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Samples that the report shows.
+const SHOWN: usize = 6;
+
+/// How and where the chain runs.
+pub struct Chain<'c> {
+    /// The folder of the run.
+    pub out: PathBuf,
+    /// Threads in all.
+    pub threads: usize,
+    /// Go on with an earlier run.
+    pub resume: bool,
+    /// What is shown.
+    pub progress: &'c Progress,
+}
+
+/// Runs the whole recipe and writes `report.json` and `report.html`.
+///
+/// # Errors
+/// The first error of a stage; the stages before it keep their models.
+pub fn r1(recipe: &R1Recipe, chain: &Chain) -> Result<Report, Error> {
+    let mut book = Book::new(recipe, chain)?;
+    let Recipe { common, stage } = recipe;
+
+    let (base, tokenizer) = match (&common.base, &stage.pretrain) {
+        (Some(base), _) => (base.clone(), load_tokenizer(base)?),
+        (None, Some(pretrain_stage)) => {
+            let tokenizer = train_tokenizer(common)?;
+            let recipe = Recipe { common: common.clone(), stage: pretrain_stage.clone() };
+            let setting = chain.setting("base");
+            book.train(Stage::Base, &setting, |s| pretrain(&recipe, s, Start::Fresh, tokenizer.clone()))?;
+            (setting.out, tokenizer)
+        }
+        (None, None) => {
+            return Err(Error::Empty { what: "neither a base nor [pretrain]".into(), cure: "name one in the recipe" });
+        }
+    };
+    book.evaluate(Stage::Base, &base, &tokenizer)?;
+
+    let cold = chain.setting("sft");
+    let recipe_of = |stage: &Sft| Recipe { common: common.clone(), stage: stage.clone() };
+    book.train(Stage::Sft, &cold, |s| sft(&recipe_of(&stage.sft), s, Start::From(&base), tokenizer.clone()))?;
+    book.evaluate(Stage::Sft, &cold.out, &tokenizer)?;
+
+    let recipe_of_rl = |stage: &Rl| Recipe { common: common.clone(), stage: stage.clone() };
+    let from_cold = Start::From(&cold.out);
+    let setting = chain.setting("rl");
+    let learned = book.train(Stage::Rl, &setting, |s| rl(&recipe_of_rl(&stage.rl), s, from_cold, tokenizer.clone()))?;
+    book.evaluate(Stage::Rl, &setting.out, &tokenizer)?;
+
+    if stage.controls {
+        let more = more_sft(recipe, &learned, &tokenizer)?;
+        let setting = chain.setting("control_sft_more");
+        let start = Start::From(&cold.out);
+        book.train(Stage::ControlSftMore, &setting, |s| sft(&recipe_of(&more), s, start, tokenizer.clone()))?;
+        book.evaluate(Stage::ControlSftMore, &setting.out, &tokenizer)?;
+
+        let random = Rl { reward: RewardSource::Random, ..stage.rl.clone() };
+        let setting = chain.setting("control_random_reward");
+        let start = Start::From(&cold.out);
+        book.train(Stage::ControlRandomReward, &setting, |s| rl(&recipe_of_rl(&random), s, start, tokenizer.clone()))?;
+        book.evaluate(Stage::ControlRandomReward, &setting.out, &tokenizer)?;
+    }
+    book.close()
+}
+
+/// The cold start gone on with for as much compute as RL took: a token that was generated or read costs a forward
+/// pass, one that was learned from three of them.
+fn more_sft(recipe: &R1Recipe, rl: &Outcome, tokenizer: &Tokenizer) -> Result<Sft, Error> {
+    let Recipe { common, stage } = recipe;
+    let set = examples(&Recipe { common: common.clone(), stage: stage.sft.clone() }, tokenizer)?;
+    let mean = set.iter().map(|s| s.ids.len()).sum::<usize>() as f64 / set.len() as f64;
+    // Of RL's tokens one pass is learned from; generation and the reference only read.
+    let reads = if stage.rl.kl_beta > 0.0 { 2.0 } else { 1.0 };
+    let passes = rl.tokens as f64 * (3.0 + reads) / (1.0 + reads);
+    let per_step = 3.0 * mean * stage.sft.batch_examples as f64;
+    let steps = (passes / per_step).ceil().max(1.0) as usize;
+    Ok(Sft { steps, ..stage.sft.clone() })
+}
+
+impl<'c> Chain<'c> {
+    fn setting(&self, name: &str) -> Setting<'c> {
+        Setting { out: self.out.join(name), threads: self.threads, resume: self.resume, progress: self.progress }
+    }
+}
+
+/// The report while it is written.
+struct Book<'b> {
+    recipe: &'b R1Recipe,
+    chain: &'b Chain<'b>,
+    report: Report,
+    /// Answers of the cold-started model, to stand beside RL's.
+    before: Vec<Answer>,
+}
+
+impl<'b> Book<'b> {
+    fn new(recipe: &'b R1Recipe, chain: &'b Chain<'b>) -> Result<Self, Error> {
+        let out = &chain.out;
+        if !chain.resume && out.join("recipe.toml").exists() {
+            return Err(Error::Occupied(out.clone()));
+        }
+        std::fs::create_dir_all(out).map_err(Error::writing(out))?;
+        let recipe_toml = recipe.resolved_toml();
+        write_file(&out.join("recipe.toml"), &recipe_toml)?;
+        let report = Report {
+            recipe_name: recipe.common.name.clone(),
+            seconds: 0.0,
+            core_hours: 0.0,
+            tokens: 0,
+            peak_rss_mb: 0.0,
+            stages: BTreeMap::new(),
+            curves: BTreeMap::new(),
+            samples: Vec::new(),
+            costs: Vec::new(),
+            recipe_toml,
+            notes: Vec::new(),
+        };
+        Ok(Book { recipe, chain, report, before: Vec::new() })
+    }
+
+    /// Runs a stage unless an earlier run finished it, and enters its cost and curves.
+    fn train(
+        &mut self,
+        stage: Stage,
+        setting: &Setting,
+        run: impl FnOnce(&Setting) -> Result<Outcome, Error>,
+    ) -> Result<Outcome, Error> {
+        let outcome = match finished(&setting.out)? {
+            Some(outcome) if self.chain.resume => outcome,
+            _ => run(setting)?,
+        };
+        let name = setting.out.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        self.cost(name, outcome.seconds, outcome.tokens);
+        self.report.curves.insert(stage, outcome.curves.clone());
+        Ok(outcome)
+    }
+
+    fn evaluate(&mut self, stage: Stage, model: &Path, tokenizer: &Tokenizer) -> Result<(), Error> {
+        let clock = Instant::now();
+        let common = &self.recipe.common;
+        let mut judged = Judged::open(model, tokenizer.clone(), common.lanes, self.chain.threads)?;
+        let Evaluation { result, answers, tokens } = judged.evaluate(common, &self.recipe.stage.eval)?;
+        let name = serde_json::to_value(stage).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+        self.chain.progress.note(&format!(
+            "{name}: {:.1} % right [{:.1}, {:.1}], {:.1} % well-formed",
+            100.0 * result.accuracy,
+            100.0 * result.ci95[0],
+            100.0 * result.ci95[1],
+            100.0 * result.well_formed
+        ));
+        self.cost(format!("evaluation of {name}"), clock.elapsed().as_secs_f64(), tokens);
+        self.report.stages.insert(stage, result);
+        match stage {
+            Stage::Sft => self.before = answers,
+            Stage::Rl => self.report.samples = side_by_side(&self.before, &answers, self.recipe.stage.eval.samples),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn cost(&mut self, stage: String, seconds: f64, tokens: u64) {
+        let core_hours = seconds * self.chain.threads as f64 / 3600.0;
+        self.report.costs.push(StageCost { stage, seconds, tokens, core_hours });
+        self.report.seconds += seconds;
+        self.report.core_hours += core_hours;
+        self.report.tokens += tokens;
+    }
+
+    fn close(mut self) -> Result<Report, Error> {
+        self.report.peak_rss_mb = peak_rss_mb();
+        report::write(&self.chain.out, &self.report)?;
+        Ok(self.report)
+    }
+}
+
+/// First answers to the same problems before and after, spread over the tasks.
+fn side_by_side(before: &[Answer], after: &[Answer], samples: usize) -> Vec<SampleSet> {
+    let problems = after.len() / samples.max(1);
+    let step = (problems / SHOWN).max(1);
+    let pairs = before.iter().zip(after).step_by(samples.max(1) * step).take(SHOWN);
+    pairs
+        .map(|(before, after)| SampleSet {
+            task: after.problem.task.clone(),
+            problem: after.problem.prompt.clone(),
+            gold: match &after.problem.gold {
+                serde_json::Value::String(text) => text.clone(),
+                other => other.to_string(),
+            },
+            before: shown(before),
+            after: shown(after),
+        })
+        .collect()
+}
+
+fn shown(answer: &Answer) -> Sample {
+    let verdict = match answer.reward.accuracy {
+        Verdict::Right(_) => Mark::Right,
+        Verdict::Wrong(_) => Mark::Wrong,
+        Verdict::CouldNotJudge(_) => Mark::CouldNotJudge,
+    };
+    Sample { text: answer.text.clone(), verdict }
+}
+
+/// The most memory that this process ever had resident, in 10⁶ bytes; 0 where the system does not say.
+pub fn peak_rss_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<f64>().ok());
+    kib.unwrap_or(0.0) * 1024.0 / 1e6
+}

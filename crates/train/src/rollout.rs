@@ -1,0 +1,95 @@
+//! Answers to problems, in the trainer's process on the trainer's parameters, and what rules say of them.
+
+use crate::error::Error;
+use crate::lanes::Lanes;
+use picnic_data::ChatFormat;
+use picnic_engine::{Completion, Limits, Request, RequestError, Sampling, generate};
+use picnic_model::{CpuOps, Model, ParamStore};
+use picnic_tasks::{Problem, Reward, Task, score};
+
+/// Sequences that a lane generates at once: enough rows for full tiles, few enough to stay in cache.
+const SEQUENCES: usize = 128;
+
+/// How answers are drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Draw {
+    /// Samples of each prompt.
+    pub samples: usize,
+    /// Tokens of an answer at most.
+    pub max_tokens: usize,
+    /// Divides the logits.
+    pub temperature: f64,
+    /// Share of the probability to draw from.
+    pub top_p: f64,
+    /// Every sample's random stream starts from this, its prompt's number and its own.
+    pub seed: u64,
+}
+
+/// One answer.
+pub struct Sample {
+    /// Which prompt.
+    pub prompt: usize,
+    /// Tokens and their logprobs.
+    pub completion: Completion,
+}
+
+/// `draw.samples` answers to each prompt, in order. The lanes share them out; no answer depends on how.
+///
+/// # Errors
+/// If the engine refuses a prompt.
+pub fn roll_out(
+    lanes: &mut Lanes,
+    model: &Model,
+    params: &ParamStore<CpuOps>,
+    prompts: &[Vec<u32>],
+    stop: &[u32],
+    draw: Draw,
+) -> Result<Vec<Sample>, RequestError> {
+    let longest = prompts.iter().map(Vec::len).max().unwrap_or(0) + draw.max_tokens;
+    let cache_tokens = SEQUENCES * longest.next_multiple_of(32);
+    let limits = Limits { sequences: SEQUENCES, batch_tokens: 512, cache_tokens };
+    let request = |i: usize| Request {
+        prompt: prompts[i / draw.samples].clone(),
+        max_tokens: draw.max_tokens,
+        stop: stop.to_vec(),
+        sampling: Sampling {
+            temperature: draw.temperature as f32,
+            top_p: draw.top_p as f32,
+            seed: mix(draw.seed, i as u64),
+        },
+    };
+    let count = prompts.len() * draw.samples;
+    let shares = lanes.run_each(count, |ops, mine| {
+        let requests = mine.iter().map(|&i| request(i)).collect();
+        Ok::<_, RequestError>((generate(ops, model, params, limits, requests)?, mine))
+    });
+    let mut samples: Vec<Option<Sample>> = (0..count).map(|_| None).collect();
+    for share in shares {
+        let (answers, mine) = share?;
+        for (completion, i) in answers.into_iter().zip(mine) {
+            samples[i] = Some(Sample { prompt: i / draw.samples, completion });
+        }
+    }
+    Ok(samples.into_iter().flatten().collect())
+}
+
+/// The prompts of `problems`.
+///
+/// # Errors
+/// If the chat template fails.
+pub fn prompts(chat: &ChatFormat, problems: &[Problem]) -> Result<Vec<Vec<u32>>, Error> {
+    problems.iter().map(|problem| Ok(chat.prompt(&problem.prompt)?)).collect()
+}
+
+/// What the rules say of a sample.
+pub fn judge(tasks: &dyn Task, chat: &ChatFormat, problems: &[Problem], sample: &Sample) -> Reward {
+    score(tasks, &problems[sample.prompt], &chat.text(&sample.completion.tokens), chat.format)
+}
+
+/// Splits one seed into many (Steele et al. 2014, SplitMix64).
+pub fn mix(seed: u64, i: u64) -> u64 {
+    let mut z = seed.wrapping_add(i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

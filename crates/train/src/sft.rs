@@ -1,0 +1,90 @@
+//! Cold start: supervised fine-tuning on a small set of worked problems in the think/answer format
+//! (DeepSeek-R1, section 2.3.1). Only completions are learned.
+
+use crate::error::Error;
+use crate::lanes::Sequence;
+use crate::recipe::{Recipe, Sft};
+use crate::training::{Outcome, Setting, Start, StepPlan, Training};
+use picnic_data::{ChatFormat, shuffled};
+use picnic_tasks::{Mixture, Split, Task};
+use picnic_tokenizer::Tokenizer;
+use std::time::Instant;
+
+/// Fine-tunes the model of `start` into `setting.out`.
+///
+/// # Errors
+/// An empty set of examples, a folder in use, a checkpoint that cannot be written, a loss that is no number.
+pub fn sft(recipe: &Recipe<Sft>, setting: &Setting, start: Start, tokenizer: Tokenizer) -> Result<Outcome, Error> {
+    let Recipe { common, stage } = recipe;
+    let examples = examples(recipe, &tokenizer)?;
+    let mut run = Training::open("sft", setting, common, recipe.resolved_toml(), start, tokenizer)?;
+    let mut display = setting.progress.stage("sft", stage.steps as u64);
+    while run.step < stage.steps as u64 {
+        let clock = Instant::now();
+        let sequences = batch(&examples, recipe, run.step);
+        // Each token of the batch weighs the same, in a long example and in a short one.
+        let targets: usize = sequences.iter().map(Sequence::targets).sum();
+        let slope = -1.0 / targets.max(1) as f32;
+        let plan = StepPlan {
+            optimizer: &stage.optimizer,
+            steps: stage.steps as u64,
+            balance_alpha: stage.balance_alpha,
+            entropy: false,
+        };
+        let done = run.step(common, &sequences, plan, &|_, _, _| slope)?;
+        run.balance_experts(&done.expert_counts, stage.router_bias_speed);
+        let sum: f64 = done.tokens.iter().flat_map(|t| &t.logprob).map(|&l| f64::from(l)).sum();
+        let tokens: usize = sequences.iter().map(|s| s.ids.len()).sum();
+        let values = [
+            ("loss", -sum / targets.max(1) as f64),
+            ("lr", done.lr),
+            ("grad norm", done.grad_norm),
+            ("tokens/s", tokens as f64 / clock.elapsed().as_secs_f64()),
+        ];
+        run.end_step(&values, stage.checkpoint_every)?;
+        display.step(run.step, &values);
+    }
+    display.finish();
+    run.finish()
+}
+
+/// The cold-start set: the first problems of the training split that have a worked solution short enough.
+pub fn examples(recipe: &Recipe<Sft>, tokenizer: &Tokenizer) -> Result<Vec<Sequence>, Error> {
+    let Recipe { common, stage } = recipe;
+    let tasks = Mixture::new(&common.tasks, common.seed)?;
+    let chat = ChatFormat::new(tokenizer)?;
+    let mut examples = Vec::with_capacity(stage.examples);
+    // A task whose solutions are all too long must not keep us here for ever.
+    for index in 0..20 * stage.examples as u64 {
+        if examples.len() == stage.examples {
+            break;
+        }
+        let problem = tasks.problem(Split::Train, index);
+        let Some(worked) = tasks.sft_example(&problem) else { continue };
+        let example = chat.example(&worked)?;
+        if example.ids.len() <= stage.max_tokens {
+            examples.push(Sequence { ids: example.ids, first_target: example.prompt });
+        }
+    }
+    if examples.is_empty() {
+        return Err(Error::Empty {
+            what: format!("no worked solution fits into sft.max_tokens = {}", stage.max_tokens),
+            cure: "raise it or choose tasks with shorter solutions",
+        });
+    }
+    Ok(examples)
+}
+
+/// The examples of a step: the set in a new order in each epoch.
+fn batch(examples: &[Sequence], recipe: &Recipe<Sft>, step: u64) -> Vec<Sequence> {
+    let (n, size) = (examples.len() as u64, recipe.stage.batch_examples as u64);
+    let (mut epoch, mut order) = (u64::MAX, Vec::new());
+    let mut pick = |place: u64| {
+        if place / n != epoch {
+            epoch = place / n;
+            order = shuffled(examples.len(), recipe.common.seed, epoch);
+        }
+        examples[order[(place % n) as usize]].clone()
+    };
+    (step * size..(step + 1) * size).map(&mut pick).collect()
+}

@@ -1,0 +1,407 @@
+//! What all stages that train share: a model in memory, one optimizer step, and a checkpoint that can be resumed.
+//!
+//! A stage's folder holds the finished model (a Hugging Face folder) and, until it is finished,
+//! `checkpoints/step-N/`: the model in f32 and in `training/` the optimizer's moments, the reference policy if there is
+//! one, and `state.json`. A checkpoint is written beside and renamed, so it is whole or not there. Everything that is
+//! random is a function of (seed, step), so the step is all the cursor there is.
+
+use crate::error::Error;
+use crate::lanes::{Lanes, Pass, Sequence, Slope};
+use crate::optimizer::{Optimizer, learning_rate, move_router_biases};
+use crate::progress::Progress;
+use crate::recipe::{Common, Optimizer as Settings};
+use crate::report::Curve;
+use picnic_model::checkpoint::{Checkpoint, FloatType};
+use picnic_model::layers::TokenStats;
+use picnic_model::{Balance, CpuOps, Model, Ops, ParamStore, initialise, load, save};
+use picnic_tokenizer::Tokenizer;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// How and where a stage runs: nothing here changes a bit of what it computes.
+pub struct Setting<'s> {
+    /// The stage's folder.
+    pub out: PathBuf,
+    /// Threads in all.
+    pub threads: usize,
+    /// Go on from the last checkpoint, if there is one.
+    pub resume: bool,
+    /// What is shown.
+    pub progress: &'s Progress,
+}
+
+/// Where a stage's weights come from.
+pub enum Start<'s> {
+    /// A Hugging Face folder or GGUF file.
+    From(&'s Path),
+    /// The recipe's own model with fresh weights.
+    Fresh,
+}
+
+/// What a stage was and cost, kept beside its model.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Curves for the report.
+    pub curves: Vec<Curve>,
+    /// Tokens that went through the model.
+    pub tokens: u64,
+    /// Seconds, the interrupted runs' included.
+    pub seconds: f64,
+    /// Steps taken.
+    pub steps: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    stage: String,
+    fingerprint: String,
+    step: u64,
+    optimizer_steps: u64,
+    outcome: Outcome,
+}
+
+/// A model while it is trained.
+pub struct Training<'s> {
+    /// What the stage is called.
+    pub stage: &'static str,
+    /// The architecture.
+    pub model: Model,
+    /// The policy.
+    pub params: ParamStore<CpuOps>,
+    /// A frozen copy that RL keeps near.
+    pub reference: Option<ParamStore<CpuOps>>,
+    /// Text and ids.
+    pub tokenizer: Tokenizer,
+    /// Where gradients come from.
+    pub lanes: Lanes,
+    /// Steps of the stage done.
+    pub step: u64,
+    /// Curves and costs so far.
+    pub outcome: Outcome,
+    ops: CpuOps,
+    optimizer: Optimizer,
+    setting: &'s Setting<'s>,
+    fingerprint: String,
+    started: Instant,
+}
+
+/// One optimizer step's numbers.
+pub struct StepStats {
+    /// Logprobs (and entropies) of every sequence's targets before the step.
+    pub tokens: Vec<TokenStats>,
+    /// Gradient norm before clipping.
+    pub grad_norm: f64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Load of every expert, by MoE layer.
+    pub expert_counts: Vec<Vec<u64>>,
+}
+
+/// How a step passes its batch and moves the weights.
+pub struct StepPlan<'p> {
+    /// The optimizer's settings.
+    pub optimizer: &'p Settings,
+    /// Optimizer steps of the whole stage, which the schedule runs over.
+    pub steps: u64,
+    /// α of the balance loss.
+    pub balance_alpha: f64,
+    /// Whether to compute entropies.
+    pub entropy: bool,
+}
+
+impl<'s> Training<'s> {
+    /// Opens the stage's folder: its last checkpoint when resuming, else the weights of `start`.
+    ///
+    /// `fingerprint` is the resolved recipe; a checkpoint made by another one is refused.
+    ///
+    /// # Errors
+    /// An occupied folder without `resume`, or weights that cannot be read.
+    pub fn open(
+        stage: &'static str,
+        setting: &'s Setting<'s>,
+        common: &Common,
+        fingerprint: String,
+        start: Start,
+        tokenizer: Tokenizer,
+    ) -> Result<Self, Error> {
+        let checkpoint = latest(&setting.out)?;
+        if !setting.resume && (checkpoint.is_some() || finished(&setting.out)?.is_some()) {
+            return Err(Error::Occupied(setting.out.clone()));
+        }
+        fs::create_dir_all(&setting.out).map_err(Error::writing(&setting.out))?;
+        let ops = CpuOps::with_threads(setting.threads).map_err(Error::Threads)?;
+        let lanes = Lanes::new(common.lanes, setting.threads).map_err(Error::Threads)?;
+        let (model, params) = match (&checkpoint, start) {
+            (Some((_, folder)), _) => load(&ops, &Checkpoint::open(folder)?, true)?,
+            (None, Start::From(path)) => load(&ops, &Checkpoint::open(path)?, true)?,
+            (None, Start::Fresh) => {
+                let model = Model::new(common.model_config(tokenizer.vocab_size())?);
+                let params = initialise(&ops, &model, common.seed);
+                (model, params)
+            }
+        };
+        let optimizer = Optimizer::new(&ops, &params);
+        let mut training = Training {
+            stage,
+            model,
+            params,
+            reference: None,
+            tokenizer,
+            lanes,
+            step: 0,
+            outcome: Outcome::default(),
+            ops,
+            optimizer,
+            setting,
+            fingerprint,
+            started: Instant::now(),
+        };
+        if let Some((_, folder)) = checkpoint {
+            training.restore(&folder)?;
+        }
+        Ok(training)
+    }
+
+    /// Makes the current policy the reference.
+    pub fn refresh_reference(&mut self) {
+        self.reference = Some(self.params.frozen_copy(&self.ops));
+    }
+
+    /// One optimizer step on `sequences` under the loss that `slope` describes. The router's bias stays where it is.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if a logprob or the gradient is no number; the weights are then unchanged.
+    pub fn step(
+        &mut self,
+        common: &Common,
+        sequences: &[Sequence],
+        plan: StepPlan,
+        slope: &Slope,
+    ) -> Result<StepStats, Error> {
+        let alpha_per_sequence = plan.balance_alpha as f32 / sequences.len().max(1) as f32;
+        let pass = Pass {
+            micro_batch_tokens: common.micro_batch_tokens,
+            balance: Balance { alpha_per_sequence },
+            entropy: plan.entropy,
+        };
+        let (tokens, statistics) = self.lanes.gradient(&self.model, &self.params, sequences, pass, slope);
+        self.outcome.tokens += sequences.iter().map(|s| s.ids.len() as u64).sum::<u64>();
+        if let Some(bad) = tokens.iter().flat_map(|t| &t.logprob).find(|l| !l.is_finite()) {
+            return Err(self.not_finite("log-probability of a token", f64::from(*bad)));
+        }
+        let lr = learning_rate(plan.optimizer, self.optimizer.step, plan.steps);
+        let grads = self.lanes.grads().expect("a gradient was just computed");
+        let grad_norm = self.optimizer.step(&self.ops, &mut self.params, grads, plan.optimizer, lr);
+        if !grad_norm.is_finite() {
+            return Err(self.not_finite("gradient's norm", grad_norm));
+        }
+        Ok(StepStats { tokens, grad_norm, lr, expert_counts: statistics.expert_counts })
+    }
+
+    /// Moves the router's bias by the load of the experts.
+    pub fn balance_experts(&mut self, expert_counts: &[Vec<u64>], speed: f64) {
+        move_router_biases(&self.ops, &self.model, &mut self.params, expert_counts, speed as f32);
+    }
+
+    /// Logprobs of the reference policy.
+    pub fn reference_logprobs(&mut self, common: &Common, sequences: &[Sequence]) -> Vec<TokenStats> {
+        let pass = Pass { micro_batch_tokens: common.micro_batch_tokens, balance: Balance::default(), entropy: false };
+        let reference = self.reference.as_ref().unwrap_or(&self.params);
+        self.lanes.logprobs(&self.model, reference, sequences, pass)
+    }
+
+    /// Ends a step: adds `values` to the curves, and writes a checkpoint every `checkpoint_every` steps.
+    ///
+    /// # Errors
+    /// If the checkpoint cannot be written; the one before stays.
+    pub fn end_step(&mut self, values: &[(&str, f64)], checkpoint_every: usize) -> Result<(), Error> {
+        self.step += 1;
+        for &(name, value) in values {
+            let curve = match self.outcome.curves.iter().position(|c| c.name == name) {
+                Some(at) => &mut self.outcome.curves[at],
+                None => {
+                    self.outcome.curves.push(Curve { name: name.into(), unit: unit(name).into(), points: Vec::new() });
+                    self.outcome.curves.last_mut().expect("one was just added")
+                }
+            };
+            curve.points.push((self.step, value));
+        }
+        if self.step.is_multiple_of(checkpoint_every as u64) {
+            self.checkpoint()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the finished model into the stage's folder and takes the checkpoints away.
+    ///
+    /// # Errors
+    /// If it cannot be written; the checkpoints stay.
+    pub fn finish(mut self) -> Result<Outcome, Error> {
+        self.tick();
+        let out = &self.setting.out;
+        self.tokenizer.save(out)?;
+        save(&self.ops, &self.model, &self.params, out, FloatType::F32)?;
+        self.outcome.steps = self.step;
+        write_json(&out.join(OUTCOME), &self.outcome)?;
+        let checkpoints = out.join(CHECKPOINTS);
+        if checkpoints.exists() {
+            fs::remove_dir_all(&checkpoints).map_err(Error::writing(&checkpoints))?;
+        }
+        Ok(self.outcome)
+    }
+
+    fn not_finite(&self, what: &'static str, value: f64) -> Error {
+        Error::NotFinite { stage: self.stage.into(), step: self.step + 1, what, value }
+    }
+
+    /// Adds the time since the last tick to the cost.
+    fn tick(&mut self) {
+        self.outcome.seconds += self.started.elapsed().as_secs_f64();
+        self.started = Instant::now();
+    }
+
+    fn checkpoint(&mut self) -> Result<(), Error> {
+        self.tick();
+        let checkpoints = self.setting.out.join(CHECKPOINTS);
+        let whole = checkpoints.join(format!("step-{:08}", self.step));
+        let partial = checkpoints.join("partial");
+        let inner = partial.join("training");
+        if partial.exists() {
+            fs::remove_dir_all(&partial).map_err(Error::writing(&partial))?;
+        }
+        fs::create_dir_all(&inner).map_err(Error::writing(&inner))?;
+        self.tokenizer.save(&partial)?;
+        save(&self.ops, &self.model, &self.params, &partial, FloatType::F32)?;
+        if let Some(reference) = &self.reference {
+            save(&self.ops, &self.model, reference, &inner.join("reference"), FloatType::F32)?;
+        }
+        self.write_moments(&inner.join(MOMENTS))?;
+        let state = State {
+            stage: self.stage.into(),
+            fingerprint: self.fingerprint.clone(),
+            step: self.step,
+            optimizer_steps: self.optimizer.step,
+            outcome: self.outcome.clone(),
+        };
+        write_json(&inner.join("state.json"), &state)?;
+        if whole.exists() {
+            fs::remove_dir_all(&whole).map_err(Error::writing(&whole))?;
+        }
+        fs::rename(&partial, &whole).map_err(Error::writing(&whole))?;
+        for (step, older) in list(&self.setting.out)? {
+            if step < self.step {
+                fs::remove_dir_all(&older).map_err(Error::writing(&older))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_moments(&self, path: &Path) -> Result<(), Error> {
+        let mut tensors: Vec<(String, Vec<f32>)> = Vec::new();
+        for (param, moments) in self.params.iter().zip(self.optimizer.moments()) {
+            for (name, moment) in ["m", "v"].iter().zip(moments.iter().flatten()) {
+                tensors.push((format!("{name}.{}", param.spec.name), self.ops.download(moment)));
+            }
+        }
+        let views = tensors.iter().map(|(name, values)| {
+            let bytes: &[u8] = bytemuck::cast_slice(values);
+            (name, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![values.len()], bytes))
+        });
+        let views = views.map(|(name, view)| view.map(|view| (name, view))).collect::<Result<Vec<_>, _>>();
+        views
+            .and_then(|views| safetensors::serialize_to_file(views, None, path))
+            .map_err(|e| Error::writing(path)(std::io::Error::other(e)))
+    }
+
+    fn restore(&mut self, folder: &Path) -> Result<(), Error> {
+        let inner = folder.join("training");
+        let path = inner.join("state.json");
+        let text = fs::read_to_string(&path).map_err(Error::reading(&path))?;
+        let state: State = serde_json::from_str(&text)
+            .map_err(|e| Error::Resume { path: path.clone(), problem: format!("is no state of a run ({e})") })?;
+        if state.stage != self.stage || state.fingerprint != self.fingerprint {
+            return Err(Error::Resume { path, problem: "was made by another recipe".into() });
+        }
+        let moments = Checkpoint::open(inner.join(MOMENTS))?;
+        let specs: HashMap<usize, String> = self.params.iter().map(|p| (p.id.0, p.spec.name.clone())).collect();
+        for (i, pair) in self.optimizer.moments_mut().iter_mut().enumerate() {
+            for (name, moment) in ["m", "v"].iter().zip(pair.iter_mut().flatten()) {
+                let values = moments.read_expected(&format!("{name}.{}", specs[&i]), &[self.ops.len(moment)])?;
+                self.ops.write(moment, &values);
+            }
+        }
+        let reference = inner.join("reference");
+        if reference.exists() {
+            self.reference = Some(load(&self.ops, &Checkpoint::open(&reference)?, false)?.1);
+        }
+        (self.step, self.optimizer.step, self.outcome) = (state.step, state.optimizer_steps, state.outcome);
+        self.started = Instant::now();
+        Ok(())
+    }
+}
+
+const CHECKPOINTS: &str = "checkpoints";
+const MOMENTS: &str = "optimizer.safetensors";
+const OUTCOME: &str = "outcome.json";
+
+/// What the finished stage in `out` was, if there is one.
+///
+/// # Errors
+/// If its record cannot be read.
+pub fn finished(out: &Path) -> Result<Option<Outcome>, Error> {
+    let path = out.join(OUTCOME);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path).map_err(Error::reading(&path))?;
+    let outcome = serde_json::from_str(&text)
+        .map_err(|e| Error::Resume { path, problem: format!("is no record of a stage ({e})") })?;
+    Ok(Some(outcome))
+}
+
+/// The whole checkpoints in a stage's folder, by step.
+fn list(out: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
+    let folder = out.join(CHECKPOINTS);
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(&folder).map_err(Error::reading(&folder))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(Error::reading(&folder))?.path();
+        let step = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_prefix("step-")?.parse().ok());
+        found.extend(step.map(|step| (step, path)));
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn latest(out: &Path) -> Result<Option<(u64, PathBuf)>, Error> {
+    Ok(list(out)?.pop())
+}
+
+/// Writes beside and renames.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::writing(path)(e.into()))?;
+    write_file(path, &text)
+}
+
+/// Writes beside and renames.
+pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), Error> {
+    let partial = path.with_extension("partial");
+    fs::write(&partial, text).map_err(Error::writing(&partial))?;
+    fs::rename(&partial, path).map_err(Error::writing(path))
+}
+
+/// What a curve is measured in.
+fn unit(name: &str) -> &'static str {
+    match name {
+        "loss" | "entropy" | "kl" => "nats per token",
+        "length" => "tokens",
+        "tokens/s" => "tokens per second",
+        _ => "",
+    }
+}
