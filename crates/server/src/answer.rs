@@ -30,12 +30,13 @@ impl Answer {
     pub(crate) async fn start(app: Arc<App>, request: ChatRequest) -> Result<Answer, ApiError> {
         check(&request, &app.name)?;
         let place = app.worker.place().ok_or(ApiError::Overloaded)?;
-        // A long conversation takes a while to encode.
+        // A long conversation takes a while to encode, and holds its place even if its client goes away meanwhile.
         let encoding = tokio::task::spawn_blocking({
             let app = Arc::clone(&app);
-            move || app.encode(request)
+            move || (app.encode(request), place)
         });
-        let (request, reply) = encoding.await.map_err(|_| ApiError::Panicked)??;
+        let (encoded, place) = encoding.await.map_err(|_| ApiError::Panicked)?;
+        let (request, reply) = encoded?;
         let prompt_tokens = request.prompt.len();
         let updates = app.worker.submit(place, request).await?;
         Ok(Answer { app, updates, reply, prompt_tokens })
