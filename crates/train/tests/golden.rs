@@ -1,0 +1,217 @@
+//! Training against implementations that we did not write: AdamW curves of torch, GRPO's loss by torch's autograd, the
+//! router of transformers. Left out: logits and gradients of whole models, which `picnic parity` compares.
+//!
+//! Where a larger set of the same fixtures lies beside the repository (`../shared`, or `PICNIC_SHARED`), it is read too.
+
+use picnic_model::checkpoint::Checkpoint;
+use picnic_model::kernels::{Cpu, router};
+use picnic_model::{Balance, CpuOps, Ops, ParamStore, load};
+use picnic_train::grpo::{Objective, advantages, token_weights};
+use picnic_train::lanes::{Lanes, Pass, Sequence};
+use picnic_train::optimizer::Optimizer;
+use picnic_train::recipe::{Advantage, Decay, LossAverage, Optimizer as Settings};
+use safetensors::SafeTensors;
+use serde_json::Value;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Moving the initial weights by some 20 roundings moves torch's own curve by up to 2e-5 (golden/README.md).
+const LOSS_TOLERANCE: f64 = 5e-5;
+/// The same move changes a sum of weights by up to 4.4e-4.
+const SUM_TOLERANCE: f64 = 1e-3;
+/// f64 rounding of some hundred terms of size 1 is below 1e-13; anything larger is in the formula.
+const GRPO_TOLERANCE: f64 = 1e-9;
+
+/// `golden/`, and its larger sister where there is one.
+fn folders() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let shared = std::env::var_os("PICNIC_SHARED").map_or_else(|| root.join("../shared"), PathBuf::from).join("golden");
+    let mut all = vec![root.join("golden")];
+    if shared.exists() {
+        all.push(shared);
+    } else {
+        eprintln!("skipped: {} is not there", shared.display());
+    }
+    all
+}
+
+#[test]
+fn adamw_curves_of_torch() {
+    for folder in folders() {
+        for name in ["llama", "deepseek_v3"] {
+            reproduce_curve(&folder.join(name));
+        }
+    }
+}
+
+/// Thirty steps on the recorded batches through lanes and optimizer; the router's bias stays, no balance loss.
+fn reproduce_curve(folder: &Path) {
+    let curve: Value = serde_json::from_str(&fs::read_to_string(folder.join("train_curve.json")).unwrap()).unwrap();
+    let number = |key: &str| curve[key].as_f64().unwrap();
+    let settings = Settings {
+        lr: number("lr"),
+        warmup_steps: 0,
+        decay: Decay::Constant,
+        final_lr_ratio: 1.0,
+        beta1: curve["betas"][0].as_f64().unwrap(),
+        beta2: curve["betas"][1].as_f64().unwrap(),
+        eps: number("eps"),
+        weight_decay: number("weight_decay"),
+        clip: number("clip"),
+    };
+    let batches = Checkpoint::open(folder.join("train_batches.safetensors")).unwrap();
+    let [steps, rows, length] = batches.shape("batches").unwrap()[..] else { panic!("batches have three sizes") };
+    let ids: Vec<u32> = batches.read_i64("batches").unwrap().into_iter().map(|id| id as u32).collect();
+
+    let ops = CpuOps::with_threads(1).unwrap();
+    let (model, mut params) = load(&ops, &Checkpoint::open(folder).unwrap(), true).unwrap();
+    let (mut lanes, mut optimizer) = (Lanes::new(2, 2).unwrap(), Optimizer::new(&ops, &params));
+    let pass = Pass { micro_batch_tokens: length, balance: Balance::default(), entropy: false };
+    let slope = -1.0 / (rows * (length - 1)) as f32;
+    for step in 0..steps {
+        let batch = ids[step * rows * length..(step + 1) * rows * length].chunks(length);
+        let sequences: Vec<Sequence> = batch.map(|ids| Sequence { ids: ids.to_vec(), first_target: 1 }).collect();
+        let (stats, _) = lanes.gradient(&model, &params, &sequences, pass, &|_, _, _| slope);
+        let logprobs: Vec<f64> = stats.iter().flat_map(|s| &s.logprob).map(|&l| f64::from(l)).collect();
+        let loss = -logprobs.iter().sum::<f64>() / logprobs.len() as f64;
+        let golden = curve["losses"][step].as_f64().unwrap();
+        assert!((loss - golden).abs() <= LOSS_TOLERANCE, "{}: step {step}: {loss} {golden}", folder.display());
+        let norm = optimizer.step(&ops, &mut params, lanes.grads().unwrap(), &settings, settings.lr);
+        let golden = curve["grad_norms"][step].as_f64().unwrap();
+        // A norm is a first derivative of the loss: the same move changes it by as much, relatively.
+        assert!((norm / golden - 1.0).abs() <= 1e-4, "{}: step {step}: norm {norm} {golden}", folder.display());
+    }
+    for (name, golden) in curve["param_sums"].as_object().unwrap() {
+        let (sum, golden) = (sum_of(&ops, &params, name), golden.as_f64().unwrap());
+        let missed = || format!("{}: {name}: {sum:?} {golden}", folder.display());
+        assert!(sum.is_some_and(|sum| (sum - golden).abs() <= SUM_TOLERANCE), "{}", missed());
+    }
+}
+
+/// Sum of a tensor, experts under the fused names of transformers 5.
+fn sum_of(ops: &CpuOps, params: &ParamStore<CpuOps>, name: &str) -> Option<f64> {
+    let part = |fused: &str| -> Option<(String, &[&str])> {
+        match fused.rsplit_once(".experts.")? {
+            (at, "gate_up_proj") => Some((format!("{at}.experts."), &["gate_proj", "up_proj"])),
+            (at, "down_proj") => Some((format!("{at}.experts."), &["down_proj"])),
+            _ => None,
+        }
+    };
+    let sum = |values: Vec<f32>| values.into_iter().map(f64::from).sum::<f64>();
+    let Some((at, parts)) = part(name) else {
+        return params.by_name(name).map(|p| sum(ops.download(p.value())));
+    };
+    let experts = params.iter().filter(|p| {
+        let projection = p.spec.name.strip_prefix(&at).and_then(|rest| rest.split('.').nth(1));
+        projection.is_some_and(|projection| parts.contains(&projection))
+    });
+    experts.map(|p| sum(ops.download(p.value()))).reduce(|a, b| a + b)
+}
+
+/// An f64 tensor, which no checkpoint holds and [`Checkpoint`] does not read.
+fn read_f64(bytes: &[u8], name: &str) -> Option<Vec<f64>> {
+    let file = SafeTensors::deserialize(bytes).unwrap();
+    let values = file.tensor(name).ok()?.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap()));
+    Some(values.collect())
+}
+
+#[test]
+fn grpo_of_autograd() {
+    for folder in folders() {
+        let bytes = fs::read(folder.join("grpo_golden.safetensors")).unwrap();
+        let get = |name: &str| read_f64(&bytes, name).unwrap();
+        let rewards: Vec<Option<f64>> = get("rewards").into_iter().map(Some).collect();
+        let ours = advantages(&rewards, Advantage::Std);
+        for (ours, golden) in ours.iter().zip(get("advantages")) {
+            assert!((ours.unwrap() - golden).abs() <= GRPO_TOLERANCE, "{ours:?} {golden}");
+        }
+        let [new, old, reference, mask, kl] = ["logp_new", "logp_old", "logp_ref", "mask", "kl"].map(get);
+        let width = mask.len() / rewards.len();
+        let lengths: Vec<usize> = mask.chunks(width).map(|row| row.iter().filter(|&&m| m == 1.0).count()).collect();
+        let objective = Objective { clip_low: 0.2, clip_high: 0.2, kl_beta: 0.04 };
+        for (average, name) in [(LossAverage::Sequence, "seq_mean"), (LossAverage::Token, "token_mean")] {
+            let weights = token_weights(&lengths, &ours, average);
+            let golden_slopes = read_f64(&bytes, &format!("grad_{name}"));
+            let (mut loss, mut clipped) = (0.0, 0);
+            for i in 0..mask.len() {
+                let sample = i / width;
+                let token = objective.token(ours[sample].unwrap(), new[i], old[i], reference[i]);
+                assert!((token.kl - kl[i]).abs() <= GRPO_TOLERANCE, "kl {} {}", token.kl, kl[i]);
+                loss += mask[i] * weights[sample] * token.loss;
+                clipped += usize::from(token.is_clipped && mask[i] == 1.0);
+                if let Some(golden) = &golden_slopes {
+                    let slope = mask[i] * weights[sample] * token.slope;
+                    assert!((slope - golden[i]).abs() <= GRPO_TOLERANCE, "slope {slope} {}", golden[i]);
+                }
+            }
+            let golden = get(&format!("loss_{name}"))[0];
+            assert!((loss - golden).abs() <= GRPO_TOLERANCE, "{name}: {loss} {golden}");
+            assert!(clipped > 0, "a fixture that clips nothing shows little");
+        }
+    }
+}
+
+#[test]
+fn gates_of_transformers() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/balance");
+    let cases: Value = serde_json::from_str(&fs::read_to_string(folder.join("cases.json")).unwrap()).unwrap();
+    let tensors = Checkpoint::open(folder.join("gate.safetensors")).unwrap();
+    let bytes = fs::read(folder.join("gate.safetensors")).unwrap();
+    for (name, case) in cases.as_object().unwrap() {
+        let size = |key: &str| case[key].as_u64().unwrap() as usize;
+        let config = router::Config {
+            experts: size("n_routed_experts"),
+            top_k: size("num_experts_per_tok"),
+            groups: size("n_group"),
+            top_groups: size("topk_group"),
+            scoring: router::Scoring::Sigmoid,
+            group_score: router::GroupScore::SumTop2,
+            normalise: case["norm_topk_prob"].as_bool().unwrap(),
+            scale: case["routed_scaling_factor"].as_f64().unwrap() as f32,
+        };
+        let f32s = |key: &str| tensors.read_f32(&format!("{name}.{key}")).unwrap();
+        let f64s = |key: &str| read_f64(&bytes, &format!("{name}.{key}")).unwrap();
+        let cpu = Cpu::new(1).unwrap();
+        let (logits, bias) = (f32s("logits"), f32s("bias"));
+        let tokens = logits.len() / config.experts;
+        let mut scores = vec![0.0; logits.len()];
+        let (mut ids, mut weights) = (vec![0; tokens * config.top_k], vec![0.0; tokens * config.top_k]);
+        router::route(&cpu, &logits, Some(&bias), &config, &mut scores, &mut ids, &mut weights);
+
+        // The fixture lists a token's experts in ascending order; a place in it for each of ours.
+        let golden_ids: Vec<u32> =
+            tensors.read_i64(&format!("{name}.ids")).unwrap().into_iter().map(|id| id as u32).collect();
+        let place = |i: usize| {
+            let row = i / config.top_k * config.top_k;
+            row + golden_ids[row..row + config.top_k].iter().position(|&id| id == ids[i]).expect("the same experts")
+        };
+        let (golden_weights, projection) = (f32s("weights"), f32s("projection"));
+        let dweights: Vec<f32> = (0..ids.len()).map(|i| projection[place(i)]).collect();
+        // A few f32 roundings of numbers up to 2.5.
+        let expected: Vec<f64> = (0..ids.len()).map(|i| f64::from(golden_weights[place(i)])).collect();
+        assert_close(name, &weights, &expected, 1e-6);
+        let mut dlogits = vec![0.0; logits.len()];
+        router::backward(&cpu, &scores, &ids, &dweights, &config, &mut dlogits);
+        let expected: Vec<f64> = f32s("weights_grad").into_iter().map(f64::from).collect();
+        assert_close(name, &dlogits, &expected, 1e-6);
+
+        // The loss is about 0.01, where an f32 rounding is 1e-9.
+        let sequences = tensors.shape(&format!("{name}.logits")).unwrap()[0];
+        let length = tokens / sequences;
+        let spans: Vec<Range<usize>> = (0..sequences).map(|s| s * length..(s + 1) * length).collect();
+        let alpha = (case["alpha"].as_f64().unwrap() / sequences as f64) as f32;
+        let loss = router::balance_loss(&cpu, &scores, &ids, &spans, &config, alpha);
+        assert_close(name, &[loss as f32], &f64s("balance_loss"), 1e-7);
+        let mut dlogits = vec![0.0; logits.len()];
+        router::balance_loss_backward(&cpu, &scores, &ids, &spans, &config, alpha, &mut dlogits);
+        assert_close(name, &dlogits, &f64s("balance_grad"), 1e-7);
+    }
+}
+
+fn assert_close(name: &str, ours: &[f32], golden: &[f64], tolerance: f64) {
+    assert_eq!(ours.len(), golden.len(), "{name}");
+    for (i, (&ours, golden)) in ours.iter().zip(golden).enumerate() {
+        assert!((f64::from(ours) - golden).abs() <= tolerance, "{name}: entry {i}: {ours} {golden}");
+    }
+}
