@@ -2,6 +2,7 @@
 
 mod bench;
 mod chat;
+mod eval;
 mod load;
 mod parity;
 mod serve;
@@ -29,6 +30,8 @@ enum Command {
     Sft(train::RecipeArgs),
     /// Reinforcement learning with rewards by rules
     Rl(train::RecipeArgs),
+    /// Judge a model on held-out problems, or pose problems from a file
+    Eval(eval::EvalArgs),
     /// Talk with a model in the terminal
     Chat(chat::ChatArgs),
     /// Serve a model over HTTP, in the API of OpenAI and DeepSeek
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Pretrain(args) => train::run_pretrain(&args),
         Command::Sft(args) => train::run_sft(&args),
         Command::Rl(args) => train::run_rl(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Chat(args) => chat::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Parity(args) => parity::run(&args),

@@ -1,6 +1,6 @@
 //! `picnic r1`, `pretrain`, `sft` and `rl`: recipes to models.
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::Args;
 use picnic_train::progress::{Mode, Progress};
 use picnic_train::r1::{Chain, r1};
@@ -144,13 +144,4 @@ fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<
         println!("{} steps, {:.0} s; model in {}", outcome.steps, outcome.seconds, out.display());
     }
     Ok(())
-}
-
-/// Reads a recipe for a stage, for commands that need only what all stages share.
-pub fn load_recipe<S: Stage>(args: &RecipeArgs, command: &str) -> Result<Recipe<S>> {
-    let (file, overrides) = args.split(command);
-    if args.recipe.is_empty() && !file.exists() {
-        bail!("no recipe given, and {} is not here: name one", file.display());
-    }
-    Recipe::<S>::load(&file, &overrides).context("cannot use the recipe")
 }

@@ -6,10 +6,12 @@ use crate::recipe::{Common, Eval};
 use crate::report::{StageResult, TaskResult, bootstrap_ci};
 use crate::rollout::{Draw, Sample, judge, mix, prompts, roll_out};
 use picnic_data::ChatFormat;
+use picnic_engine::Finish;
 use picnic_model::checkpoint::Checkpoint;
 use picnic_model::{Balance, CpuOps, Model, ParamStore, load};
 use picnic_tasks::{Mixture, Problem, Reward, Task};
 use picnic_tokenizer::Tokenizer;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -64,6 +66,26 @@ impl Judged {
         let prompts = prompts(&ChatFormat::new(&self.tokenizer)?, problems)?;
         let stop: Vec<u32> = self.tokenizer.eos().into_iter().collect();
         Ok(roll_out(&mut self.lanes, &self.model, &self.params, &prompts, &stop, draw)?)
+    }
+
+    /// `draw.samples` answers to each prompt as text, each with why it ended (`stop` or `length`).
+    ///
+    /// # Errors
+    /// If a prompt cannot be made or is refused.
+    pub fn texts(&mut self, prompts: &[&str], draw: Draw) -> Result<Vec<(String, &'static str)>, Error> {
+        let chat = ChatFormat::new(&self.tokenizer)?;
+        let prompts = prompts.iter().map(|p| Ok(chat.prompt(p)?)).collect::<Result<Vec<_>, Error>>()?;
+        let stop: Vec<u32> = self.tokenizer.eos().into_iter().collect();
+        let samples = roll_out(&mut self.lanes, &self.model, &self.params, &prompts, &stop, draw)?;
+        let chat = ChatFormat::new(&self.tokenizer)?;
+        let said = samples.iter().map(|sample| {
+            let finish = match sample.completion.finish {
+                Finish::Stop => "stop",
+                Finish::Length => "length",
+            };
+            (chat.text(&sample.completion.tokens), finish)
+        });
+        Ok(said.collect())
     }
 
     /// Judges the model on held-out problems of every task of the recipe.
@@ -130,6 +152,36 @@ impl Judged {
         let logprobs: Vec<f64> = stats.iter().flat_map(|s| &s.logprob).map(|&l| f64::from(l)).collect();
         Ok((!logprobs.is_empty()).then(|| -mean(logprobs.iter().copied())))
     }
+}
+
+/// Anyone's problem.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Question {
+    /// Whatever names it, text or number.
+    pub id: serde_json::Value,
+    /// What the model is asked.
+    pub prompt: String,
+}
+
+/// Reads `{"id", "prompt"}` rows; other keys are ignored.
+///
+/// # Errors
+/// A file that cannot be read or is empty, or a row that is no such object, with its line.
+pub fn read_questions(path: &Path) -> Result<Vec<Question>, Error> {
+    let text = std::fs::read_to_string(path).map_err(Error::reading(path))?;
+    let rows = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let questions = rows.map(|(i, line)| {
+        serde_json::from_str(line).map_err(|e| Error::Problems {
+            path: path.to_owned(),
+            line: i + 1,
+            problem: format!("{e}; each line is an object with \"id\" and \"prompt\""),
+        })
+    });
+    let questions = questions.collect::<Result<Vec<Question>, Error>>()?;
+    if questions.is_empty() {
+        return Err(Error::Empty { what: format!("{} has no problems", path.display()), cure: "give one a line" });
+    }
+    Ok(questions)
 }
 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {

@@ -81,9 +81,7 @@ impl<'a, O: Ops> Tape<'a, O> {
 
     /// Rotary embedding (Su et al. 2021) of each head, in place.
     pub(crate) fn rope(&mut self, x: Var<O>, rotation: &Rotation, positions: &Arc<[u32]>) -> Var<O> {
-        let (source, rows, width) = (Var { value: Arc::clone(&x.value), ..x }, x.rows, x.width);
-        drop(x);
-        let Var { id, value, needs_grad, .. } = source;
+        let Var { id, value, rows, width, needs_grad } = x;
         let mut value = Arc::into_inner(value).expect("no operation keeps what is rotated");
         self.ops.rope(&mut value, &rotation.at(positions), false);
         let y = self.var(value, rows, width, needs_grad);
