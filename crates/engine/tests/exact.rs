@@ -1,0 +1,177 @@
+//! What a request gets is its own: neither the engine's limits, nor how its prompt is cut, nor its neighbours, nor the
+//! threads change a bit of it. On the checkpoints of `golden/`, whose weights are random.
+
+use picnic_engine::{Completion, Engine, Finish, Limits, Request, RequestError, Sampling, generate};
+use picnic_model::checkpoint::Checkpoint;
+use picnic_model::layers::Past;
+use picnic_model::ops::CachedSpan;
+use picnic_model::{Batch, CpuOps, Model, Ops, ParamStore, Tape, load};
+use std::path::Path;
+
+const MODELS: [&str; 4] = ["deepseek_v3", "deepseek_v3_nolora", "llama", "qwen3"];
+
+fn open(ops: &CpuOps, name: &str) -> (Model, ParamStore<CpuOps>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden").join(name);
+    load(ops, &Checkpoint::open(folder).unwrap(), false).unwrap()
+}
+
+/// Token ids that look random; the fixtures' vocabulary has 61.
+fn ids(n: usize, seed: usize) -> Vec<u32> {
+    (0..n).map(|i| ((i * i * 7 + i * 13 + seed * 31) % 61) as u32).collect()
+}
+
+/// Prompts from one token to more than two pages, drawn in every way.
+fn requests() -> Vec<Request> {
+    let request = |(i, (length, temperature, top_p)): (usize, (usize, f32, f32))| Request {
+        prompt: ids(length, i),
+        max_tokens: 20 + 5 * (i % 3),
+        stop: vec![7, 8],
+        sampling: Sampling { temperature, top_p, seed: i as u64 },
+    };
+    let kinds = [(1, 1.0, 1.0), (70, 0.0, 1.0), (33, 0.6, 0.95), (5, 1.3, 0.5), (32, 1.0, 1.0), (12, 1.0, 0.9)];
+    kinds.into_iter().enumerate().map(request).collect()
+}
+
+fn exact(answers: &[Completion]) -> Vec<(Vec<u32>, Vec<u32>, Finish)> {
+    let logprobs = |c: &Completion| c.logprobs.iter().map(|l| l.to_bits()).collect();
+    answers.iter().map(|c| (c.tokens.clone(), logprobs(c), c.finish)).collect()
+}
+
+#[test]
+fn limits_and_threads_do_not_show() {
+    for name in MODELS {
+        let ops = CpuOps::with_threads(1).unwrap();
+        let (model, params) = open(&ops, name);
+        let wide = Limits { sequences: 64, batch_tokens: 4096, cache_tokens: 1 << 14 };
+        let answers = exact(&generate(&ops, &model, &params, wide, requests()).unwrap());
+        assert!(answers.iter().all(|(tokens, logprobs, _)| !tokens.is_empty() && tokens.len() == logprobs.len()));
+        for limits in [
+            Limits { sequences: 1, ..wide },
+            Limits { sequences: 2, batch_tokens: 1, ..wide },
+            Limits { batch_tokens: 3, ..wide },
+            Limits { batch_tokens: 33, ..wide },
+            // Room for one long request at a time: the others wait for its pages.
+            Limits { cache_tokens: 128, ..wide },
+        ] {
+            assert_eq!(answers, exact(&generate(&ops, &model, &params, limits, requests()).unwrap()), "{limits:?}");
+        }
+        for (i, request) in requests().into_iter().enumerate() {
+            let alone = generate(&ops, &model, &params, wide, vec![request]).unwrap();
+            assert_eq!(answers[i..=i], exact(&alone), "{name}: alone");
+        }
+        for threads in 2..=3 {
+            let ops = CpuOps::with_threads(threads).unwrap();
+            let (model, params) = open(&ops, name);
+            assert_eq!(
+                answers,
+                exact(&generate(&ops, &model, &params, wide, requests()).unwrap()),
+                "{threads} threads"
+            );
+        }
+    }
+}
+
+/// Pages change hands while a request runs, and it does not notice.
+#[test]
+fn cancelled_neighbours_do_not_show() {
+    let ops = CpuOps::with_threads(1).unwrap();
+    for name in MODELS {
+        let (model, params) = open(&ops, name);
+        let limits = Limits { sequences: 3, batch_tokens: 16, cache_tokens: 512 };
+        let watched = Request { stop: Vec::new(), ..requests().remove(2) };
+        let alone = generate(&ops, &model, &params, limits, vec![watched.clone()]).unwrap().remove(0);
+
+        let mut engine = Engine::new(&ops, &model, limits);
+        let mut others: Vec<_> = requests().into_iter().take(2).map(|r| engine.submit(r).unwrap()).collect();
+        let id = engine.submit(watched).unwrap();
+        let (mut tokens, mut logprobs) = (Vec::new(), Vec::new());
+        for step in 0.. {
+            if engine.is_idle() {
+                break;
+            }
+            if step % 4 == 3 {
+                engine.cancel(others.remove(0));
+                others.push(engine.submit(requests().remove(step % 6)).unwrap());
+            }
+            for event in engine.step(&ops, &model, &params).into_iter().filter(|event| event.id == id) {
+                tokens.push(event.token);
+                logprobs.push(event.logprob.to_bits());
+                if event.finish.is_some() {
+                    others.drain(..).for_each(|other| engine.cancel(other));
+                }
+            }
+            if others.is_empty() {
+                break;
+            }
+        }
+        assert_eq!((tokens, logprobs), (alone.tokens, alone.logprobs.iter().map(|l| l.to_bits()).collect()), "{name}");
+        assert!(engine.is_idle() && engine.cache_tokens_used() == 0, "{name}: everything is free again");
+    }
+}
+
+/// Logits from a cache, filled in pieces of any size, are those of one pass over the whole sequence.
+#[test]
+fn a_cache_filled_in_pieces_gives_the_bits_of_one_pass() {
+    let ops = CpuOps::with_threads(2).unwrap();
+    for name in MODELS {
+        let (model, params) = open(&ops, name);
+        let sequence = ids(75, 3);
+        let whole = Batch::sequences([&sequence[..]]);
+        let all: Vec<u32> = (0..75).collect();
+        let mut tape = Tape::inference(&ops);
+        let hidden = model.forward(&mut tape, &params, &whole, &mut Past::Within(whole.spans.clone()));
+        let expected = ops.download(tape.logits(&hidden, model.head(&params), &all).value());
+
+        for piece in [1, 7, 32, 40, 75] {
+            let mut cache = ops.cache(model.config().num_hidden_layers, model.attention());
+            let mut logits = Vec::new();
+            for start in (0..75).step_by(piece) {
+                let end = (start + piece).min(75);
+                let batch = Batch {
+                    ids: sequence[start..end].to_vec(),
+                    positions: (start as u32..end as u32).collect(),
+                    spans: [0..end - start].into(),
+                };
+                // Pages in no order.
+                let spans = [CachedSpan { rows: 0..end - start, start, pages: vec![4, 0, 2] }];
+                let mut tape = Tape::inference(&ops);
+                let hidden = model.forward(&mut tape, &params, &batch, &mut Past::Cached(&mut cache, &spans));
+                let rows: Vec<u32> = (0..(end - start) as u32).collect();
+                logits.extend(ops.download(tape.logits(&hidden, model.head(&params), &rows).value()));
+            }
+            let same = logits.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same && logits.len() == expected.len(), "{name}: pieces of {piece}");
+        }
+    }
+}
+
+#[test]
+fn requests_that_can_never_be_served_are_refused() {
+    let ops = CpuOps::with_threads(1).unwrap();
+    let (model, _) = open(&ops, "llama");
+    let mut engine: Engine<CpuOps> =
+        Engine::new(&ops, &model, Limits { sequences: 1, batch_tokens: 8, cache_tokens: 64 });
+    let good = Request { prompt: vec![1], max_tokens: 5, stop: Vec::new(), sampling: Sampling::GREEDY };
+    let sampling = |temperature, top_p| Sampling { temperature, top_p, seed: 0 };
+    let bad = [
+        (Request { prompt: Vec::new(), ..good.clone() }, RequestError::EmptyPrompt),
+        (Request { max_tokens: 0, ..good.clone() }, RequestError::NoTokens),
+        (Request { max_tokens: 64, ..good.clone() }, RequestError::TooLong { needed: 65, limit: 64 }),
+        (Request { max_tokens: usize::MAX, ..good.clone() }, RequestError::TooLong { needed: usize::MAX, limit: 64 }),
+        (
+            Request { prompt: vec![1, 61], ..good.clone() },
+            RequestError::UnknownToken { index: 1, id: 61, vocabulary: 61 },
+        ),
+    ];
+    for (request, error) in bad {
+        assert_eq!(engine.submit(request), Err(error));
+    }
+    for wrong in [sampling(f32::NAN, 1.0), sampling(-1.0, 1.0), sampling(1.0, 0.0), sampling(1.0, f32::NAN)] {
+        assert!(matches!(
+            engine.submit(Request { sampling: wrong, ..good.clone() }),
+            Err(RequestError::Sampling { .. })
+        ));
+    }
+    assert!(engine.is_idle());
+    assert!(engine.submit(good).is_ok());
+}

@@ -1,0 +1,198 @@
+//! The arithmetic contract on whole models: what may not change a bit, and what may change only the rounding.
+//!
+//! A rollout's log-probability is the trainer's; lanes' threads, batches, chunks, recomputation and instruction sets do
+//! not show. Left out: single kernels (their own tests) and whole runs of the program (the command line's tests).
+
+mod models;
+
+use models::{Noise, models, weights};
+use picnic_model::kernels::{Cpu, Isa, Team};
+use picnic_model::layers::{Past, Targets, TokenStats};
+use picnic_model::{Balance, Batch, CpuOps, Grads, Model, ParamStore, Statistics, Tape};
+use picnic_train::lanes::{Lanes, Pass, Sequence, Slope};
+use picnic_train::optimizer::Optimizer;
+use picnic_train::recipe::{Decay, Optimizer as Settings};
+use picnic_train::rollout::{Draw, roll_out};
+
+fn pass(micro_batch_tokens: usize) -> Pass {
+    Pass { micro_batch_tokens, balance: Balance { alpha_per_sequence: 0.01 }, entropy: true }
+}
+
+/// Sequences of unequal lengths, one of them with a single target.
+fn batch() -> Vec<Sequence> {
+    let mut noise = Noise(3);
+    let sequence = |(length, first_target)| Sequence { ids: noise.ids(length), first_target };
+    [(70, 1), (33, 12), (64, 20), (2, 1), (90, 89), (47, 5), (100, 40)].map(sequence).into()
+}
+
+/// A loss that treats every token differently.
+fn slope(i: usize, t: usize, logprob: f32) -> f32 {
+    -(1.0 + 0.1 * i as f32) / (20.0 + t as f32) + 0.01 * logprob
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|x| x.to_bits()).collect()
+}
+
+fn logprob_bits(stats: &[TokenStats]) -> Vec<Vec<u32>> {
+    stats.iter().map(|s| bits(&s.logprob)).collect()
+}
+
+/// All that a gradient computes, as bits: logprobs, entropies, expert counts, gradients by tensor.
+type Computed = (Vec<Vec<u32>>, Vec<Vec<u32>>, Vec<Vec<u64>>, Vec<Vec<f32>>);
+
+fn computed(model: &Model, params: &ParamStore<CpuOps>, lanes: usize, threads: usize, tokens: usize) -> Computed {
+    let mut lanes = Lanes::new(lanes, threads).unwrap();
+    let slope: &Slope = &slope;
+    // The first gradient leaves buffers and sums behind that must not show in the second.
+    lanes.gradient(model, params, &batch()[..3], pass(tokens), slope);
+    let (stats, statistics) = lanes.gradient(model, params, &batch(), pass(tokens), slope);
+    let entropies = stats.iter().map(|s| bits(&s.entropy)).collect();
+    (logprob_bits(&stats), entropies, statistics.expert_counts, all_of(params, lanes.grads().unwrap()))
+}
+
+fn all_of(params: &ParamStore<CpuOps>, grads: &Grads<CpuOps>) -> Vec<Vec<f32>> {
+    params.iter().filter_map(|p| grads.get(p.id)).map(|g| g.to_vec()).collect()
+}
+
+#[test]
+fn a_rollouts_logprobs_are_the_trainers() {
+    let ops = CpuOps::with_threads(1).unwrap();
+    let mut noise = Noise(5);
+    // One prompt is longer than a page of the cache, one is a single token.
+    let prompts: Vec<Vec<u32>> = [40, 1, 9].map(|n| noise.ids(n)).into();
+    let draw = Draw { samples: 3, max_tokens: 45, temperature: 1.0, top_p: 1.0, seed: 11 };
+    for (name, model) in models() {
+        let params = weights(&ops, &model);
+        let mut first: Option<Vec<Vec<u32>>> = None;
+        for (lanes, threads) in [(1, 1), (1, 3), (2, 2), (3, 2), (3, 3)] {
+            let mut lanes = Lanes::new(lanes, threads).unwrap();
+            let samples = roll_out(&mut lanes, &model, &params, &prompts, &[0, 1, 2, 3], draw).unwrap();
+            assert_eq!(samples.len(), 9);
+            let sequences: Vec<Sequence> = samples
+                .iter()
+                .map(|sample| {
+                    let prompt = &prompts[sample.prompt];
+                    let ids = [&prompt[..], &sample.completion.tokens].concat();
+                    Sequence { ids, first_target: prompt.len() }
+                })
+                .collect();
+            let drawn: Vec<Vec<u32>> = samples.iter().map(|s| bits(&s.completion.logprobs)).collect();
+            for tokens in [1, 100, 100_000] {
+                let trained = lanes.logprobs(&model, &params, &sequences, pass(tokens));
+                assert_eq!(drawn, logprob_bits(&trained), "{name}, micro-batches of {tokens}");
+            }
+            let (trained, _) = lanes.gradient(&model, &params, &sequences, pass(100), &slope);
+            assert_eq!(drawn, logprob_bits(&trained), "{name}, learning");
+            for (sequence, drawn) in sequences.iter().zip(&drawn) {
+                let alone = lanes.logprobs(&model, &params, std::slice::from_ref(sequence), pass(1));
+                assert_eq!(drawn, &bits(&alone[0].logprob), "{name}, alone");
+            }
+            assert_eq!(first.get_or_insert_with(|| drawn.clone()), &drawn, "{name}: lanes and threads do not show");
+        }
+    }
+}
+
+#[test]
+fn threads_change_no_bit() {
+    let ops = CpuOps::with_threads(1).unwrap();
+    for (name, model) in models() {
+        let params = weights(&ops, &model);
+        for lanes in [1, 3] {
+            let one = computed(&model, &params, lanes, 1, 250);
+            for threads in 2..=4 {
+                assert!(one == computed(&model, &params, lanes, threads, 250), "{name}: {threads} on {lanes} lanes");
+            }
+        }
+    }
+}
+
+/// Micro-batches and lanes decide in which order gradients are summed and nothing else.
+#[test]
+fn micro_batches_and_lanes_change_only_rounding() {
+    let ops = CpuOps::with_threads(2).unwrap();
+    for (name, model) in models() {
+        let params = weights(&ops, &model);
+        let one = computed(&model, &params, 1, 1, 1);
+        for (lanes, tokens) in [(1, 150), (1, 100_000), (2, 1), (3, 150)] {
+            let other = computed(&model, &params, lanes, 1, tokens);
+            assert!(one.0 == other.0 && one.1 == other.1, "{name}: logprobs and entropies keep their bits");
+            assert_eq!(one.2, other.2, "{name}: experts");
+            for (i, (a, b)) in one.3.iter().zip(&other.3).enumerate() {
+                let largest = a.iter().fold(0f32, |m, x| m.max(x.abs()));
+                let difference = a.iter().zip(b).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+                // Sums of some 400 terms in another order: a few roundings (6e-8) of partial sums, which may be ten
+                // times larger than what they come to.
+                assert!(difference <= 5e-6 * largest, "{name}: tensor {i}: {difference} of {largest}");
+            }
+        }
+    }
+}
+
+/// A training step (forward, backward, AdamW) with every instruction set and teams of several sizes.
+#[test]
+fn instruction_sets_change_no_bit() {
+    let settings = Settings {
+        lr: 1e-2,
+        warmup_steps: 0,
+        decay: Decay::Constant,
+        final_lr_ratio: 1.0,
+        beta1: 0.9,
+        beta2: 0.95,
+        eps: 1e-8,
+        weight_decay: 0.1,
+        clip: 1.0,
+    };
+    for (name, model) in models() {
+        let step = |isa: Isa, team: Team, recompute: bool| -> (Vec<u32>, Vec<Vec<u32>>, Vec<Vec<u64>>) {
+            let ops = CpuOps::new(Cpu { isa, team });
+            let mut params = weights(&ops, &model);
+            let mut optimizer = Optimizer::new(&ops, &params);
+            let (mut logprobs, mut counts) = (Vec::new(), Vec::new());
+            // The second step reads panels and moments that the first one wrote.
+            for _ in 0..2 {
+                let mut grads = Grads::new(&ops, &params);
+                let (said, statistics) = learn(&ops, &model, &params, &mut grads, recompute);
+                logprobs.extend(bits(&said.logprob));
+                counts.extend(statistics.expert_counts);
+                optimizer.step(&ops, &mut params, &grads, &settings, settings.lr);
+            }
+            (logprobs, params.iter().map(|p| bits(p.value())).collect(), counts)
+        };
+        let scalar = step(Isa::scalar(), Team::solo(), false);
+        for isa in Isa::available() {
+            for threads in [1, 3] {
+                let other = step(isa, Team::new(threads).unwrap(), false);
+                assert!(scalar == other, "{name}: {} with {threads} threads", isa.name());
+            }
+        }
+        let best = *Isa::available().last().unwrap();
+        assert!(scalar == step(best, Team::solo(), true), "{name}: activations computed again");
+    }
+}
+
+/// Forward and backward of the whole batch at once, keeping activations or computing them again.
+fn learn(
+    ops: &CpuOps,
+    model: &Model,
+    params: &ParamStore<CpuOps>,
+    grads: &mut Grads<CpuOps>,
+    recompute: bool,
+) -> (TokenStats, Statistics) {
+    let sequences = batch();
+    let batch = Batch::sequences(sequences.iter().map(|s| &s.ids[..]));
+    let rows: Vec<u32> = batch.spans.iter().flat_map(|span| span.start as u32..span.end as u32 - 1).collect();
+    let ids: Vec<u32> = rows.iter().map(|&row| batch.ids[row as usize + 1]).collect();
+    let mut tape = Tape::recording(ops, grads, pass(1).balance);
+    let hidden = if recompute {
+        model.forward_recomputing(&mut tape, params, &batch)
+    } else {
+        model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone()))
+    };
+    let targets = Targets { rows: &rows, ids: &ids, entropy: false };
+    let said = tape.token_loss(&hidden, model.head(params), targets, |start, logprobs| {
+        logprobs.iter().enumerate().map(|(t, &l)| slope(0, start + t, l)).collect()
+    });
+    drop(hidden);
+    (said, tape.backward())
+}
