@@ -33,6 +33,25 @@ impl<O: Ops> Var<O> {
     pub fn value(&self) -> &O::Buffer {
         &self.value
     }
+
+    /// Where its gradient goes; keeping this keeps no values.
+    pub(crate) fn slot(&self) -> Slot {
+        Slot { id: self.id, len: self.rows * self.width, needs_grad: self.needs_grad }
+    }
+}
+
+/// The place of a matrix's gradient: all that a backward holds of an input whose values it does not need.
+#[derive(Clone, Copy)]
+pub(crate) struct Slot {
+    id: u32,
+    len: usize,
+    pub(crate) needs_grad: bool,
+}
+
+impl<O: Ops> From<&Var<O>> for Slot {
+    fn from(x: &Var<O>) -> Slot {
+        x.slot()
+    }
 }
 
 /// What a pass says beside its output.
@@ -187,15 +206,12 @@ impl<'a, O: Ops> Tape<'a, O> {
 
 impl<'a, O: Ops> Flow<'a, O> {
     /// Adds `gradient` to that of `x`.
-    pub(crate) fn add(&mut self, x: &Var<O>, gradient: O::Buffer) {
-        if x.needs_grad {
-            self.add_id(x.id, gradient);
+    pub(crate) fn add(&mut self, x: impl Into<Slot>, gradient: O::Buffer) {
+        let x = x.into();
+        if !x.needs_grad {
+            return;
         }
-    }
-
-    /// Adds to the gradient of the matrix numbered `id`, which an operation consumed.
-    pub(crate) fn add_id(&mut self, id: u32, gradient: O::Buffer) {
-        match self.vars.entry(id) {
+        match self.vars.entry(x.id) {
             std::collections::hash_map::Entry::Occupied(mut sum) => self.ops.add_assign(sum.get_mut(), &gradient),
             std::collections::hash_map::Entry::Vacant(slot) => {
                 slot.insert(gradient);
@@ -205,20 +221,23 @@ impl<'a, O: Ops> Flow<'a, O> {
 
     /// Takes the gradient of `x` so far, zeros at first, for an operation that adds to it; give it back by
     /// [`Flow::put`].
-    pub(crate) fn take(&mut self, x: &Var<O>) -> O::Buffer {
-        self.vars.remove(&x.id).unwrap_or_else(|| self.ops.zeros(x.rows * x.width))
+    pub(crate) fn take(&mut self, x: impl Into<Slot>) -> O::Buffer {
+        let x = x.into();
+        self.vars.remove(&x.id).unwrap_or_else(|| self.ops.zeros(x.len))
     }
 
     /// Takes the gradient of `x` so far and whether there is one; if not, its values are unspecified.
-    pub(crate) fn take_or_scratch(&mut self, x: &Var<O>) -> (O::Buffer, bool) {
+    pub(crate) fn take_or_scratch(&mut self, x: impl Into<Slot>) -> (O::Buffer, bool) {
+        let x = x.into();
         match self.vars.remove(&x.id) {
             Some(sum) => (sum, true),
-            None => (self.ops.scratch(x.rows * x.width), false),
+            None => (self.ops.scratch(x.len), false),
         }
     }
 
     /// Gives back what was taken.
-    pub(crate) fn put(&mut self, x: &Var<O>, gradient: O::Buffer) {
+    pub(crate) fn put(&mut self, x: impl Into<Slot>, gradient: O::Buffer) {
+        let x = x.into();
         if x.needs_grad {
             self.vars.insert(x.id, gradient);
         }

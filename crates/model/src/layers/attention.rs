@@ -60,12 +60,12 @@ impl<'a, O: Ops> Tape<'a, O> {
         self.ops.mla_keys(kv.value(), k_rope.value(), &mut k, &mut v, dims);
         let needs_grad = kv.needs_grad || k_rope.needs_grad;
         let (k, v) = (self.var(k, kv.rows, k_width, needs_grad), self.var(v, kv.rows, v_width, needs_grad));
-        let (kv, k_rope) = (kv.clone(), k_rope.clone());
+        let (kv, k_rope) = (kv.slot(), k_rope.slot());
         self.record_pair(&k, &v, move |flow, dk, dv| {
-            let (mut dkv, mut dk_rope) = (flow.take(&kv), flow.take(&k_rope));
+            let (mut dkv, mut dk_rope) = (flow.take(kv), flow.take(k_rope));
             flow.ops.mla_keys_backward(&dk, &dv, &mut dkv, &mut dk_rope, dims);
-            flow.put(&kv, dkv);
-            flow.put(&k_rope, dk_rope);
+            flow.put(kv, dkv);
+            flow.put(k_rope, dk_rope);
         });
         (k, v)
     }

@@ -88,11 +88,11 @@ impl<'a, O: Ops> Tape<'a, O> {
         let mut out = self.ops.scratch(rows.len() * x.width);
         self.ops.take_rows(x.value(), rows, x.width, &mut out);
         let out = self.var(out, rows.len(), x.width, x.needs_grad);
-        let (x, rows) = (x.clone(), rows.to_vec());
+        let (x, rows) = (x.slot(), rows.to_vec());
         self.record(&out, move |flow, d| {
-            let mut dx = flow.take(&x);
+            let mut dx = flow.take(x);
             flow.ops.embedding_backward(&d, &rows, &mut dx);
-            flow.put(&x, dx);
+            flow.put(x, dx);
         });
         out
     }

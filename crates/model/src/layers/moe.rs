@@ -59,14 +59,14 @@ impl<'a, O: Ops> Tape<'a, O> {
         }
         let weights = std::mem::replace(&mut routing.weights, self.ops.scratch(0));
         let weights = self.var(weights, logits.rows, config.top_k, logits.needs_grad);
-        let (logits, config, spans) = (logits.clone(), *config, spans.to_vec());
+        let (logits, config, spans) = (logits.slot(), *config, spans.to_vec());
         self.record(&weights, move |flow, dweights| {
-            let mut dlogits = flow.take(&logits);
+            let mut dlogits = flow.take(logits);
             flow.ops.route_backward(&routing, &dweights, &config, &mut dlogits);
             if alpha > 0.0 {
                 flow.ops.balance_loss_backward(&routing, &spans, &config, alpha, &mut dlogits);
             }
-            flow.put(&logits, dlogits);
+            flow.put(logits, dlogits);
         });
         (weights, dispatch)
     }
@@ -77,11 +77,11 @@ impl<'a, O: Ops> Tape<'a, O> {
         let mut out = self.ops.scratch(slots * x.width);
         self.ops.dispatch(x.value(), dispatch, &mut out);
         let out = self.var(out, slots, x.width, x.needs_grad);
-        let (x, dispatch) = (x.clone(), Arc::clone(dispatch));
+        let (x, dispatch) = (x.slot(), Arc::clone(dispatch));
         self.record(&out, move |flow, dout| {
-            let mut dx = flow.take(&x);
+            let mut dx = flow.take(x);
             flow.ops.dispatch_backward(&dout, &dispatch, &mut dx);
-            flow.put(&x, dx);
+            flow.put(x, dx);
         });
         out
     }

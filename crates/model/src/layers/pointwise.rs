@@ -35,14 +35,14 @@ impl<'a, O: Ops> Tape<'a, O> {
         let mut out = self.ops.scratch(x.rows * x.width);
         self.ops.add(x.value(), y.value(), &mut out);
         let out = self.var(out, x.rows, x.width, x.needs_grad || y.needs_grad);
-        let (x, y) = (x.clone(), y.clone());
+        let (x, y) = (x.slot(), y.slot());
         self.record(&out, move |flow, d| {
             if x.needs_grad && y.needs_grad {
                 let copy = flow.ops.copy(&d);
-                flow.add(&x, copy);
-                flow.add(&y, d);
+                flow.add(x, copy);
+                flow.add(y, d);
             } else {
-                flow.add(if x.needs_grad { &x } else { &y }, d);
+                flow.add(if x.needs_grad { x } else { y }, d);
             }
         });
         out
@@ -81,14 +81,15 @@ impl<'a, O: Ops> Tape<'a, O> {
 
     /// Rotary embedding (Su et al. 2021) of each head, in place.
     pub(crate) fn rope(&mut self, x: Var<O>, rotation: &Rotation, positions: &Arc<[u32]>) -> Var<O> {
-        let Var { id, value, rows, width, needs_grad } = x;
+        let source = x.slot();
+        let Var { value, rows, width, needs_grad, .. } = x;
         let mut value = Arc::into_inner(value).expect("no operation keeps what is rotated");
         self.ops.rope(&mut value, &rotation.at(positions), false);
         let y = self.var(value, rows, width, needs_grad);
         let (rotation, positions) = (rotation.clone(), Arc::clone(positions));
         self.record(&y, move |flow, mut dy| {
             flow.ops.rope(&mut dy, &rotation.at(&positions), true);
-            flow.add_id(id, dy);
+            flow.add(source, dy);
         });
         y
     }
@@ -99,11 +100,11 @@ impl<'a, O: Ops> Tape<'a, O> {
         let (mut a, mut b) = (self.ops.scratch(x.rows * widths.0), self.ops.scratch(x.rows * widths.1));
         self.ops.split_columns(x.value(), &mut a, &mut b, widths);
         let (a, b) = (self.var(a, x.rows, widths.0, x.needs_grad), self.var(b, x.rows, widths.1, x.needs_grad));
-        let x = x.clone();
+        let x = x.slot();
         self.record_pair(&a, &b, move |flow, da, db| {
-            let mut dx = flow.take(&x);
+            let mut dx = flow.take(x);
             flow.ops.split_columns_backward(&da, &db, &mut dx, widths);
-            flow.put(&x, dx);
+            flow.put(x, dx);
         });
         (a, b)
     }
