@@ -41,18 +41,20 @@ pub enum Error {
     Threads(std::io::Error),
     /// A loss or gradient that is no number.
     #[error(
-        "{stage}, step {step}: the {what} is {value}; lower optimizer.lr or optimizer.clip and go on from the last \
-         checkpoint with --resume"
+        "{stage}, step {step}: the {what} is {value}; lower optimizer.lr or optimizer.clip and start again{}",
+        .checkpoint.as_ref().map_or(String::new(), |c| format!(", from the last good weights by base={}", c.display()))
     )]
     NotFinite {
         /// Which stage.
-        stage: String,
+        stage: &'static str,
         /// At which step, from 1.
         step: u64,
         /// What is no number.
         what: &'static str,
         /// Its value.
         value: f64,
+        /// The last checkpoint, which is a model like any other.
+        checkpoint: Option<PathBuf>,
     },
     /// A folder that a run would write over.
     #[error("{}: holds an earlier run; continue it with --resume or choose another --out", .0.display())]

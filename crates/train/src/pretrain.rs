@@ -20,7 +20,11 @@ pub fn pretrain(
     tokenizer: Tokenizer,
 ) -> Result<Outcome, Error> {
     let Recipe { common, stage } = recipe;
-    let mut run = Training::open("pretrain", setting, common, recipe.resolved_toml(), start, tokenizer)?;
+    let fingerprint = recipe.resolved_toml();
+    if let Some(outcome) = setting.finished(&fingerprint)? {
+        return Ok(outcome);
+    }
+    let mut run = Training::open("pretrain", setting, common, fingerprint, start, tokenizer)?;
     let mut display = setting.progress.stage("pretrain", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();

@@ -12,7 +12,7 @@ use crate::report::{self, Report, Sample, SampleSet, Stage, StageCost, Verdict a
 use crate::rl::rl;
 use crate::sft::{examples, sft};
 use crate::tokenizer::{load_tokenizer, train_tokenizer};
-use crate::training::{Outcome, Setting, Start, finished, write_file};
+use crate::training::{Outcome, RECIPE, Setting, Start, same_recipe, write_file};
 use picnic_tasks::Verdict;
 use picnic_tokenizer::Tokenizer;
 use std::collections::BTreeMap;
@@ -116,12 +116,15 @@ struct Book<'b> {
 impl<'b> Book<'b> {
     fn new(recipe: &'b R1Recipe, chain: &'b Chain<'b>) -> Result<Self, Error> {
         let out = &chain.out;
-        if !chain.resume && out.join("recipe.toml").exists() {
-            return Err(Error::Occupied(out.clone()));
+        let (path, recipe_toml) = (out.join(RECIPE), recipe.resolved_toml());
+        if path.exists() {
+            if !chain.resume {
+                return Err(Error::Occupied(out.clone()));
+            }
+            same_recipe(&path, &recipe_toml)?;
         }
         std::fs::create_dir_all(out).map_err(Error::writing(out))?;
-        let recipe_toml = recipe.resolved_toml();
-        write_file(&out.join("recipe.toml"), &recipe_toml)?;
+        write_file(&path, &recipe_toml)?;
         let report = Report {
             recipe_name: recipe.common.name.clone(),
             seconds: 0.0,
@@ -138,17 +141,14 @@ impl<'b> Book<'b> {
         Ok(Book { recipe, chain, report, before: Vec::new() })
     }
 
-    /// Runs a stage unless an earlier run finished it, and enters its cost and curves.
+    /// Runs a stage, which does nothing if an earlier run finished it, and enters its cost and curves.
     fn train(
         &mut self,
         stage: Stage,
         setting: &Setting,
         run: impl FnOnce(&Setting) -> Result<Outcome, Error>,
     ) -> Result<Outcome, Error> {
-        let outcome = match finished(&setting.out)? {
-            Some(outcome) if self.chain.resume => outcome,
-            _ => run(setting)?,
-        };
+        let outcome = run(setting)?;
         let name = setting.out.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         self.cost(name, outcome.seconds, outcome.tokens);
         self.report.curves.insert(stage, outcome.curves.clone());

@@ -36,8 +36,12 @@ struct Experience {
 /// A folder in use, a checkpoint that cannot be written, a loss that is no number.
 pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, tokenizer: Tokenizer) -> Result<Outcome, Error> {
     let Recipe { common, stage } = recipe;
+    let fingerprint = recipe.resolved_toml();
+    if let Some(outcome) = setting.finished(&fingerprint)? {
+        return Ok(outcome);
+    }
     let tasks = Mixture::new(&common.tasks, common.seed)?;
-    let mut run = Training::open("rl", setting, common, recipe.resolved_toml(), start, tokenizer)?;
+    let mut run = Training::open("rl", setting, common, fingerprint, start, tokenizer)?;
     let mut display = setting.progress.stage("rl", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();

@@ -16,8 +16,12 @@ use std::time::Instant;
 /// An empty set of examples, a folder in use, a checkpoint that cannot be written, a loss that is no number.
 pub fn sft(recipe: &Recipe<Sft>, setting: &Setting, start: Start, tokenizer: Tokenizer) -> Result<Outcome, Error> {
     let Recipe { common, stage } = recipe;
+    let fingerprint = recipe.resolved_toml();
+    if let Some(outcome) = setting.finished(&fingerprint)? {
+        return Ok(outcome);
+    }
     let examples = examples(recipe, &tokenizer)?;
-    let mut run = Training::open("sft", setting, common, recipe.resolved_toml(), start, tokenizer)?;
+    let mut run = Training::open("sft", setting, common, fingerprint, start, tokenizer)?;
     let mut display = setting.progress.stage("sft", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();

@@ -1,6 +1,6 @@
 //! What all stages that train share: a model in memory, one optimizer step, and a checkpoint that can be resumed.
 //!
-//! A stage's folder holds the finished model (a Hugging Face folder) and, until it is finished,
+//! A stage's folder holds the finished model (a Hugging Face folder), its recipe and `outcome.json`, and, until then,
 //! `checkpoints/step-N/`: the model in f32 and in `training/` the optimizer's moments, the reference policy if there is
 //! one, and `state.json`. A checkpoint is written beside and renamed, so it is whole or not there. Everything that is
 //! random is a function of (seed, step), so the step is all the cursor there is.
@@ -31,6 +31,27 @@ pub struct Setting<'s> {
     pub resume: bool,
     /// What is shown.
     pub progress: &'s Progress,
+}
+
+impl Setting<'_> {
+    /// What the stage was, if an earlier run finished it: there is nothing left to do.
+    ///
+    /// # Errors
+    /// [`Error::Occupied`] if nobody asked to resume; a record that cannot be read or is another recipe's.
+    pub fn finished(&self, fingerprint: &str) -> Result<Option<Outcome>, Error> {
+        let path = self.out.join(OUTCOME);
+        if !path.exists() {
+            return Ok(None);
+        }
+        if !self.resume {
+            return Err(Error::Occupied(self.out.clone()));
+        }
+        same_recipe(&self.out.join(RECIPE), fingerprint)?;
+        let text = fs::read_to_string(&path).map_err(Error::reading(&path))?;
+        let outcome = serde_json::from_str(&text)
+            .map_err(|e| Error::Resume { path, problem: format!("is no record of a stage ({e})") })?;
+        Ok(Some(outcome))
+    }
 }
 
 /// Where a stage's weights come from.
@@ -128,7 +149,7 @@ impl<'s> Training<'s> {
         tokenizer: Tokenizer,
     ) -> Result<Self, Error> {
         let checkpoint = latest(&setting.out)?;
-        if !setting.resume && (checkpoint.is_some() || finished(&setting.out)?.is_some()) {
+        if !setting.resume && checkpoint.is_some() {
             return Err(Error::Occupied(setting.out.clone()));
         }
         fs::create_dir_all(&setting.out).map_err(Error::writing(&setting.out))?;
@@ -138,7 +159,10 @@ impl<'s> Training<'s> {
             (Some((_, folder)), _) => load(&ops, &Checkpoint::open(folder)?, true)?,
             (None, Start::From(path)) => load(&ops, &Checkpoint::open(path)?, true)?,
             (None, Start::Fresh) => {
-                let model = Model::new(common.model_config(tokenizer.vocab_size())?);
+                let mut config = common.model_config(tokenizer.vocab_size())?;
+                config.bos_token_id = tokenizer.bos();
+                config.eos_token_ids = tokenizer.eos().into_iter().collect();
+                let model = Model::new(config);
                 let params = initialise(&ops, &model, common.seed);
                 (model, params)
             }
@@ -190,13 +214,13 @@ impl<'s> Training<'s> {
         let (tokens, statistics) = self.lanes.gradient(&self.model, &self.params, sequences, pass, slope);
         self.outcome.tokens += sequences.iter().map(|s| s.ids.len() as u64).sum::<u64>();
         if let Some(bad) = tokens.iter().flat_map(|t| &t.logprob).find(|l| !l.is_finite()) {
-            return Err(self.not_finite("log-probability of a token", f64::from(*bad)));
+            return Err(self.not_finite(self.step + 1, "log-probability of a token", f64::from(*bad)));
         }
         let lr = learning_rate(plan.optimizer, self.optimizer.step, plan.steps);
         let grads = self.lanes.grads().expect("a gradient was just computed");
         let grad_norm = self.optimizer.step(&self.ops, &mut self.params, grads, plan.optimizer, lr);
         if !grad_norm.is_finite() {
-            return Err(self.not_finite("gradient's norm", grad_norm));
+            return Err(self.not_finite(self.step + 1, "gradient's norm", grad_norm));
         }
         Ok(StepStats { tokens, grad_norm, lr, expert_counts: statistics.expert_counts })
     }
@@ -216,7 +240,7 @@ impl<'s> Training<'s> {
     /// Ends a step: adds `values` to the curves, and writes a checkpoint every `checkpoint_every` steps.
     ///
     /// # Errors
-    /// If the checkpoint cannot be written; the one before stays.
+    /// If the checkpoint cannot be written or is not finite; the one before stays.
     pub fn end_step(&mut self, values: &[(&str, f64)], checkpoint_every: usize) -> Result<(), Error> {
         self.step += 1;
         for &(name, value) in values {
@@ -238,13 +262,15 @@ impl<'s> Training<'s> {
     /// Writes the finished model into the stage's folder and takes the checkpoints away.
     ///
     /// # Errors
-    /// If it cannot be written; the checkpoints stay.
+    /// If it cannot be written or is not finite; the checkpoints stay.
     pub fn finish(mut self) -> Result<Outcome, Error> {
+        self.check_weights()?;
         self.tick();
         let out = &self.setting.out;
         self.tokenizer.save(out)?;
         save(&self.ops, &self.model, &self.params, out, FloatType::F32)?;
         self.outcome.steps = self.step;
+        write_file(&out.join(RECIPE), &self.fingerprint)?;
         write_json(&out.join(OUTCOME), &self.outcome)?;
         let checkpoints = out.join(CHECKPOINTS);
         if checkpoints.exists() {
@@ -253,8 +279,15 @@ impl<'s> Training<'s> {
         Ok(self.outcome)
     }
 
-    fn not_finite(&self, what: &'static str, value: f64) -> Error {
-        Error::NotFinite { stage: self.stage.into(), step: self.step + 1, what, value }
+    fn not_finite(&self, step: u64, what: &'static str, value: f64) -> Error {
+        let checkpoint = latest(&self.setting.out).ok().flatten().map(|(_, folder)| folder);
+        Error::NotFinite { stage: self.stage, step, what, value, checkpoint }
+    }
+
+    /// An update that overflows shows in the next step's loss, which is too late to keep it out of a checkpoint.
+    fn check_weights(&self) -> Result<(), Error> {
+        let squares: f64 = self.params.iter().map(|p| self.ops.sum_of_squares(p.value())).sum();
+        if squares.is_finite() { Ok(()) } else { Err(self.not_finite(self.step, "sum of squared weights", squares)) }
     }
 
     /// Adds the time since the last tick to the cost.
@@ -264,6 +297,7 @@ impl<'s> Training<'s> {
     }
 
     fn checkpoint(&mut self) -> Result<(), Error> {
+        self.check_weights()?;
         self.tick();
         let checkpoints = self.setting.out.join(CHECKPOINTS);
         let whole = checkpoints.join(format!("step-{:08}", self.step));
@@ -346,20 +380,16 @@ impl<'s> Training<'s> {
 const CHECKPOINTS: &str = "checkpoints";
 const MOMENTS: &str = "optimizer.safetensors";
 const OUTCOME: &str = "outcome.json";
+/// The resolved recipe of a run, in its folder.
+pub(crate) const RECIPE: &str = "recipe.toml";
 
-/// What the finished stage in `out` was, if there is one.
-///
-/// # Errors
-/// If its record cannot be read.
-pub fn finished(out: &Path) -> Result<Option<Outcome>, Error> {
-    let path = out.join(OUTCOME);
-    if !path.exists() {
-        return Ok(None);
+/// Refuses to go on with a run that another recipe began.
+pub(crate) fn same_recipe(path: &Path, resolved_toml: &str) -> Result<(), Error> {
+    let earlier = fs::read_to_string(path).map_err(Error::reading(path))?;
+    if earlier == resolved_toml {
+        return Ok(());
     }
-    let text = fs::read_to_string(&path).map_err(Error::reading(&path))?;
-    let outcome = serde_json::from_str(&text)
-        .map_err(|e| Error::Resume { path, problem: format!("is no record of a stage ({e})") })?;
-    Ok(Some(outcome))
+    Err(Error::Resume { path: path.to_owned(), problem: "is another recipe".into() })
 }
 
 /// The whole checkpoints in a stage's folder, by step.

@@ -1,0 +1,222 @@
+//! Input that the program must refuse: one line that says what and where, exit code 1, and nothing lost that was
+//! already written.
+
+mod program;
+
+use program::{Folder, picnic, recipe, refuse, run, succeed};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// `picnic STAGE recipes/smoke/STAGE.toml …` into `out`.
+fn stage(stage: &str, out: &Path, more: &[&str]) -> Command {
+    let recipe = recipe(&format!("smoke/{stage}.toml"));
+    let mut command = picnic(&[stage, &recipe, "--quiet", "--out", out.to_str().unwrap()]);
+    command.args(more);
+    command
+}
+
+/// A pre-trained model in `folder`.
+fn base(folder: &Folder) -> PathBuf {
+    let base = folder.join("base");
+    succeed(&mut stage("pretrain", &base, &["steps=2"]));
+    base
+}
+
+#[test]
+fn recipes() {
+    let folder = Folder::new();
+    let out = folder.join("out");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let missing = folder.join("none.toml").to_str().unwrap().to_owned();
+    let cases = [
+        (missing.as_str(), "none.toml"),
+        (folder.join("").to_str().unwrap(), "directory"),
+        (&file("bytes.toml", b"\xff\xfe\0"), "UTF-8"),
+        (&file("open.toml", b"steps = ["), "line 1"),
+        (&file("empty.toml", b""), "missing"),
+        (&file("circle.toml", b"extends = \"circle.toml\""), "circle"),
+        (&file("lines.toml", b"\"a\\nb\" = 1"), "unknown"),
+    ]
+    .map(|(path, word)| (path.to_owned(), word));
+    for (path, word) in cases {
+        for command in ["pretrain", "sft", "rl", "r1", "eval"] {
+            let args = [command, path.as_str(), "--quiet", "--out", out.to_str().unwrap()];
+            refuse(&mut picnic(&args), &[word]);
+        }
+    }
+    for (text, words) in [
+        ("stepps=3", ["stepps", "steps"]),
+        ("optimizer.lrr=3", ["optimizer.lrr", "lr"]),
+        ("steps=-3", ["steps", "command line"]),
+        ("steps=0", ["steps", "command line"]),
+        ("steps=many", ["steps", "many"]),
+        ("=3", ["command line", "rl.steps=3"]),
+        ("optimizer.lr=nan", ["optimizer.lr", "command line"]),
+        ("optimizer.lr=1e30", ["optimizer.lr", "out of range"]),
+        ("base=/no/such/model", ["base", "/no/such/model"]),
+        ("model.hidden_size=0", ["hidden_size", "error"]),
+        ("model.n_group=3", ["n_group", "error"]),
+    ] {
+        refuse(&mut stage("pretrain", &out, &[text]), &words);
+    }
+    assert!(!out.exists(), "a refused recipe leaves nothing behind");
+}
+
+#[test]
+fn data() {
+    let folder = Folder::new();
+    let base = base(&folder);
+    let base = format!("base={}", base.display());
+    let out = folder.join("out");
+    let good = r#"{"question": "How many?", "answer": "Two and two. #### 4"}"#;
+    for (name, text, words) in [
+        ("empty", String::new(), ["0 rows", "empty"]),
+        ("cut", "{\"question\": \"How ma".into(), ["line 1", "cut"]),
+        ("number", format!("{good}\n{{\"question\": 3}}\n"), ["line 2", "number"]),
+        ("answer", format!("{good}\n\n{{\"question\": \"?\", \"answer\": \"none\"}}\n"), ["line ", "####"]),
+        ("one", good.into(), ["split", "rows"]),
+    ] {
+        let path = folder.join(&format!("{name}.jsonl"));
+        fs::write(&path, text).unwrap();
+        let tasks = format!("tasks=[{{name=\"gsm8k\", path=\"{}\"}}]", path.display());
+        refuse(&mut stage("sft", &out, &[&base, &tasks]), &words);
+    }
+    let tasks = "tasks=[{name=\"gsm8k\", path=\"/no/such/file.jsonl\"}]";
+    refuse(&mut stage("rl", &out, &[&base, tasks]), &["/no/such/file.jsonl"]);
+    refuse(&mut stage("sft", &out, &[&base, "max_tokens=3"]), &["max_tokens", "raise"]);
+}
+
+#[test]
+fn truncated_models() {
+    let folder = Folder::new();
+    let base = base(&folder);
+    let weights = base.join("model.safetensors");
+    let whole = fs::read(&weights).unwrap();
+    let text = format!("base={}", base.display());
+    for cut in [whole.len() - 1, whole.len() / 2, 1000, 7, 0] {
+        fs::write(&weights, &whole[..cut]).unwrap();
+        refuse(&mut stage("sft", &folder.join("out"), &[&text]), &["model.safetensors"]);
+    }
+    fs::write(&weights, whole).unwrap();
+    for name in ["config.json", "tokenizer.json"] {
+        let path = base.join(name);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        refuse(&mut stage("sft", &folder.join("out"), &[&text]), &[name]);
+        fs::write(&path, whole).unwrap();
+    }
+}
+
+/// A run whose weights grow a hundredfold at each step until they overflow.
+const EXPLODING: [&str; 5] =
+    ["optimizer.lr=10", "optimizer.weight_decay=10", "optimizer.decay=constant", "steps=60", "checkpoint_every=1"];
+
+/// The newest checkpoint of a stage's folder, which must be the only one.
+fn checkpoint(out: &Path) -> PathBuf {
+    let mut entries = fs::read_dir(out.join("checkpoints")).unwrap().map(|entry| entry.unwrap().path());
+    let path = entries.find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("step-"));
+    path.expect("a checkpoint")
+}
+
+#[test]
+fn a_loss_that_is_no_number() {
+    let folder = Folder::new();
+    let out = folder.join("out");
+    let error = refuse(&mut stage("pretrain", &out, &EXPLODING), &["step", "optimizer.lr"]);
+    let last = checkpoint(&out);
+    assert!(error.contains(last.to_str().unwrap()), "the way out is named: {error}");
+    // The checkpoint is whole: resuming arrives at the same end, and it is a model to start from.
+    assert_eq!(refuse(stage("pretrain", &out, &EXPLODING).arg("--resume"), &[]), error);
+    let start = format!("base={}", last.display());
+    let said = run(&mut stage("sft", &folder.join("sft"), &[&start, "steps=1"]));
+    assert!(!String::from_utf8_lossy(&said.stderr).contains("damaged"), "{said:?}");
+
+    for name in ["training/optimizer.safetensors", "training/state.json", "model.safetensors"] {
+        let path = last.join(name);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        let file = name.rsplit('/').next().unwrap();
+        refuse(stage("pretrain", &out, &EXPLODING).arg("--resume"), &[file]);
+        fs::write(&path, whole).unwrap();
+    }
+    refuse(stage("pretrain", &out, &["steps=9", "checkpoint_every=1"]).arg("--resume"), &["recipe"]);
+    refuse(&mut stage("pretrain", &out, &EXPLODING), &["--resume"]);
+}
+
+#[test]
+fn folders_in_use() {
+    let folder = Folder::new();
+    let base = base(&folder);
+    let model = || fs::read(base.join("model.safetensors")).unwrap();
+    let before = model();
+    refuse(&mut stage("pretrain", &base, &["steps=2"]), &["--resume", "--out"]);
+    refuse(stage("pretrain", &base, &["steps=3"]).arg("--resume"), &["recipe"]);
+    succeed(stage("pretrain", &base, &["steps=2"]).arg("--resume"));
+    assert!(before == model(), "a finished model stays");
+
+    let chain = folder.join("chain");
+    succeed(&mut stage("r1", &chain, &["controls=false"]));
+    refuse(&mut stage("r1", &chain, &["controls=false"]), &["--resume", "--out"]);
+    refuse(stage("r1", &chain, &["controls=false", "seed=5"]).arg("--resume"), &["recipe"]);
+
+    let file = folder.join("file");
+    fs::write(&file, "").unwrap();
+    for command in ["pretrain", "r1"] {
+        refuse(&mut stage(command, &file, &[]), &["file"]);
+        refuse(&mut stage(command, &file.join("below"), &[]), &["below"]);
+    }
+}
+
+/// A small file system of its own, taken away at the end.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn new(at: &Path, bytes: u64) -> Option<Disk> {
+        fs::create_dir(at).unwrap();
+        let options = format!("size={bytes}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output();
+        mounted.is_ok_and(|output| output.status.success()).then(|| Disk(at.to_owned()))
+    }
+
+    fn grow(&self, bytes: u64) {
+        let options = format!("remount,size={bytes}");
+        assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk() {
+    let folder = Folder::new();
+    let steps = ["steps=9", "checkpoint_every=3"];
+    let whole = folder.join("whole");
+    succeed(&mut stage("pretrain", &whole, &steps));
+    let size: u64 = fs::read_dir(&whole).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+    // A checkpoint is the finished folder and two moments beside it: the first fits, the second no more.
+    let Some(disk) = Disk::new(&folder.join("disk"), 4 * size) else {
+        eprintln!("skipped: making a small disk takes the right to mount one");
+        return;
+    };
+    let out = folder.join("disk/run");
+    let error = refuse(&mut stage("pretrain", &out, &steps), &["No space left", "make room"]);
+    println!("{error}");
+    assert!(checkpoint(&out).ends_with("step-00000003"));
+    disk.grow(40 * size);
+    succeed(stage("pretrain", &out, &steps).arg("--resume"));
+    let [a, b] = [&whole, &out].map(|folder| fs::read(folder.join("model.safetensors")).unwrap());
+    assert!(a == b, "what was written before is gone on from");
+
+    drop(disk);
+    let Some(_disk) = Disk::new(&folder.join("chain"), 4 * size) else { return };
+    refuse(&mut stage("r1", &folder.join("chain/run"), &[]), &["No space left", "make room"]);
+}

@@ -1,0 +1,179 @@
+//! The program from outside: the whole chain in seconds, the same bits whatever it runs on and however often it is
+//! killed. Left out: input that it must refuse (`refusals.rs`) and what it says and serves (`chat_and_serve.rs`).
+
+mod program;
+
+use program::{Folder, Random, golden, picnic, recipe, run, succeed};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+const STAGES: [&str; 5] = ["base", "sft", "rl", "control_sft_more", "control_random_reward"];
+
+fn r1(out: &Path, more: &[&str], isa: Option<&str>) {
+    let recipe = recipe("smoke/r1.toml");
+    let mut command = picnic(&["r1", &recipe, "--quiet", "--out", out.to_str().unwrap()]);
+    command.args(more);
+    if let Some(isa) = isa {
+        command.env("PICNIC_ISA", isa);
+    }
+    succeed(&mut command);
+}
+
+fn model(folder: &Path) -> Vec<u8> {
+    fs::read(folder.join("model.safetensors")).unwrap()
+}
+
+fn report(folder: &Path) -> Value {
+    serde_json::from_slice(&fs::read(folder.join("report.json")).unwrap()).unwrap()
+}
+
+/// Every stage's model and results; seconds differ from run to run and are left out.
+fn assert_same_run(one: &Path, other: &Path, what: &str) {
+    for stage in STAGES {
+        assert!(model(&one.join(stage)) == model(&other.join(stage)), "{what}: {stage} has other bits");
+    }
+    let [one, other] = [one, other].map(report);
+    for key in ["stages", "samples", "tokens"] {
+        assert_eq!(one[key], other[key], "{what}: {key} of the report");
+    }
+}
+
+#[test]
+fn the_chain_gives_the_same_bits_on_any_threads_and_instructions() {
+    let folder = Folder::new();
+    let first = folder.join("first");
+    r1(&first, &["--threads", "1"], None);
+    for (name, threads, isa) in
+        [("two", "2", None), ("three", "3", None), ("scalar", "2", Some("scalar")), ("avx2", "1", Some("avx2"))]
+    {
+        r1(&folder.join(name), &["--threads", threads], isa);
+        assert_same_run(&first, &folder.join(name), name);
+    }
+    assert_ne!(model(&first.join("rl")), model(&first.join("sft")), "RL learns something");
+}
+
+/// What readers of `report.json` count on.
+#[test]
+fn the_report_has_its_keys() {
+    let folder = Folder::new();
+    r1(&folder.join("run"), &[], None);
+    let report = report(&folder.join("run"));
+    for key in ["seconds", "core_hours", "tokens", "peak_rss_mb"] {
+        assert!(report[key].as_f64().is_some_and(|x| x >= 0.0), "{key}: {}", report[key]);
+    }
+    assert_eq!(report["stages"].as_object().unwrap().len(), STAGES.len());
+    for stage in STAGES {
+        let result = &report["stages"][stage];
+        let share = |x: &Value| x.as_f64().is_some_and(|x| (0.0..=1.0).contains(&x));
+        assert!(share(&result["accuracy"]) && share(&result["well_formed"]), "{stage}: {result}");
+        let [low, high] = [0, 1].map(|i| result["ci95"][i].as_f64().unwrap());
+        assert!(low <= high && result["ci95"].as_array().unwrap().len() == 2, "{stage}: {result}");
+        assert!(result["by_task"].as_object().unwrap().values().all(|task| share(&task["accuracy"])));
+    }
+    let html = fs::read_to_string(folder.join("run/report.html")).unwrap();
+    assert!(html.contains("<svg") && !html.contains("src=\"http"), "curves are drawn, nothing is fetched");
+}
+
+#[test]
+fn fine_tuning_the_tiny_model_gives_the_same_bits_on_any_threads() {
+    let folder = Folder::new();
+    let recipe = recipe("tiny/sft.toml");
+    let tune = |threads: &str| {
+        let out = folder.join(threads);
+        let smaller = ["steps=2", "examples=40", "batch_examples=5", "tokenizer.documents=200"];
+        let args = ["sft", &recipe, "--quiet", "--threads", threads, "--out", out.to_str().unwrap()];
+        succeed(picnic(&args).args(smaller));
+        model(&out)
+    };
+    let one = tune("1");
+    assert!(one == tune("2") && one == tune("3"));
+}
+
+/// Starts the command again and again, kills it at moments drawn from a fixed seed, and lets the last one finish.
+fn run_killed(args: &[&str], seed: u64) {
+    let (mut random, mut struck) = (Random(seed), 0);
+    for _ in 0..6 {
+        let mut child = picnic(args).arg("--resume").stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(5 + random.below(150)));
+        if child.try_wait().unwrap().is_none() {
+            struck += 1;
+            child.kill().unwrap();
+        }
+        child.wait().unwrap();
+    }
+    println!("{struck} of 6 runs were killed");
+    succeed(picnic(args).arg("--resume"));
+}
+
+#[test]
+fn killed_stages_resume_to_the_same_bits() {
+    let folder = Folder::new();
+    let base = folder.join("base");
+    let pretrain = recipe("smoke/pretrain.toml");
+    succeed(&mut picnic(&["pretrain", &pretrain, "--quiet", "--out", base.to_str().unwrap()]));
+    let base = format!("base={}", base.display());
+    let stages = [
+        ("pretrain", "checkpoint_every=1", "steps=40", "seed=1"),
+        ("sft", "checkpoint_every=2", "steps=40", &base),
+        ("rl", "checkpoint_every=1", "steps=12", &base),
+    ];
+    for (seed, (stage, every, steps, start)) in stages.into_iter().enumerate() {
+        let recipe = recipe(&format!("smoke/{stage}.toml"));
+        let [whole, killed] = ["whole", "killed"].map(|name| folder.join(&format!("{stage}-{name}")));
+        let args = |out: &Path, threads: &str| {
+            [stage, &recipe, every, steps, start, "--quiet", "--threads", threads, "--out", out.to_str().unwrap()]
+                .map(str::to_owned)
+        };
+        let [one, other] = [args(&whole, "2"), args(&killed, "1")];
+        succeed(&mut picnic(&one.each_ref().map(String::as_str)));
+        run_killed(&other.each_ref().map(String::as_str), seed as u64);
+        assert!(model(&whole) == model(&killed), "{stage}");
+        assert_eq!(losses(&whole), losses(&killed), "{stage}: no step is lost or counted twice");
+    }
+}
+
+fn losses(folder: &Path) -> Value {
+    let outcome: Value = serde_json::from_slice(&fs::read(folder.join("outcome.json")).unwrap()).unwrap();
+    let curve = outcome["curves"].as_array().unwrap().iter().find(|curve| curve["name"] == "loss");
+    serde_json::json!([curve.unwrap()["points"], outcome["tokens"], outcome["steps"]])
+}
+
+#[test]
+fn a_killed_chain_resumes_to_the_same_bits() {
+    let folder = Folder::new();
+    let recipe = recipe("smoke/r1.toml");
+    let args = |name: &str| {
+        let more = ["pretrain.steps=20", "pretrain.checkpoint_every=1", "sft.checkpoint_every=1", "--quiet"];
+        let out = folder.join(name).to_str().unwrap().to_owned();
+        [&["r1", &recipe, "--out", &out][..], &more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let [whole, killed] = ["whole", "killed"].map(args);
+    succeed(&mut picnic(&whole.iter().map(String::as_str).collect::<Vec<_>>()));
+    run_killed(&killed.iter().map(String::as_str).collect::<Vec<_>>(), 9);
+    assert_same_run(&folder.join("whole"), &folder.join("killed"), "killed");
+    // All is done: going on once more only writes the report again.
+    run_killed(&killed.iter().map(String::as_str).collect::<Vec<_>>(), 10);
+    assert_same_run(&folder.join("whole"), &folder.join("killed"), "finished and killed again");
+}
+
+#[test]
+fn parity_notices_a_damaged_weight() {
+    let folder = Folder::new();
+    let copy = folder.join("llama");
+    fs::create_dir(&copy).unwrap();
+    for file in fs::read_dir(golden("llama")).unwrap() {
+        let path = file.unwrap().path();
+        fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+    }
+    let compare = || run(&mut picnic(&["parity", copy.to_str().unwrap()])).status.code();
+    assert_eq!(compare(), Some(0));
+    let mut bytes = model(&copy);
+    let last = bytes.len() - 4;
+    let value = f32::from_le_bytes(bytes[last..].try_into().unwrap());
+    bytes[last..].copy_from_slice(&(value + 0.01).to_le_bytes());
+    fs::write(copy.join("model.safetensors"), bytes).unwrap();
+    assert_eq!(compare(), Some(1));
+}
