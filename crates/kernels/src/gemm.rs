@@ -15,11 +15,14 @@ use std::ops::Range;
 /// Steps of k between reloads of C: a panel block of 32 × 256 values (32 KiB) stays in the first-level cache.
 const BLOCK_K: usize = 256;
 
-/// Rows of A between reloads of B's panels: a block of 240 × 256 values (240 KiB) stays in the second-level cache.
-const BLOCK_M: usize = 240;
+/// Rows of A between reloads of B's panels: a block of 528 × 256 values (528 KiB) stays in the second-level cache.
+const BLOCK_M: usize = 528;
 
 /// Rows that are computed without copying anything.
 const FEW_ROWS: usize = 12;
+
+/// Lines of A that are copied at a time.
+const COPY_LINES: usize = 8;
 
 /// Values in a cache line.
 const LINE: usize = 16;
@@ -54,20 +57,6 @@ impl<'a> Matrix<'a> {
     fn from(self, row: usize, column: usize) -> Self {
         let start = row * self.row_stride + column * self.column_stride;
         Matrix { data: self.data.get(start..).unwrap_or_default(), ..self }
-    }
-
-    /// The first `rows` × `columns` copied into `to`, in the same order but with another distance between lines: large
-    /// powers of two, frequent among widths, make the lines of a tile share a cache set.
-    fn copy(self, rows: usize, columns: usize, to: &mut [f32]) -> Matrix<'_> {
-        let across = self.column_stride == 1;
-        let (lines, len, stride) =
-            if across { (rows, columns, self.row_stride) } else { (columns, rows, self.column_stride) };
-        let padded = len + LINE; // one cache line more
-        for (line, to) in to.chunks_exact_mut(padded).take(lines).enumerate() {
-            to[..len].copy_from_slice(&self.data[line * stride..][..len]);
-        }
-        let (row_stride, column_stride) = if across { (padded, 1) } else { (1, padded) };
-        Matrix { data: to, row_stride, column_stride }
     }
 
     fn check(&self, rows: usize, columns: usize) {
@@ -145,14 +134,20 @@ impl Packed {
 struct Line([f32; LINE]);
 
 /// Packs rows `ks` of the 32 columns from `column` into `panel`, zeros past column `n`.
+#[inline(always)]
 fn pack_panel(b: Matrix, ks: Range<usize>, column: usize, n: usize, panel: &mut [f32]) {
     let width = LANES.min(n - column);
     let rows = panel.as_chunks_mut::<LANES>().0;
     if b.column_stride == 1 {
         for (row, k) in rows.iter_mut().zip(ks) {
-            let from = k * b.row_stride + column;
-            row[..width].copy_from_slice(&b.data[from..from + width]);
-            row[width..].fill(0.0);
+            let from = &b.data[k * b.row_stride + column..];
+            match from.first_chunk() {
+                Some(whole) if width == LANES => *row = *whole,
+                _ => {
+                    row[..width].copy_from_slice(&from[..width]);
+                    row[width..].fill(0.0);
+                }
+            }
         }
         return;
     }
@@ -227,9 +222,8 @@ impl Part<'_> {
         let once = m <= FEW_ROWS;
         let (block_m, block_k) = if once { (m, k) } else { (BLOCK_M.min(m), BLOCK_K.min(k)) };
         // Copying a block of A pays from a few panels of B on.
-        let a = self.a;
-        let copy = !once && self.columns.len() >= 4 * LANES && (a.row_stride == 1 || a.column_stride == 1);
-        let copy_len = if copy { (block_m + LINE) * (block_k + LINE) } else { 0 };
+        let copy = if once || self.columns.len() < 4 * LANES { None } else { Copy::of(self.a) };
+        let copy_len = if copy.is_some() { (block_m + LINE) * (block_k + LINE) } else { 0 };
         scratch::with(block_k * LANES + copy_len, |buffer| {
             let (packed, copied) = buffer.split_at_mut(block_k * LANES);
             // One pass even if k = 0: C is still to be overwritten.
@@ -237,21 +231,86 @@ impl Part<'_> {
                 let ks = k0..k.min(k0 + block_k);
                 for row in self.rows.clone().step_by(block_m) {
                     let rows = row..self.rows.end.min(row + block_m);
-                    let mut a = a.from(row, k0);
-                    if copy {
-                        a = a.copy(rows.len(), ks.len(), copied);
-                    }
-                    block(isa, self, a, rows, ks.clone(), once, packed);
+                    block(isa, self, rows, ks.clone(), copy, copied, packed);
                 }
             }
         });
     }
 }
 
+/// How a block of A is copied before its tiles are read again and again.
+#[derive(Clone, Copy)]
+enum Copy {
+    /// Rows that share a cache set, being a large power of two apart: the same with another distance.
+    Rows,
+    /// Columns: one tile after another, so that a tile's values lie together.
+    Tiles,
+}
+
+impl Copy {
+    fn of(a: Matrix) -> Option<Copy> {
+        if a.column_stride == 1 {
+            a.row_stride.is_multiple_of(1024).then_some(Copy::Rows)
+        } else {
+            (a.row_stride == 1).then_some(Copy::Tiles)
+        }
+    }
+}
+
+/// Rows of A as tiles read them: tile number t starts at `data[t · TILE_ROWS · tile_stride]`.
+#[derive(Clone, Copy)]
+struct Left<'a> {
+    rows: Matrix<'a>,
+    tile_stride: usize,
+}
+
+impl<'a> Left<'a> {
+    fn uncopied(rows: Matrix<'a>) -> Self {
+        Left { rows, tile_stride: rows.row_stride }
+    }
+
+    /// `rows` rows of `ks` values, each a cache line further apart than it is long.
+    #[inline(always)]
+    fn copied_rows(a: Matrix, rows: usize, ks: usize, to: &'a mut [f32]) -> Self {
+        let padded = ks + LINE;
+        for (row, to) in to.chunks_exact_mut(padded).take(rows).enumerate() {
+            to[..ks].copy_from_slice(&a.data[row * a.row_stride..][..ks]);
+        }
+        Left::uncopied(Matrix::rows(to, padded))
+    }
+
+    /// `rows` rows that lie side by side in each of `ks` lines of `a`, tile by tile, `[⌈rows / tile⌉][ks][tile]`.
+    #[inline(always)]
+    fn copied_tiles(a: Matrix, rows: usize, ks: usize, tile: usize, to: &'a mut [f32]) -> Self {
+        // A few lines at a time, so that they are read once and the tiles written in stretches.
+        for k0 in (0..ks).step_by(COPY_LINES) {
+            for (t, to) in to.chunks_exact_mut(ks * tile).take(rows.div_ceil(tile)).enumerate() {
+                let width = tile.min(rows - t * tile);
+                for (k, to) in to.chunks_exact_mut(tile).enumerate().skip(k0).take(COPY_LINES) {
+                    let from = &a.data[k * a.column_stride + t * tile..];
+                    if width == tile {
+                        to.copy_from_slice(&from[..tile]);
+                    } else {
+                        to[..width].copy_from_slice(&from[..width]);
+                    }
+                }
+            }
+        }
+        Left { rows: Matrix { data: to, row_stride: 1, column_stride: tile }, tile_stride: ks }
+    }
+}
+
 crate::kernel! {
-    /// The chains over `ks` of `rows` of C, given those rows and columns of A. `packed` is room for a panel.
-    fn block<S>(s, part: &Part, a: Matrix, in_rows: Range<usize>, ks: Range<usize>, once: bool, packed: &mut [f32]) {
+    /// The chains over `ks` of `rows` of C. `copied` is room for that block of A, `packed` for a panel of B.
+    fn block<S>(s, part: &Part, in_rows: Range<usize>, ks: Range<usize>, copy: Option<Copy>, copied: &mut [f32], packed: &mut [f32]) {
         let Part { shape: Shape { n, accumulate, .. }, row_stride, .. } = *part;
+        let (m, once) = (in_rows.len(), part.rows.len() <= FEW_ROWS);
+        let a = part.a.from(in_rows.start, ks.start);
+        let a = match copy {
+            None => Left::uncopied(a),
+            Some(Copy::Rows) => Left::copied_rows(a, m, ks.len(), copied),
+            Some(Copy::Tiles) => Left::copied_tiles(a, m, ks.len(), S::TILE_ROWS, copied),
+        };
         for column in part.columns.clone().step_by(LANES) {
             let width = LANES.min(part.columns.end - column);
             let panel = match part.b {
@@ -265,7 +324,7 @@ crate::kernel! {
                     Panel { data: packed, row_stride: LANES }
                 }
             };
-            let (m, from) = (in_rows.len(), in_rows.start * row_stride + column);
+            let from = in_rows.start * row_stride + column;
             let c = part.c.pointer(from..from + (m - 1) * row_stride + width);
             let load = accumulate || ks.start > 0;
             rows(s, a, m, ks.len(), panel, Tile { c, row_stride, width, load });
@@ -280,7 +339,7 @@ crate::kernel! {
         a.check(m, k);
         assert!(width <= LANES && m > 0 && (m - 1) * row_stride + width <= c.len(), "C is too small");
         let panel = Panel { data: panel, row_stride: LANES };
-        rows(s, a, m, k, panel, Tile { c: c.as_mut_ptr(), row_stride, width, load: accumulate });
+        rows(s, Left::uncopied(a), m, k, panel, Tile { c: c.as_mut_ptr(), row_stride, width, load: accumulate });
     }
 }
 
@@ -302,12 +361,19 @@ struct Tile {
 
 /// `m` rows, a tile at a time.
 #[inline(always)]
-fn rows<S: Simd>(s: S, a: Matrix, m: usize, ks: usize, panel: Panel, t: Tile) {
+fn rows<S: Simd>(s: S, a: Left, m: usize, ks: usize, panel: Panel, t: Tile) {
     assert!(ks == 0 || (ks - 1) * panel.row_stride + LANES <= panel.data.len(), "B is too small");
     for row in (0..m).step_by(S::TILE_ROWS) {
+        // C comes from far away: ask for the next tile's part while this one is computed.
+        for next in row + S::TILE_ROWS..m.min(row + 2 * S::TILE_ROWS) {
+            let line = t.c.wrapping_add(next * t.row_stride);
+            s.prefetch(line);
+            s.prefetch(line.wrapping_add(LINE));
+        }
         // SAFETY: the caller's tile has `m` rows.
         let c = unsafe { t.c.add(row * t.row_stride) };
-        tiles(s, a.from(row, 0), S::TILE_ROWS.min(m - row), ks, panel, Tile { c, ..t });
+        let data = a.rows.data.get(row * a.tile_stride..).unwrap_or_default();
+        tiles(s, Matrix { data, ..a.rows }, S::TILE_ROWS.min(m - row), ks, panel, Tile { c, ..t });
     }
 }
 

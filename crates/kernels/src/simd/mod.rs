@@ -60,6 +60,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` must be writable for `TILE_COLUMNS` values.
     unsafe fn store_tile(self, p: *mut f32, v: Self::V);
+    /// Asks for the cache line of `p`, which may point anywhere, before it is needed.
+    #[inline(always)]
+    fn prefetch(self, _p: *const f32) {}
     /// `a + b`.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a − b`.
