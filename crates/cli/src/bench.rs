@@ -24,7 +24,7 @@ enum Command {
     /// Tokens per second of a whole training step
     Train {
         /// Threads [default: all cores]
-        #[arg(long)]
+        #[arg(long, value_parser = crate::train::threads)]
         threads: Option<usize>,
         /// Steps to measure; the median counts
         #[arg(long, default_value_t = 5)]

@@ -3,6 +3,7 @@
 mod bench;
 mod chat;
 mod eval;
+mod export;
 mod load;
 mod parity;
 mod serve;
@@ -36,6 +37,8 @@ enum Command {
     Chat(chat::ChatArgs),
     /// Serve a model over HTTP, in the API of OpenAI and DeepSeek
     Serve(serve::ServeArgs),
+    /// Write a model as a Hugging Face folder
+    Export(export::ExportArgs),
     /// Compare with another implementation's numbers
     Parity(parity::ParityArgs),
     /// Make vocabularies
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Chat(args) => chat::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Export(args) => export::run(&args),
         Command::Parity(args) => parity::run(&args),
         Command::Tokenizer(args) => tokenizer::run(args),
         Command::Bench(args) => bench::run(&args),

@@ -16,7 +16,7 @@ pub struct ParityArgs {
     #[arg(long)]
     out: Option<PathBuf>,
     /// Threads [default: all cores]
-    #[arg(long)]
+    #[arg(long, value_parser = crate::train::threads)]
     threads: Option<usize>,
 }
 

@@ -31,7 +31,7 @@ pub struct RecipeArgs {
 #[derive(Args)]
 pub struct RunArgs {
     /// Threads [default: all cores]; changes no bit of the result
-    #[arg(long)]
+    #[arg(long, value_parser = threads)]
     pub threads: Option<usize>,
     /// One JSON object a line on standard output
     #[arg(long)]
@@ -39,6 +39,14 @@ pub struct RunArgs {
     /// Show nothing
     #[arg(long, conflicts_with = "json")]
     pub quiet: bool,
+}
+
+/// A number of threads that a machine may have.
+pub fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=1024) => Ok(n),
+        _ => Err("give a number from 1 to 1024".to_owned()),
+    }
 }
 
 impl RunArgs {

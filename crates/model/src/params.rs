@@ -190,7 +190,7 @@ impl<O: Ops> Grads<O> {
 
     /// Sets every gradient to zero.
     pub fn clear(&mut self, ops: &O) {
-        self.buffers.iter_mut().flatten().for_each(|g| ops.scale(g, 0.0));
+        self.buffers.iter_mut().flatten().for_each(|g| *g = ops.zeros(ops.len(g)));
     }
 
     /// Adds `other`: one node of the tree over lanes.

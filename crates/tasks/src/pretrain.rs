@@ -24,9 +24,9 @@ use crate::task::Split;
 pub fn pretrain_text(seed: u64, index: u64) -> String {
     let mut rng = draw::rng(seed, "pretrain", 0, index);
     match rng.random_range(0..100) {
-        0..50 => lines(&mut rng, 10, fact),
-        50..60 => lines(&mut rng, 10, column),
-        60..85 => countdown::solved(seed, index),
+        0..40 => lines(&mut rng, 10, fact),
+        40..45 => lines(&mut rng, 10, column),
+        45..95 => countdown::solved(seed, index),
         _ => lines(&mut rng, 2, story),
     }
 }
@@ -153,9 +153,16 @@ mod tests {
         (0..4000).map(|index| pretrain_text(3, index))
     }
 
-    /// The equations of a text: words like `7*8=56` and `4*7+2=30`.
-    fn equations(text: &str) -> impl Iterator<Item = (&str, &str)> {
-        text.split_whitespace().filter_map(|word| word.split_once('='))
+    /// The equations of a text: words like `7*8=56` and `4*7+2=30`; `+3=59` goes on from the one before.
+    fn equations(text: &str) -> Vec<(String, String)> {
+        let (mut equations, mut last) = (Vec::new(), String::new());
+        for (sum, result) in text.split_whitespace().filter_map(|word| word.split_once('=')) {
+            let goes_on = !sum.starts_with(|c: char| c.is_ascii_digit());
+            let sum = if goes_on { format!("{last}{sum}") } else { sum.to_owned() };
+            last = result.to_owned();
+            equations.push((sum, last.clone()));
+        }
+        equations
     }
 
     #[test]
@@ -173,7 +180,7 @@ mod tests {
                 Some((from, take)) => number(from) - take.split('-').map(number).sum::<u32>(),
                 None => sum.split('+').map(factors).sum(),
             };
-            assert_eq!(value, number(result), "{sum}={result}");
+            assert_eq!(value, number(&result), "{sum}={result}");
         }
     }
 

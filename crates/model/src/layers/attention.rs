@@ -41,13 +41,14 @@ impl<'a, O: Ops> Tape<'a, O> {
         let out = self.var(out, rows, width, q.needs_grad || k.needs_grad || v.needs_grad);
         let (q, k, v, kept) = (q.clone(), k.clone(), v.clone(), out.clone());
         self.record(&out, move |flow, dout| {
-            let (mut dq, mut dk, mut dv) = (flow.take(&q), flow.take(&k), flow.take(&v));
+            // Every row belongs to a sequence, so all of the gradients is overwritten.
+            let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|x| flow.ops.scratch(x.rows * x.width));
             let saved = AttentionSaved { q: q.value(), k: k.value(), v: v.value(), out: kept.value(), stats: &stats };
             let grads = AttentionGrads { dq: &mut dq, dk: &mut dk, dv: &mut dv };
             flow.ops.attention_backward(&shape, saved, &dout, &spans, grads);
-            flow.put(&q, dq);
-            flow.put(&k, dk);
-            flow.put(&v, dv);
+            flow.add(&q, dq);
+            flow.add(&k, dk);
+            flow.add(&v, dv);
         });
         out
     }

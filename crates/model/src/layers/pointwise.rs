@@ -71,10 +71,10 @@ impl<'a, O: Ops> Tape<'a, O> {
         let y = self.var(y, gate.rows, gate.width, gate.needs_grad || up.needs_grad);
         let (gate, up) = (gate.clone(), up.clone());
         self.record(&y, move |flow, dy| {
-            let (mut dgate, mut dup) = (flow.take(&gate), flow.take(&up));
+            let (mut dgate, mut dup) = (flow.ops.scratch(gate.rows * gate.width), flow.ops.scratch(up.rows * up.width));
             flow.ops.swiglu_backward(gate.value(), up.value(), &dy, &mut dgate, &mut dup);
-            flow.put(&gate, dgate);
-            flow.put(&up, dup);
+            flow.add(&gate, dgate);
+            flow.add(&up, dup);
         });
         y
     }

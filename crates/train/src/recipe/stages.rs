@@ -53,7 +53,7 @@ pub struct Pretrain {
     /// α, the weight of the sequence-wise balance loss [V3].
     #[serde(default = "default::balance_alpha")]
     pub balance_alpha: f64,
-    /// Steps between checkpoints; the last step always writes one.
+    /// Steps between checkpoints that `--resume` can go on from; the finished model needs none.
     #[serde(default = "default::checkpoint_every")]
     pub checkpoint_every: usize,
 }
@@ -78,7 +78,7 @@ pub struct Sft {
     /// α, the weight of the sequence-wise balance loss.
     #[serde(default = "default::balance_alpha")]
     pub balance_alpha: f64,
-    /// Steps between checkpoints; the last step always writes one.
+    /// Steps between checkpoints that `--resume` can go on from; the finished model needs none.
     #[serde(default = "default::checkpoint_every")]
     pub checkpoint_every: usize,
 }
@@ -136,7 +136,7 @@ pub struct Rl {
     /// α, the weight of the sequence-wise balance loss.
     #[serde(default = "default::balance_alpha")]
     pub balance_alpha: f64,
-    /// Steps between checkpoints; the last step always writes one.
+    /// Steps between checkpoints that `--resume` can go on from; the finished model needs none.
     #[serde(default = "default::checkpoint_every")]
     pub checkpoint_every: usize,
 }
