@@ -103,11 +103,11 @@ fn truncated_models() {
         refuse(&mut stage("sft", &folder.join("out"), &[&text]), &["model.safetensors"]);
     }
     fs::write(&weights, whole).unwrap();
-    for name in ["config.json", "tokenizer.json"] {
+    for (name, word) in [("config.json", "config.json"), ("tokenizer.json", "tokenizer")] {
         let path = base.join(name);
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-        refuse(&mut stage("sft", &folder.join("out"), &[&text]), &[name]);
+        refuse(&mut stage("sft", &folder.join("out"), &[&text]), &[word]);
         fs::write(&path, whole).unwrap();
     }
 }

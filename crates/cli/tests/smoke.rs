@@ -5,8 +5,9 @@ mod program;
 
 use program::{Folder, Random, golden, picnic, recipe, run, succeed};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -92,20 +93,39 @@ fn fine_tuning_the_tiny_model_gives_the_same_bits_on_any_threads() {
     assert!(one == tune("2") && one == tune("3"));
 }
 
-/// Starts the command again and again, kills it at moments drawn from a fixed seed, and lets the last one finish.
-fn run_killed(args: &[&str], seed: u64) {
-    let (mut random, mut struck) = (Random(seed), 0);
-    for _ in 0..6 {
+/// Starts the command again and again, kills it at moments drawn from a fixed seed, and lets the last one finish. Every
+/// other time the moment counts from the next checkpoint, so that on any machine some kills strike while it trains.
+fn run_killed(args: &[&str], out: &Path, turns: u64) {
+    let (mut random, mut struck) = (Random(turns), 0);
+    for turn in 0..turns {
+        let before = landmarks(out);
         let mut child = picnic(args).arg("--resume").stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(5 + random.below(150)));
+        while turn % 2 == 1 && child.try_wait().unwrap().is_none() && landmarks(out) == before {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(random.below(if turn % 2 == 1 { 60 } else { 150 })));
         if child.try_wait().unwrap().is_none() {
             struck += 1;
             child.kill().unwrap();
         }
         child.wait().unwrap();
     }
-    println!("{struck} of 6 runs were killed");
+    println!("{struck} of {turns} runs were killed; left: {:?}", landmarks(out));
     succeed(picnic(args).arg("--resume"));
+}
+
+/// The whole checkpoints and finished stages below `folder`, as far as they stay while we look.
+fn landmarks(folder: &Path) -> BTreeSet<PathBuf> {
+    let mut all = BTreeSet::new();
+    for path in fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with("step-") || name == "outcome.json" {
+            all.insert(path);
+        } else {
+            all.extend(landmarks(&path));
+        }
+    }
+    all
 }
 
 #[test]
@@ -120,7 +140,7 @@ fn killed_stages_resume_to_the_same_bits() {
         ("sft", "checkpoint_every=2", "steps=40", &base),
         ("rl", "checkpoint_every=1", "steps=12", &base),
     ];
-    for (seed, (stage, every, steps, start)) in stages.into_iter().enumerate() {
+    for (stage, every, steps, start) in stages {
         let recipe = recipe(&format!("smoke/{stage}.toml"));
         let [whole, killed] = ["whole", "killed"].map(|name| folder.join(&format!("{stage}-{name}")));
         let args = |out: &Path, threads: &str| {
@@ -129,7 +149,7 @@ fn killed_stages_resume_to_the_same_bits() {
         };
         let [one, other] = [args(&whole, "2"), args(&killed, "1")];
         succeed(&mut picnic(&one.each_ref().map(String::as_str)));
-        run_killed(&other.each_ref().map(String::as_str), seed as u64);
+        run_killed(&other.each_ref().map(String::as_str), &killed, 6);
         assert!(model(&whole) == model(&killed), "{stage}");
         assert_eq!(losses(&whole), losses(&killed), "{stage}: no step is lost or counted twice");
     }
@@ -146,17 +166,19 @@ fn a_killed_chain_resumes_to_the_same_bits() {
     let folder = Folder::new();
     let recipe = recipe("smoke/r1.toml");
     let args = |name: &str| {
-        let more = ["pretrain.steps=20", "pretrain.checkpoint_every=1", "sft.checkpoint_every=1", "--quiet"];
+        let more = ["pretrain.checkpoint_every=1", "sft.checkpoint_every=1", "--quiet"];
         let out = folder.join(name).to_str().unwrap().to_owned();
         [&["r1", &recipe, "--out", &out][..], &more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
-    let [whole, killed] = ["whole", "killed"].map(args);
-    succeed(&mut picnic(&whole.iter().map(String::as_str).collect::<Vec<_>>()));
-    run_killed(&killed.iter().map(String::as_str).collect::<Vec<_>>(), 9);
-    assert_same_run(&folder.join("whole"), &folder.join("killed"), "killed");
+    let [whole, killed] = ["whole", "killed"].map(|name| folder.join(name));
+    succeed(&mut picnic(&args("whole").iter().map(String::as_str).collect::<Vec<_>>()));
+    let again = args("killed");
+    let again: Vec<&str> = again.iter().map(String::as_str).collect();
+    run_killed(&again, &killed, 12);
+    assert_same_run(&whole, &killed, "killed");
     // All is done: going on once more only writes the report again.
-    run_killed(&killed.iter().map(String::as_str).collect::<Vec<_>>(), 10);
-    assert_same_run(&folder.join("whole"), &folder.join("killed"), "finished and killed again");
+    succeed(picnic(&again).arg("--resume"));
+    assert_same_run(&whole, &killed, "finished and gone on with");
 }
 
 #[test]

@@ -130,7 +130,7 @@ fn a_cache_filled_in_pieces_gives_the_bits_of_one_pass() {
                 let batch = Batch {
                     ids: sequence[start..end].to_vec(),
                     positions: (start as u32..end as u32).collect(),
-                    spans: [0..end - start].into(),
+                    spans: std::iter::once(0..end - start).collect(),
                 };
                 // Pages in no order.
                 let spans = [CachedSpan { rows: 0..end - start, start, pages: vec![4, 0, 2] }];
