@@ -27,6 +27,27 @@ impl Simd for Avx512 {
     const TILE_COLUMNS: usize = LANES;
 
     #[inline(always)]
+    fn load_partial(self, x: &[f32], fill: f32) -> Self::V {
+        if let Some(whole) = x.first_chunk() {
+            return self.load(whole);
+        }
+        // Masked lanes are not accessed.
+        let (fill, (low, high)) = (unsafe { _mm512_set1_ps(fill) }, first(x.len()));
+        let p = x.as_ptr();
+        unsafe { [_mm512_mask_loadu_ps(fill, low, p), _mm512_mask_loadu_ps(fill, high, p.wrapping_add(16))] }
+    }
+    #[inline(always)]
+    fn store_partial(self, x: &mut [f32], v: Self::V) {
+        if let Some(whole) = x.first_chunk_mut() {
+            return self.store(whole, v);
+        }
+        let ((low, high), p) = (first(x.len()), x.as_mut_ptr());
+        unsafe {
+            _mm512_mask_storeu_ps(p, low, v[0]);
+            _mm512_mask_storeu_ps(p.wrapping_add(16), high, v[1]);
+        }
+    }
+    #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
         unsafe { [_mm512_set1_ps(x); 2] }
     }
@@ -90,6 +111,13 @@ impl Simd for Avx512 {
         // No closure: the compiler might not inline these instructions into one.
         unsafe { [power_of_two(n[0]), power_of_two(n[1])] }
     }
+}
+
+/// Masks of the first `n` < 32 lanes.
+#[inline(always)]
+fn first(n: usize) -> (__mmask16, __mmask16) {
+    let lanes = (1u32 << n) - 1;
+    (lanes as __mmask16, (lanes >> 16) as __mmask16)
 }
 
 /// 2ⁿ, by way of the exponent's bits.
