@@ -22,7 +22,7 @@ pub fn split_columns(cpu: &Cpu, x: &[f32], left: &mut [f32], right: &mut [f32], 
     });
 }
 
-/// `dx` `[T, a + b]` += `dleft` `[T, a]` beside `dright` `[T, b]`.
+/// `dx` `[T, a + b]` = `dleft` `[T, a]` beside `dright` `[T, b]`.
 pub fn split_columns_backward(cpu: &Cpu, dleft: &[f32], dright: &[f32], dx: &mut [f32], widths: (usize, usize)) {
     let (a, b) = widths;
     let rows = check_split(dx.len(), dleft.len(), dright.len(), widths);
@@ -31,8 +31,8 @@ pub fn split_columns_backward(cpu: &Cpu, dleft: &[f32], dright: &[f32], dx: &mut
         // SAFETY: teams get disjoint rows.
         let dx = unsafe { dx.part(of_width(&rows, a + b)) };
         for (t, dx) in rows.zip(dx.chunks_exact_mut(a + b)) {
-            add_to(&mut dx[..a], &dleft[t * a..][..a]);
-            add_to(&mut dx[a..], &dright[t * b..][..b]);
+            dx[..a].copy_from_slice(&dleft[t * a..][..a]);
+            dx[a..].copy_from_slice(&dright[t * b..][..b]);
         }
     });
 }
@@ -69,7 +69,7 @@ pub fn mla_keys(cpu: &Cpu, kv: &[f32], k_rope: &[f32], k: &mut [f32], v: &mut [f
     });
 }
 
-/// Adds the gradients of [`mla_keys`] to `dkv` and `dk_rope`; the latter sums over heads in ascending order.
+/// The gradients of [`mla_keys`], overwriting `dkv` and `dk_rope`; the latter sums over heads in ascending order.
 pub fn mla_keys_backward(cpu: &Cpu, dk: &[f32], dv: &[f32], dkv: &mut [f32], dk_rope: &mut [f32], dims: MlaDims) {
     let MlaDims { heads, nope, rope, v } = dims;
     let tokens = dims.check(dkv.len(), dk_rope.len(), dk.len(), dv.len());
@@ -78,11 +78,12 @@ pub fn mla_keys_backward(cpu: &Cpu, dk: &[f32], dv: &[f32], dkv: &mut [f32], dk_
         let from = of_width(&tokens, heads);
         // SAFETY: teams get disjoint tokens.
         let (dkv, dk_rope) = unsafe { (dkv.part(of_width(&from, nope + v)), dk_rope.part(of_width(&tokens, rope))) };
+        dk_rope.fill(0.0);
         for (i, head) in from.enumerate() {
             let dk = &dk[head * (nope + rope)..][..nope + rope];
             let dkv = &mut dkv[i * (nope + v)..][..nope + v];
-            add_to(&mut dkv[..nope], &dk[..nope]);
-            add_to(&mut dkv[nope..], &dv[head * v..][..v]);
+            dkv[..nope].copy_from_slice(&dk[..nope]);
+            dkv[nope..].copy_from_slice(&dv[head * v..][..v]);
             add_to(&mut dk_rope[i / heads * rope..][..rope], &dk[nope..]);
         }
     });
@@ -144,7 +145,7 @@ mod tests {
                 for i in 0..a + b {
                     let (forward, d) = if i < a { (left[t * a + i], dl[t * a + i]) } else { (right[t * b + i - a], dr[t * b + i - a]) };
                     let x = x[t * (a + b) + i];
-                    prop_assert_eq!((forward, dx[t * (a + b) + i]), (x, x + d));
+                    prop_assert_eq!((forward, dx[t * (a + b) + i]), (x, d));
                 }
             }
         }
@@ -161,14 +162,14 @@ mod tests {
                 mla_keys_backward(cpu, &dk, &dv, &mut dkv, &mut dk_rope, dims);
                 [k, values, dkv, dk_rope]
             });
-            let mut slow_rope = k_rope.clone();
+            let mut slow_rope = vec![0.0; k_rope.len()];
             for head in 0..tokens * heads {
                 let t = head / heads;
                 for i in 0..nope + rope {
                     let (k, d) = (k[head * (nope + rope) + i], dk[head * (nope + rope) + i]);
                     if i < nope {
                         let at = head * (nope + v) + i;
-                        prop_assert_eq!((k, dkv[at]), (kv[at], kv[at] + d));
+                        prop_assert_eq!((k, dkv[at]), (kv[at], d));
                     } else {
                         prop_assert_eq!(k, k_rope[t * rope + i - nope]);
                         slow_rope[t * rope + i - nope] += d;
@@ -176,7 +177,7 @@ mod tests {
                 }
                 for i in 0..v {
                     let at = head * (nope + v) + nope + i;
-                    prop_assert_eq!((values[head * v + i], dkv[at]), (kv[at], kv[at] + dv[head * v + i]));
+                    prop_assert_eq!((values[head * v + i], dkv[at]), (kv[at], dv[head * v + i]));
                 }
             }
             assert_same_bits("dk_rope", &dk_rope, &slow_rope);

@@ -12,7 +12,7 @@ use crate::team::Shared;
 use crate::{Cpu, scratch};
 use std::ops::Range;
 
-/// Adds the gradients to `dq` `[T, H, dk]`, `dk` `[T, kv_heads, dk]` and `dv` `[T, kv_heads, dv]`, given what
+/// The gradients `dq` `[T, H, dk]`, `dk` `[T, kv_heads, dk]` and `dv` `[T, kv_heads, dv]`, given what
 /// [`forward`](super::forward()) read (`q`, `k`, `v`, `spans`) and wrote (`out`, `stats`) and the gradient `dout` of its
 /// output.
 #[allow(clippy::too_many_arguments)]
@@ -100,8 +100,8 @@ impl Pass<'_> {
             to_columns(self.k, dk, keys.clone(), k_columns);
             to_columns(self.v, dv, keys.clone(), v_columns);
             to_panels(self.k, dk, keys.clone(), k_panels);
-            load_rows(self.dk, dk, keys.clone(), dk_rows);
-            load_rows(self.dv, dv, keys.clone(), dv_rows);
+            dk_rows.fill(0.0);
+            dv_rows.fill(0.0);
             let pairs = n * self.shape.group();
             for pair in (0..pairs).step_by(BLOCK) {
                 let pairs = pair..pairs.min(pair + BLOCK);
@@ -116,7 +116,7 @@ impl Pass<'_> {
                 to_rows(self.dout, dv, indices.clone(), dout);
                 to_panels(self.q, dk, indices.clone(), q_panels);
                 to_panels(self.dout, dv, indices.clone(), dout_panels);
-                load_rows(self.dq, dk, indices.clone(), dq);
+                dq.fill(0.0);
 
                 let used = n.next_multiple_of(PAGE);
                 product(self.isa, Matrix::rows(q, dk), m, dk, &k_columns[..used * dk], p, width);
@@ -201,15 +201,7 @@ fn to_panels(x: &[f32], width: usize, indices: impl Iterator<Item = usize>, to: 
     }
 }
 
-/// Reads the rows `indices` of a gradient into rows padded to a multiple of 32. Those rows must be the caller's own.
-fn load_rows(x: &Shared<f32>, width: usize, indices: impl Iterator<Item = usize>, to: &mut [f32]) {
-    for (to, i) in to.chunks_exact_mut(width.next_multiple_of(LANES)).zip(indices) {
-        // SAFETY: no one else uses the rows of this sequence and head.
-        copy(unsafe { x.part(i * width..(i + 1) * width) }, to);
-    }
-}
-
-/// Writes back what [`load_rows`] read.
+/// Writes rows padded to a multiple of 32 as the rows `indices` of a gradient. Those rows must be the caller's own.
 fn store_rows(from: &[f32], x: &Shared<f32>, width: usize, indices: impl Iterator<Item = usize>) {
     for (from, i) in from.chunks_exact(width.next_multiple_of(LANES)).zip(indices) {
         // SAFETY: no one else uses the rows of this sequence and head.
