@@ -158,7 +158,7 @@ impl Ops for Counting {
         self.count(5 * gate.len, 3 * gate.len);
     }
     fn swiglu_backward(&self, gate: &Counted, _up: &Counted, _dy: &Counted, _dg: &mut Counted, _du: &mut Counted) {
-        self.count(12 * gate.len, 7 * gate.len);
+        self.count(10 * gate.len, 5 * gate.len);
     }
     fn add(&self, x: &Counted, _y: &Counted, _out: &mut Counted) {
         self.count(x.len, 3 * x.len);
@@ -183,13 +183,13 @@ impl Ops for Counting {
         self.count(0, 2 * x.len);
     }
     fn split_columns_backward(&self, _da: &Counted, _db: &Counted, dx: &mut Counted, _widths: (usize, usize)) {
-        self.count(dx.len, 3 * dx.len);
+        self.count(0, 2 * dx.len);
     }
     fn mla_keys(&self, _kv: &Counted, _k_rope: &Counted, k: &mut Counted, v: &mut Counted, _dims: MlaDims) {
         self.count(0, 2 * (k.len + v.len));
     }
     fn mla_keys_backward(&self, dk: &Counted, dv: &Counted, _: &mut Counted, _: &mut Counted, _dims: MlaDims) {
-        self.count(dk.len + dv.len, 3 * (dk.len + dv.len));
+        self.count(dk.len, 2 * (dk.len + dv.len));
     }
     fn attention(
         &self,

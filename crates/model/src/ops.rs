@@ -113,7 +113,7 @@ pub trait Ops: Send + Sync + Sized + 'static {
     fn rope(&self, x: &mut Self::Buffer, rope: &Rope, inverse: bool);
     /// silu(gate)·up.
     fn swiglu(&self, gate: &Self::Buffer, up: &Self::Buffer, y: &mut Self::Buffer);
-    /// Gradients of [`Ops::swiglu`].
+    /// Gradients of [`Ops::swiglu`], overwritten.
     fn swiglu_backward(
         &self,
         gate: &Self::Buffer,
@@ -138,7 +138,7 @@ pub trait Ops: Send + Sync + Sized + 'static {
 
     /// x `[T, a + b]` → `[T, a]`, `[T, b]`.
     fn split_columns(&self, x: &Self::Buffer, a: &mut Self::Buffer, b: &mut Self::Buffer, widths: (usize, usize));
-    /// Gradient of [`Ops::split_columns`].
+    /// Gradient of [`Ops::split_columns`], overwritten.
     fn split_columns_backward(
         &self,
         da: &Self::Buffer,
@@ -155,7 +155,7 @@ pub trait Ops: Send + Sync + Sized + 'static {
         v: &mut Self::Buffer,
         dims: MlaDims,
     );
-    /// Gradient of [`Ops::mla_keys`].
+    /// Gradients of [`Ops::mla_keys`], overwritten.
     fn mla_keys_backward(
         &self,
         dk: &Self::Buffer,
@@ -177,7 +177,7 @@ pub trait Ops: Send + Sync + Sized + 'static {
         out: &mut Self::Buffer,
         stats: &mut Self::Buffer,
     );
-    /// Gradients of [`Ops::attention`].
+    /// Gradients of [`Ops::attention`], overwritten for the rows in `spans`.
     fn attention_backward(
         &self,
         shape: &AttentionShape,
@@ -297,7 +297,7 @@ pub struct AttentionSaved<'a, O: Ops> {
     pub stats: &'a O::Buffer,
 }
 
-/// Where [`Ops::attention_backward`] adds.
+/// Where [`Ops::attention_backward`] writes.
 pub struct AttentionGrads<'a, O: Ops> {
     /// Gradient of the queries.
     pub dq: &'a mut O::Buffer,

@@ -86,7 +86,7 @@ fn operations_of_a_dense_model() {
         assert_eq!(pass(&ops, &model, &params, Kind::Inference).flops, forward);
 
         // Gradients meet at the inputs of both sublayers: a sum for each residual.
-        let block = pairs * (10 * HEAD + 8) + rope + 2 * 8 * t * D + 12 * t * F;
+        let block = pairs * (10 * HEAD + 8) + rope + 2 * 8 * t * D + 10 * t * F;
         let backward = 4 * t * matmul_weights(layers) + layers * block + 8 * t * D + 4 * t * V + t * D;
         let training = pass(&ops, &model, &params, Kind::Training).flops;
         assert_eq!(training, forward + backward);

@@ -24,9 +24,9 @@ use crate::task::Split;
 pub fn pretrain_text(seed: u64, index: u64) -> String {
     let mut rng = draw::rng(seed, "pretrain", 0, index);
     match rng.random_range(0..100) {
-        0..40 => lines(&mut rng, 10, fact),
-        40..45 => lines(&mut rng, 10, column),
-        45..95 => countdown::solved(seed, index),
+        0..50 => lines(&mut rng, 10, fact),
+        50..55 => lines(&mut rng, 10, column),
+        55..95 => countdown::solved(seed, index),
         _ => lines(&mut rng, 2, story),
     }
 }

@@ -8,13 +8,14 @@ use crate::eval::{Answer, Evaluation, Judged};
 use crate::pretrain::pretrain;
 use crate::progress::Progress;
 use crate::recipe::{R1Recipe, Recipe, RewardSource, Rl, Sft};
-use crate::report::{self, Report, Sample, SampleSet, Stage, StageCost, Verdict as Mark};
+use crate::report::{self, Report, Sample, SampleSet, Stage, StageCost, StageResult, Verdict as Mark};
 use crate::rl::rl;
 use crate::sft::{examples, sft};
 use crate::tokenizer::{load_tokenizer, train_tokenizer};
-use crate::training::{Outcome, RECIPE, Setting, Start, same_recipe, write_file};
+use crate::training::{Outcome, RECIPE, Setting, Start, read_json, same_recipe, write_file, write_json};
 use picnic_tasks::Verdict;
 use picnic_tokenizer::Tokenizer;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -110,7 +111,25 @@ struct Book<'b> {
     chain: &'b Chain<'b>,
     report: Report,
     /// Answers of the cold-started model, to stand beside RL's.
-    before: Vec<Answer>,
+    before: Vec<Posed>,
+}
+
+/// An evaluation as it is kept for a resumed run.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    result: StageResult,
+    shown: Vec<Posed>,
+    tokens: u64,
+    seconds: f64,
+}
+
+/// A problem and one answer to it.
+#[derive(Clone, Serialize, Deserialize)]
+struct Posed {
+    task: String,
+    problem: String,
+    gold: String,
+    sample: Sample,
 }
 
 impl<'b> Book<'b> {
@@ -123,7 +142,8 @@ impl<'b> Book<'b> {
             }
             same_recipe(&path, &recipe_toml)?;
         }
-        std::fs::create_dir_all(out).map_err(Error::writing(out))?;
+        let evaluations = out.join("evaluations");
+        std::fs::create_dir_all(&evaluations).map_err(Error::writing(&evaluations))?;
         write_file(&path, &recipe_toml)?;
         let report = Report {
             recipe_name: recipe.common.name.clone(),
@@ -156,11 +176,22 @@ impl<'b> Book<'b> {
     }
 
     fn evaluate(&mut self, stage: Stage, model: &Path, tokenizer: &Tokenizer) -> Result<(), Error> {
-        let clock = Instant::now();
-        let common = &self.recipe.common;
-        let mut judged = Judged::open(model, tokenizer.clone(), common.lanes, self.chain.threads)?;
-        let Evaluation { result, answers, tokens } = judged.evaluate(common, &self.recipe.stage.eval)?;
         let name = serde_json::to_value(stage).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+        let kept = self.chain.out.join("evaluations").join(format!("{name}.json"));
+        let record: Record = match read_json(&kept)? {
+            Some(record) => record,
+            None => {
+                let clock = Instant::now();
+                let (common, eval) = (&self.recipe.common, &self.recipe.stage.eval);
+                let mut judged = Judged::open(model, tokenizer.clone(), common.lanes, self.chain.threads)?;
+                let Evaluation { result, answers, tokens } = judged.evaluate(common, eval)?;
+                let shown = shown(&answers, eval.samples);
+                let record = Record { result, shown, tokens, seconds: clock.elapsed().as_secs_f64() };
+                write_json(&kept, &record)?;
+                record
+            }
+        };
+        let Record { result, shown, tokens, seconds } = record;
         self.chain.progress.note(&format!(
             "{name}: {:.1} % right [{:.1}, {:.1}], {:.1} % well-formed",
             100.0 * result.accuracy,
@@ -168,11 +199,11 @@ impl<'b> Book<'b> {
             100.0 * result.ci95[1],
             100.0 * result.well_formed
         ));
-        self.cost(format!("evaluation of {name}"), clock.elapsed().as_secs_f64(), tokens);
+        self.cost(format!("evaluation of {name}"), seconds, tokens);
         self.report.stages.insert(stage, result);
         match stage {
-            Stage::Sft => self.before = answers,
-            Stage::Rl => self.report.samples = side_by_side(&self.before, &answers, self.recipe.stage.eval.samples),
+            Stage::Sft => self.before = shown,
+            Stage::Rl => self.report.samples = self.before.drain(..).zip(shown).map(side_by_side).collect(),
             _ => {}
         }
         Ok(())
@@ -193,32 +224,33 @@ impl<'b> Book<'b> {
     }
 }
 
-/// First answers to the same problems before and after, spread over the tasks.
-fn side_by_side(before: &[Answer], after: &[Answer], samples: usize) -> Vec<SampleSet> {
-    let problems = after.len() / samples.max(1);
-    let step = (problems / SHOWN).max(1);
-    let pairs = before.iter().zip(after).step_by(samples.max(1) * step).take(SHOWN);
-    pairs
-        .map(|(before, after)| SampleSet {
-            task: after.problem.task.clone(),
-            problem: after.problem.prompt.clone(),
-            gold: match &after.problem.gold {
-                serde_json::Value::String(text) => text.clone(),
-                other => other.to_string(),
-            },
-            before: shown(before),
-            after: shown(after),
-        })
-        .collect()
+fn side_by_side((before, after): (Posed, Posed)) -> SampleSet {
+    let Posed { task, problem, gold, sample } = after;
+    SampleSet { task, problem, gold, before: before.sample, after: sample }
 }
 
-fn shown(answer: &Answer) -> Sample {
-    let verdict = match answer.reward.accuracy {
+/// First answers to a few problems, spread over the tasks; the same problems for every stage.
+fn shown(answers: &[Answer], samples: usize) -> Vec<Posed> {
+    let problems = answers.len() / samples.max(1);
+    let step = (problems / SHOWN).max(1);
+    let posed = |answer: &Answer| Posed {
+        task: answer.problem.task.clone(),
+        problem: answer.problem.prompt.clone(),
+        gold: match &answer.problem.gold {
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        },
+        sample: Sample { text: answer.text.clone(), verdict: mark(&answer.reward.accuracy) },
+    };
+    answers.iter().step_by(samples.max(1) * step).take(SHOWN).map(posed).collect()
+}
+
+fn mark(verdict: &Verdict) -> Mark {
+    match verdict {
         Verdict::Right(_) => Mark::Right,
         Verdict::Wrong(_) => Mark::Wrong,
         Verdict::CouldNotJudge(_) => Mark::CouldNotJudge,
-    };
-    Sample { text: answer.text.clone(), verdict }
+    }
 }
 
 /// The most memory that this process ever had resident, in 10⁶ bytes; 0 where the system does not say.

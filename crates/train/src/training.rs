@@ -15,6 +15,7 @@ use picnic_model::checkpoint::{Checkpoint, FloatType};
 use picnic_model::layers::TokenStats;
 use picnic_model::{Balance, CpuOps, Model, Ops, ParamStore, initialise, load, save};
 use picnic_tokenizer::Tokenizer;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs;
@@ -39,17 +40,11 @@ impl Setting<'_> {
     /// # Errors
     /// [`Error::Occupied`] if nobody asked to resume; a record that cannot be read or is another recipe's.
     pub fn finished(&self, fingerprint: &str) -> Result<Option<Outcome>, Error> {
-        let path = self.out.join(OUTCOME);
-        if !path.exists() {
-            return Ok(None);
-        }
+        let Some(outcome) = read_json(&self.out.join(OUTCOME))? else { return Ok(None) };
         if !self.resume {
             return Err(Error::Occupied(self.out.clone()));
         }
         same_recipe(&self.out.join(RECIPE), fingerprint)?;
-        let text = fs::read_to_string(&path).map_err(Error::reading(&path))?;
-        let outcome = serde_json::from_str(&text)
-            .map_err(|e| Error::Resume { path, problem: format!("is no record of a stage ({e})") })?;
         Ok(Some(outcome))
     }
 }
@@ -411,6 +406,17 @@ fn list(out: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
 
 fn latest(out: &Path) -> Result<Option<(u64, PathBuf)>, Error> {
     Ok(list(out)?.pop())
+}
+
+/// What a run recorded in `path`, if it did.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(path).map_err(Error::reading(path))?;
+    let value = serde_json::from_str(&text)
+        .map_err(|e| Error::Resume { path: path.to_owned(), problem: format!("is no record of a run ({e})") })?;
+    Ok(Some(value))
 }
 
 /// Writes beside and renames.
