@@ -36,6 +36,9 @@ fn lines(rng: &mut ChaCha8Rng, count: usize, line: fn(&mut ChaCha8Rng) -> String
     lines.join("\n")
 }
 
+/// Numbers beyond this stand in no step of a Countdown whose targets go up to 100.
+const LARGEST: u32 = 200;
+
 /// A true equation of the size that Countdown's steps have.
 fn fact(rng: &mut ChaCha8Rng) -> String {
     loop {
@@ -50,21 +53,17 @@ fn fact(rng: &mut ChaCha8Rng) -> String {
                 (a, '-', b, a - b)
             }
             kind => {
-                // One factor small more often than not: 12*7 is needed, 43*47 hardly ever.
+                // One factor small: 12*7 is needed, 43*47 never.
                 let small = rng.random_range(2..=12);
                 let other = rng.random_range(2..=50);
-                let (a, b) = match rng.random_range(0..3) {
-                    0 => (small, other),
-                    1 => (other, small),
-                    _ => (other, rng.random_range(2..=50)),
-                };
+                let (a, b) = if rng.random_bool(0.5) { (small, other) } else { (other, small) };
                 match kind {
                     8 => (a, '*', b, a * b),
                     _ => (a * b, '/', b, a),
                 }
             }
         };
-        if !is_held_out(left, symbol, right) {
+        if left.max(result) <= LARGEST && !is_held_out(left, symbol, right) {
             return format!("{left}{symbol}{right}={result}");
         }
     }

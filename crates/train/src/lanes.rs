@@ -23,6 +23,11 @@ impl Sequence {
     pub fn targets(&self) -> usize {
         self.ids.len().saturating_sub(self.first_target)
     }
+
+    /// What the model reads: all but the last token, which predicts nothing.
+    fn inputs(&self) -> &[u32] {
+        &self.ids[..self.ids.len().saturating_sub(1)]
+    }
 }
 
 /// How a batch passes through the model.
@@ -176,13 +181,13 @@ fn pass_through(
     while !rest.is_empty() {
         let (now, later) = rest.split_at(micro_batch(sequences, rest, pass.micro_batch_tokens));
         rest = later;
-        let batch = Batch::sequences(now.iter().map(|&i| &sequences[i].ids[..]));
+        let batch = Batch::sequences(now.iter().map(|&i| sequences[i].inputs()));
         let (mut rows, mut ids, mut places) = (Vec::new(), Vec::new(), Vec::new());
         for (&i, span) in now.iter().zip(batch.spans.iter()) {
-            let first = sequences[i].first_target.max(1);
-            for (t, row) in (span.start + first..span.end).enumerate() {
-                rows.push(row as u32 - 1);
-                ids.push(batch.ids[row]);
+            let Sequence { ids: tokens, first_target } = &sequences[i];
+            for (t, place) in (*first_target.max(&1)..tokens.len()).enumerate() {
+                rows.push((span.start + place - 1) as u32);
+                ids.push(tokens[place]);
                 places.push((i, t));
             }
         }
@@ -213,7 +218,7 @@ fn pass_through(
 fn micro_batch(sequences: &[Sequence], rest: &[usize], tokens: usize) -> usize {
     let mut sum = 0;
     let fits = rest.iter().take_while(|&&i| {
-        sum += sequences[i].ids.len();
+        sum += sequences[i].inputs().len();
         sum <= tokens
     });
     fits.count().max(1)

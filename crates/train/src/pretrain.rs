@@ -60,7 +60,8 @@ fn batch(tokenizer: &Tokenizer, recipe: &Recipe<Pretrain>, step: u64) -> Result<
     let first = step * stage.batch_sequences as u64;
     let text = |i| pretrain_text(common.seed, i);
     let sequence = |i| {
-        let ids = packed(tokenizer, first + i, stage.sequence_tokens, text)?;
+        // One more than the model reads: the last is only predicted.
+        let ids = packed(tokenizer, first + i, stage.sequence_tokens + 1, text)?;
         Ok(Sequence { ids, first_target: 1 })
     };
     (0..stage.batch_sequences as u64).map(sequence).collect()

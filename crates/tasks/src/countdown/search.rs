@@ -98,7 +98,7 @@ impl Attempt {
 
 /// Results beyond this are not worth writing down: nothing leads back to the target.
 pub(super) fn limit(config: &Config) -> u32 {
-    4 * config.max_target
+    2 * config.max_target
 }
 
 /// Whether the last result is the target or leads to it.
