@@ -57,7 +57,7 @@ fn order_makes_no_new_problem() {
 
 proptest! {
     #[test]
-    fn a_full_trace_earns_the_full_reward(seed: u64, index: u64, held_out: bool, open: bool) {
+    fn a_trace_that_solves_earns_the_full_reward(seed: u64, index: u64, held_out: bool, open: bool) {
         let split = if held_out { Split::HeldOut } else { Split::Train };
         let format = Format { think_open_in_prompt: open };
         for task in tasks(seed) {
@@ -68,7 +68,9 @@ proptest! {
             prop_assert_eq!(&trace, &task.trace(&problem).unwrap());
             let completion = format.render(&trace.thinking, &trace.answer);
             let reward = score(task.as_ref(), &problem, &completion, format);
-            prop_assert_eq!(reward.total, Some(2.0), "{} {}", problem.prompt, completion);
+            // Countdown's search goes on from its last result, which a few solutions do not.
+            let solved = !trace.thinking.ends_with(" no");
+            prop_assert_eq!(reward.total, Some(1.0 + f32::from(solved)), "{} {}", problem.prompt, completion);
             // Through a file and back, as evaluation sets go.
             let row = serde_json::to_string(&problem).unwrap();
             prop_assert_eq!(serde_json::from_str::<picnic_tasks::Problem>(&row).unwrap(), problem);

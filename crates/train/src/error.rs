@@ -57,7 +57,7 @@ pub enum Error {
         checkpoint: Option<PathBuf>,
     },
     /// A folder that a run would write over.
-    #[error("{}: holds an earlier run; continue it with --resume or choose another --out", .0.display())]
+    #[error("{}: holds a model or an earlier run; continue a run with --resume, or choose another --out", .0.display())]
     Occupied(PathBuf),
     /// A checkpoint of another run.
     #[error("{}: {problem}; resume with the recipe that made it, or choose another --out", path.display())]

@@ -94,7 +94,7 @@ impl Judged {
     /// If a task has too few problems or a prompt is refused.
     pub fn evaluate(&mut self, common: &Common, eval: &Eval) -> Result<Evaluation, Error> {
         let tasks = Mixture::new(&common.tasks, eval.problem_seed)?;
-        let (mut answers, mut tokens) = (Vec::new(), 0);
+        let (mut answers, mut length, mut read) = (Vec::new(), 0, 0);
         let (mut by_task, mut scores, mut held_out) = (BTreeMap::new(), Vec::new(), Vec::new());
         for (i, task) in tasks.tasks().enumerate() {
             let problems = task.held_out(eval.problems)?;
@@ -107,12 +107,13 @@ impl Judged {
             };
             let samples = self.answer(&problems, draw)?;
             let chat = ChatFormat::new(&self.tokenizer)?;
+            read += eval.samples * prompts(&chat, &problems)?.iter().map(Vec::len).sum::<usize>();
             let mut of_task = Vec::with_capacity(problems.len());
             for group in samples.chunks(eval.samples) {
                 let rewards: Vec<Reward> = group.iter().map(|s| judge(task, &chat, &problems, s)).collect();
                 of_task.push(mean(rewards.iter().map(|r| f64::from(u8::from(r.accuracy.is_right())))));
                 for (sample, reward) in group.iter().zip(rewards) {
-                    tokens += sample.completion.tokens.len() as u64;
+                    length += sample.completion.tokens.len() as u64;
                     let text = chat.text(&sample.completion.tokens);
                     answers.push(Answer { problem: problems[sample.prompt].clone(), text, reward });
                 }
@@ -126,21 +127,24 @@ impl Judged {
             scores.extend(of_task);
             held_out.extend(problems);
         }
+        let (loss, worked) = self.loss(common, &tasks, &held_out)?;
         let lengths = answers.iter().map(|a: &Answer| a.text.len() as f64);
         let result = StageResult {
             accuracy: mean(scores.iter().copied()),
             ci95: bootstrap_ci(&scores, eval.problem_seed),
             by_task,
             well_formed: mean(answers.iter().map(|a| f64::from(u8::from(a.reward.format)))),
-            mean_length: tokens as f64 / (lengths.len().max(1)) as f64,
+            mean_length: length as f64 / (lengths.len().max(1)) as f64,
             could_not_judge: answers.iter().filter(|a| a.reward.total.is_none()).count() as u64,
-            loss: self.loss(common, &tasks, &held_out)?,
+            loss,
         };
+        let tokens = length + (read + worked) as u64;
         Ok(Evaluation { result, answers, tokens })
     }
 
-    /// Cross-entropy in nats per token of the worked solutions to held-out problems, if there are any.
-    fn loss(&mut self, common: &Common, tasks: &Mixture, problems: &[Problem]) -> Result<Option<f64>, Error> {
+    /// Cross-entropy in nats per token of the worked solutions to held-out problems, if there are any, and the tokens
+    /// that were read for it.
+    fn loss(&mut self, common: &Common, tasks: &Mixture, problems: &[Problem]) -> Result<(Option<f64>, usize), Error> {
         let chat = ChatFormat::new(&self.tokenizer)?;
         let mut sequences = Vec::new();
         for worked in problems.iter().filter_map(|problem| tasks.sft_example(problem)) {
@@ -150,7 +154,8 @@ impl Judged {
         let pass = Pass { micro_batch_tokens: common.micro_batch_tokens, balance: Balance::default(), entropy: false };
         let stats = self.lanes.logprobs(&self.model, &self.params, &sequences, pass);
         let logprobs: Vec<f64> = stats.iter().flat_map(|s| &s.logprob).map(|&l| f64::from(l)).collect();
-        Ok((!logprobs.is_empty()).then(|| -mean(logprobs.iter().copied())))
+        let loss = (!logprobs.is_empty()).then(|| -mean(logprobs.iter().copied()));
+        Ok((loss, sequences.iter().map(|s| s.ids.len()).sum()))
     }
 }
 

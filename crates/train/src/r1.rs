@@ -13,7 +13,7 @@ use crate::rl::rl;
 use crate::sft::{examples, sft};
 use crate::tokenizer::{load_tokenizer, train_tokenizer};
 use crate::training::{Outcome, RECIPE, Setting, Start, read_json, same_recipe, write_file, write_json};
-use picnic_tasks::Verdict;
+use picnic_tasks::{Mixture, Task, Verdict};
 use picnic_tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,7 +46,9 @@ pub fn r1(recipe: &R1Recipe, chain: &Chain) -> Result<Report, Error> {
     let (base, tokenizer) = match (&common.base, &stage.pretrain) {
         (Some(base), _) => (base.clone(), load_tokenizer(base)?),
         (None, Some(pretrain_stage)) => {
+            let clock = Instant::now();
             let tokenizer = train_tokenizer(common)?;
+            book.cost("tokenizer".to_owned(), clock.elapsed().as_secs_f64(), 0);
             let recipe = Recipe { common: common.clone(), stage: pretrain_stage.clone() };
             let setting = chain.setting("base");
             book.train(Stage::Base, &setting, |s| pretrain(&recipe, s, Start::Fresh, tokenizer.clone()))?;
@@ -168,9 +170,13 @@ impl<'b> Book<'b> {
         setting: &Setting,
         run: impl FnOnce(&Setting) -> Result<Outcome, Error>,
     ) -> Result<Outcome, Error> {
+        let clock = Instant::now();
         let outcome = run(setting)?;
+        // A stage counts its own seconds, those of interrupted runs too; making its examples and reading its model are
+        // only in the clock.
+        let seconds = clock.elapsed().as_secs_f64().max(outcome.seconds);
         let name = setting.out.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        self.cost(name, outcome.seconds, outcome.tokens);
+        self.cost(name, seconds, outcome.tokens);
         self.report.curves.insert(stage, outcome.curves.clone());
         Ok(outcome)
     }
@@ -218,10 +224,33 @@ impl<'b> Book<'b> {
     }
 
     fn close(mut self) -> Result<Report, Error> {
+        self.report.notes = notes(self.recipe)?;
         self.report.peak_rss_mb = peak_rss_mb();
         report::write(&self.chain.out, &self.report)?;
         Ok(self.report)
     }
+}
+
+/// What a reader should know before comparing the stages.
+fn notes(recipe: &R1Recipe) -> Result<Vec<String>, Error> {
+    let Recipe { common, stage } = recipe;
+    let mut notes = Vec::new();
+    if common.base.is_none() {
+        notes.push("The base model has never seen the answer format: its accuracy is 0 by construction.".to_owned());
+    }
+    // An imitator of the cold start is bounded by it, RL is not.
+    for task in Mixture::new(&common.tasks, stage.eval.problem_seed)?.tasks() {
+        let problems = task.held_out(stage.eval.problems)?;
+        let solved = problems
+            .iter()
+            .filter(|problem| task.trace(problem).is_some_and(|trace| task.verify(problem, &trace.answer).is_right()));
+        let share = 100.0 * solved.count() as f64 / problems.len().max(1) as f64;
+        let name = task.name();
+        notes.push(format!(
+            "The worked solutions that the cold start imitates get {share:.1} % of the held-out {name} problems right."
+        ));
+    }
+    Ok(notes)
 }
 
 fn side_by_side((before, after): (Posed, Posed)) -> SampleSet {

@@ -10,6 +10,9 @@ use picnic_tasks::{Problem, Reward, Task, score};
 /// Sequences that a lane generates at once: enough rows for full tiles, few enough to stay in cache.
 const SEQUENCES: usize = 128;
 
+/// Tokens in a page of the cache, which is given out whole.
+const PAGE: usize = picnic_model::kernels::attention::PAGE;
+
 /// How answers are drawn.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw {
@@ -45,8 +48,9 @@ pub fn roll_out(
     stop: &[u32],
     draw: Draw,
 ) -> Result<Vec<Sample>, RequestError> {
-    let longest = prompts.iter().map(Vec::len).max().unwrap_or(0) + draw.max_tokens;
-    let cache_tokens = SEQUENCES * longest.next_multiple_of(32);
+    // More than a number can count is more than the engine can hold: it refuses such a request.
+    let longest = prompts.iter().map(Vec::len).max().unwrap_or(0).saturating_add(draw.max_tokens);
+    let cache_tokens = longest.div_ceil(PAGE).saturating_mul(SEQUENCES * PAGE);
     let limits = Limits { sequences: SEQUENCES, batch_tokens: 512, cache_tokens };
     let request = |i: usize| Request {
         prompt: prompts[i / draw.samples].clone(),

@@ -144,7 +144,9 @@ impl<'s> Training<'s> {
         tokenizer: Tokenizer,
     ) -> Result<Self, Error> {
         let checkpoint = latest(&setting.out)?;
-        if !setting.resume && checkpoint.is_some() {
+        // Also somebody else's model must not be written over.
+        let holds_model = ["model.safetensors", "config.json"].iter().any(|file| setting.out.join(file).exists());
+        if !setting.resume && (checkpoint.is_some() || holds_model) {
             return Err(Error::Occupied(setting.out.clone()));
         }
         fs::create_dir_all(&setting.out).map_err(Error::writing(&setting.out))?;

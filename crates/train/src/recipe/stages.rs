@@ -87,9 +87,9 @@ pub struct Sft {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rl {
-    /// Rollouts, each of `questions` · `group_size` samples. R1-Zero: 10,400.
+    /// Rollouts, each of `questions` · `group_size` samples. R1-Zero: 650, which are 10,400 optimizer steps.
     pub steps: usize,
-    /// Questions in a rollout. R1: 32.
+    /// Questions in a rollout. R1: 512.
     #[serde(default = "default::questions")]
     pub questions: usize,
     /// G, samples of one question, whose rewards are each other's baseline. R1: 16.
@@ -104,7 +104,7 @@ pub struct Rl {
     /// Share of the probability that is sampled from; less than 1 is another policy too.
     #[serde(default = "default::one")]
     pub top_p: f64,
-    /// Optimizer steps per rollout, each on another equal part of its samples. R1: 16.
+    /// Optimizer steps per rollout, each on another equal part of its samples. R1: 16, so 32 questions each.
     #[serde(default = "default::minibatches")]
     pub minibatches: usize,
     /// ε: the ratio is clipped at 1 − ε from below. R1: 10, which leaves that side open.
@@ -116,7 +116,7 @@ pub struct Rl {
     /// β, the weight of the divergence from the reference policy [R1].
     #[serde(default = "default::kl_beta")]
     pub kl_beta: f64,
-    /// Steps after which the reference becomes a copy of the policy. R1: 400.
+    /// Rollouts after which the reference becomes a copy of the policy. R1: 400 optimizer steps, which are 25.
     #[serde(default = "default::reference_every")]
     pub reference_every: usize,
     /// How rewards become advantages.
@@ -130,7 +130,7 @@ pub struct Rl {
     pub reward: RewardSource,
     /// AdamW and its schedule. R1-Zero: 3e-6.
     pub optimizer: Optimizer,
-    /// γ, how far a router's bias moves per optimizer step; it stands still during a rollout.
+    /// γ, how far a router's bias moves after each rollout; it stands still while one is learned from.
     #[serde(default = "default::router_bias_speed")]
     pub router_bias_speed: f64,
     /// α, the weight of the sequence-wise balance loss.
@@ -258,7 +258,7 @@ mod default {
         100
     }
     pub fn questions() -> usize {
-        32
+        512
     }
     pub fn group_size() -> usize {
         16
@@ -273,7 +273,7 @@ mod default {
         0.001
     }
     pub fn reference_every() -> usize {
-        400
+        25
     }
     pub fn eval_temperature() -> f64 {
         0.6

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::svg::{Series, line_plot};
-use super::{Curve, Report, Sample, Stage, StageResult, Verdict};
+use super::{Curve, Report, Sample, Stage, Verdict};
 
 const STYLE: &str = include_str!("style.css");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
@@ -69,7 +69,17 @@ fn headline(report: &Report) -> Markup {
                     b { (format!("{:+.1} points", 100.0 * (rl.accuracy - sft.accuracy))) }
                     ". 95 % interval after RL " (interval(rl.ci95)) ", before it " (interval(sft.ci95)) "."
                 }
-                @if let Some(sentence) = verdict_on_controls(report, rl) { p { (sentence) } }
+                ul {
+                    @for (task, after) in &rl.by_task {
+                        @if let Some(before) = sft.by_task.get(task) {
+                            li {
+                                b { (visible(task)) } ": " (percent(before.accuracy)) " → " (percent(after.accuracy))
+                                " " span.faint { (interval(after.ci95)) } ". "
+                                (verdict_on_controls(report, task, after.ci95[0]).unwrap_or_default())
+                            }
+                        }
+                    }
+                }
             }
             (interval_plot(report))
             dl.facts {
@@ -82,13 +92,14 @@ fn headline(report: &Report) -> Markup {
     }
 }
 
-/// Whether the gain is RL's: each control should stay below RL's interval.
-fn verdict_on_controls(report: &Report, rl: &StageResult) -> Option<String> {
+/// Whether the gain on a task is RL's: each control should stay below the lower end of RL's interval.
+fn verdict_on_controls(report: &Report, task: &str, low: f64) -> Option<String> {
     let controls = [Stage::ControlSftMore, Stage::ControlRandomReward];
-    let ran: Vec<Stage> = controls.into_iter().filter(|c| report.stages.contains_key(c)).collect();
+    let of_task = |control: &Stage| report.stages.get(control)?.by_task.get(task);
+    let ran: Vec<Stage> = controls.into_iter().filter(|c| of_task(c).is_some()).collect();
     let reached: Vec<&str> = ran
         .iter()
-        .filter(|control| report.stages[control].accuracy >= rl.ci95[0])
+        .filter(|control| of_task(control).is_some_and(|result| result.accuracy >= low))
         .map(|&control| name(control))
         .collect();
     match (ran.len(), reached.len()) {
