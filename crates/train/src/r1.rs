@@ -13,7 +13,7 @@ use crate::rl::rl;
 use crate::sft::{examples, sft};
 use crate::tokenizer::{load_tokenizer, train_tokenizer};
 use crate::training::{Outcome, RECIPE, Setting, Start, read_json, same_recipe, write_file, write_json};
-use picnic_tasks::{Mixture, Task, Verdict};
+use picnic_tasks::{Mixture, Verdict};
 use picnic_tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
