@@ -132,8 +132,7 @@ impl<O: Ops> Engine<O> {
         if let Some((index, &id)) = request.prompt.iter().enumerate().find(|&(_, &id)| id as usize >= vocabulary) {
             return Err(RequestError::UnknownToken { index, id, vocabulary });
         }
-        let (needed, limit) =
-            (request.prompt.len().saturating_add(request.max_tokens), self.limits.cache_tokens / PAGE * PAGE);
+        let (needed, limit) = (request.prompt.len().saturating_add(request.max_tokens), self.pages.tokens());
         if needed > limit {
             return Err(RequestError::TooLong { needed, limit });
         }

@@ -15,6 +15,11 @@ impl Pages {
         Pages { free: Vec::new(), next: 0, limit: u32::try_from(limit).unwrap_or(u32::MAX) }
     }
 
+    /// Tokens that all pages hold: the most that one sequence can ever get.
+    pub(crate) fn tokens(&self) -> usize {
+        (self.limit as usize).saturating_mul(PAGE)
+    }
+
     /// Pages that `tokens` tokens fill.
     pub(crate) fn needed(tokens: usize) -> usize {
         tokens.div_ceil(PAGE)

@@ -173,5 +173,10 @@ fn requests_that_can_never_be_served_are_refused() {
         ));
     }
     assert!(engine.is_idle());
+    // No more pages than page numbers, however many tokens the limit names.
+    let endless = Limits { sequences: 1, batch_tokens: 8, cache_tokens: usize::MAX };
+    let mut endless: Engine<CpuOps> = Engine::new(&ops, &model, endless);
+    let long = Request { max_tokens: 100_000_000_000_000, ..good.clone() };
+    assert!(matches!(endless.submit(long), Err(RequestError::TooLong { .. })));
     assert!(engine.submit(good).is_ok());
 }
