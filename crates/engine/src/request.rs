@@ -3,7 +3,7 @@
 /// How tokens are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
-    /// Divides the logits; 0 takes the likeliest token.
+    /// Divides the logits; 0, or anything below 1e-6, takes the likeliest token.
     pub temperature: f32,
     /// Draws from the likeliest tokens that together have this probability (Holtzman et al. 2020); 1 for all.
     pub top_p: f32,

@@ -4,6 +4,9 @@ use crate::request::Sampling;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+/// Colder than this is greedy: a reciprocal may be infinite, and long before that the likeliest token has all the weight.
+const COLDEST: f32 = 1e-6;
+
 /// A request's own random stream.
 pub(crate) struct Sampler {
     sampling: Sampling,
@@ -17,12 +20,16 @@ impl Sampler {
 
     /// What the logits are multiplied by before exp; for the likeliest token any factor does.
     pub(crate) fn inv_temperature(&self) -> f32 {
-        if self.sampling.temperature == 0.0 { 1.0 } else { 1.0 / self.sampling.temperature }
+        if self.greedy() { 1.0 } else { 1.0 / self.sampling.temperature }
+    }
+
+    fn greedy(&self) -> bool {
+        self.sampling.temperature < COLDEST
     }
 
     /// A token, given unnormalised probabilities of all.
     pub(crate) fn draw(&mut self, weights: &[f32]) -> u32 {
-        if self.sampling.temperature == 0.0 {
+        if self.greedy() {
             return likeliest(weights);
         }
         let uniform = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
@@ -102,6 +109,11 @@ mod tests {
 
     #[test]
     fn greedy_takes_the_first_of_the_largest() {
-        assert_eq!(Sampler::new(Sampling::GREEDY).draw(&[0.1, 0.9, 0.9]), 1);
+        // 1e-45 is the smallest f32 above 0; its reciprocal is infinite.
+        for temperature in [0.0, 1e-45, 1e-39, 9e-7] {
+            let mut sampler = Sampler::new(Sampling { temperature, ..Sampling::GREEDY });
+            assert_eq!((sampler.inv_temperature(), sampler.draw(&[0.1, 0.9, 0.9])), (1.0, 1), "{temperature}");
+        }
+        assert!(Sampler::new(Sampling { temperature: COLDEST, ..Sampling::GREEDY }).inv_temperature().is_finite());
     }
 }
