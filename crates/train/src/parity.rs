@@ -4,10 +4,12 @@
 //! `golden_grads.safetensors` (gradient of the loss by every parameter), as `golden/make.py` makes them with
 //! transformers. Computes all of it and says how far apart the two are.
 
+use crate::error::Error;
 use picnic_engine::{Limits, Request, Sampling, generate};
 use picnic_model::checkpoint::{Checkpoint, CheckpointError};
 use picnic_model::layers::{Past, Targets};
 use picnic_model::{Balance, Batch, CpuOps, Grads, Model, Ops, ParamStore, Tape, load};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Largest difference of a logit. Between f32 and f64 transformers itself differs by 4e-6.
@@ -41,11 +43,12 @@ pub struct Differences {
     pub logits: f64,
     /// The same over `input_ids_long`.
     pub logits_long: f64,
-    /// Greedy tokens that differ.
+    /// Greedy tokens that differ, or that only one side has.
     pub greedy: usize,
     /// Absolute difference of the loss.
     pub loss: f64,
-    /// For each golden gradient, its name and the largest difference over its largest entry.
+    /// For each golden gradient, its name and the largest difference over its largest entry; infinite for one that is
+    /// missing on either side.
     pub grads: Vec<(String, f64)>,
 }
 
@@ -64,31 +67,52 @@ impl Differences {
 /// Computes everything for the golden folder `dir`.
 ///
 /// # Errors
-/// A file that is missing or cannot be read.
-pub fn parity(ops: &CpuOps, dir: &Path) -> Result<(Ours, Differences), CheckpointError> {
+/// A file that is missing or cannot be read, or golden numbers that cannot be this model's.
+pub fn parity(ops: &CpuOps, dir: &Path) -> Result<(Ours, Differences), Error> {
     let golden = Checkpoint::open(dir.join("golden.safetensors"))?;
     let golden_grads = Checkpoint::open(dir.join("golden_grads.safetensors"))?;
     let (model, params) = load(ops, &Checkpoint::open(dir)?, true)?;
-    let rows = |name: &str| -> Result<Vec<Vec<u32>>, CheckpointError> {
-        let ids = golden.read_i64(name)?;
-        let length = golden.shape(name).and_then(|s| s.last().copied()).unwrap_or(1).max(1);
-        Ok(ids.chunks(length).map(|row| row.iter().map(|&id| id as u32).collect()).collect())
-    };
-    let short = rows("input_ids")?;
+    let vocabulary = model.config().vocab_size;
+    let short = read_rows(&golden, "input_ids", vocabulary)?;
     let logits = logits_of(ops, &model, &params, &short);
-    let logits_long = logits_of(ops, &model, &params, &rows("input_ids_long")?);
-    let greedy = greedy(ops, &model, &params, &short[0]);
+    let logits_long = logits_of(ops, &model, &params, &read_rows(&golden, "input_ids_long", vocabulary)?);
+    let greedy = greedy(ops, &model, &params, &short[0])?;
+    let golden_greedy = golden.read_i64("greedy")?;
     let (loss, grads) = loss_and_grads(ops, &model, &params, &short);
+    let [golden_loss] = golden.read_f32("loss")?[..] else {
+        return Err(wrong(&golden, "loss", "is not one number"));
+    };
     let differences = Differences {
         logits: largest_difference(&logits, &golden.read_f32("logits")?),
         logits_long: largest_difference(&logits_long, &golden.read_f32("logits_long")?),
-        greedy: greedy.iter().zip(golden.read_i64("greedy")?).filter(|(a, b)| *a != b).count(),
-        loss: (loss - f64::from(golden.read_f32("loss")?[0])).abs(),
+        greedy: greedy.iter().zip(&golden_greedy).filter(|(a, b)| a != b).count()
+            + greedy.len().abs_diff(golden_greedy.len()),
+        loss: (loss - f64::from(golden_loss)).abs(),
         grads: compare_grads(ops, &params, &grads, &golden_grads)?,
     };
-    let shape = |name: &str| golden.shape(name).map(<[usize]>::to_vec).unwrap_or_default();
-    let (logits_shape, logits_long_shape) = (shape("logits"), shape("logits_long"));
+    let shape = |name: &str| [golden.shape(name).unwrap_or_default(), &[vocabulary]].concat();
+    let (logits_shape, logits_long_shape) = (shape("input_ids"), shape("input_ids_long"));
     Ok((Ours { logits, logits_shape, logits_long, logits_long_shape, greedy, loss }, differences))
+}
+
+/// The rows of the ids `name`: at least one, of two tokens or more, all in the vocabulary.
+fn read_rows(golden: &Checkpoint, name: &str, vocabulary: usize) -> Result<Vec<Vec<u32>>, Error> {
+    let ids = golden.read_i64(name)?;
+    let length = golden.shape(name).and_then(|shape| shape.last().copied()).unwrap_or(0);
+    if ids.is_empty() || length < 2 {
+        return Err(wrong(golden, name, "has no row of two tokens"));
+    }
+    let known = |&id: &i64| u32::try_from(id).ok().filter(|&id| (id as usize) < vocabulary);
+    let row = |row: &[i64]| row.iter().map(|id| known(id).ok_or(*id)).collect::<Result<Vec<u32>, i64>>();
+    ids.chunks(length).map(row).collect::<Result<_, i64>>().map_err(|id| {
+        wrong(golden, name, &format!("holds the id {id}, but the model's vocabulary has {vocabulary} entries"))
+    })
+}
+
+fn wrong(golden: &Checkpoint, tensor: &str, problem: &str) -> Error {
+    let problem = format!("tensor `{tensor}` {problem}");
+    let cure = "make the golden files from this folder's model, as golden/make.py does".to_owned();
+    CheckpointError::Damaged { file: golden.path().to_owned(), problem, cure }.into()
 }
 
 fn logits_of(ops: &CpuOps, model: &Model, params: &ParamStore<CpuOps>, sequences: &[Vec<u32>]) -> Vec<f32> {
@@ -100,12 +124,12 @@ fn logits_of(ops: &CpuOps, model: &Model, params: &ParamStore<CpuOps>, sequences
     ops.download(logits.value())
 }
 
-fn greedy(ops: &CpuOps, model: &Model, params: &ParamStore<CpuOps>, row: &[u32]) -> Vec<i64> {
+fn greedy(ops: &CpuOps, model: &Model, params: &ParamStore<CpuOps>, row: &[u32]) -> Result<Vec<i64>, Error> {
     let prompt = row[..PROMPT.min(row.len())].to_vec();
     let request = Request { prompt: prompt.clone(), max_tokens: GREEDY, stop: Vec::new(), sampling: Sampling::GREEDY };
     let limits = Limits { sequences: 1, batch_tokens: 64, cache_tokens: 4096 };
-    let answer = generate(ops, model, params, limits, vec![request]).map(|answers| answers[0].tokens.clone());
-    prompt.into_iter().chain(answer.unwrap_or_default()).map(i64::from).collect()
+    let answers = generate(ops, model, params, limits, vec![request])?;
+    Ok(prompt.into_iter().chain(answers.into_iter().flat_map(|answer| answer.tokens)).map(i64::from).collect())
 }
 
 fn loss_and_grads(
@@ -130,35 +154,35 @@ fn loss_and_grads(
 }
 
 /// transformers 5 keeps a layer's experts in two tensors, `gate_up_proj` `[E, 2·inner, d]` and `down_proj`
-/// `[E, d, inner]`; ours are one tensor each.
+/// `[E, d, inner]`; ours are one tensor each. Each of ours that learns must be in a golden one.
 fn compare_grads(
     ops: &CpuOps,
     params: &ParamStore<CpuOps>,
     grads: &Grads<CpuOps>,
     golden: &Checkpoint,
 ) -> Result<Vec<(String, f64)>, CheckpointError> {
-    let ours = |name: &str| -> Option<Vec<f32>> { Some(ops.download(grads.get(params.by_name(name)?.id)?)) };
-    let fused = |at: &str, parts: &[&str]| -> Option<Vec<f32>> {
-        let mut all = Vec::new();
-        for expert in 0.. {
-            let experts = parts.iter().map(|part| ours(&format!("{at}.{expert}.{part}.weight")));
-            let Some(tensors) = experts.collect::<Option<Vec<_>>>() else { break };
-            all.extend(tensors.concat());
-        }
-        Some(all)
+    let ours = |name: &String| -> Option<Vec<f32>> { Some(ops.download(grads.get(params.by_name(name)?.id)?)) };
+    let experts = |at: &str, parts: &[&str]| -> Vec<String> {
+        let names = |expert: usize| parts.iter().map(move |part| format!("{at}.{expert}.{part}.weight"));
+        let known = |expert: &usize| names(*expert).all(|name| params.by_name(&name).is_some());
+        (0..).take_while(known).flat_map(names).collect()
     };
+    let mut missing: HashSet<&str> = params.iter().filter(|p| p.trainable).map(|p| p.spec.name.as_str()).collect();
     let mut differences = Vec::new();
     for name in golden.tensor_names() {
         let theirs = golden.read_f32(name)?;
-        let mine = match (name.strip_suffix(".gate_up_proj"), name.strip_suffix(".experts.down_proj")) {
-            (Some(at), _) => fused(at, &["gate_proj", "up_proj"]),
-            (_, Some(at)) => fused(&format!("{at}.experts"), &["down_proj"]),
-            _ => ours(name),
+        let parts = match (name.strip_suffix(".gate_up_proj"), name.strip_suffix(".experts.down_proj")) {
+            (Some(at), _) => experts(at, &["gate_proj", "up_proj"]),
+            (_, Some(at)) => experts(&format!("{at}.experts"), &["down_proj"]),
+            _ => vec![name.to_owned()],
         };
+        parts.iter().for_each(|part| _ = missing.remove(part.as_str()));
+        let mine = parts.iter().map(ours).collect::<Option<Vec<_>>>().map(|parts| parts.concat());
         let largest = theirs.iter().fold(0f64, |m, x| m.max(f64::from(x.abs())));
         let difference = mine.map_or(f64::INFINITY, |mine| largest_difference(&mine, &theirs));
         differences.push((name.to_owned(), difference / largest.max(f64::MIN_POSITIVE)));
     }
+    differences.extend(missing.into_iter().map(|name| (name.to_owned(), f64::INFINITY)));
     Ok(differences)
 }
 
@@ -182,6 +206,7 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
 
     #[test]
     fn agrees_with_transformers() {
@@ -195,6 +220,45 @@ mod tests {
                 differences.logits, differences.logits_long, differences.greedy, differences.loss
             );
             assert!(differences.within(), "{name}: {differences:?}");
+        }
+    }
+
+    /// What `parity` says of the Llama fixture after `tensor` of `file` became these I64 or F32 values, or went away.
+    fn changed(file: &str, tensor: &str, value: Option<(Dtype, Vec<usize>, Vec<u8>)>) -> Result<Differences, Error> {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/llama");
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["config.json", "model.safetensors", "golden.safetensors", "golden_grads.safetensors"] {
+            std::fs::copy(golden.join(name), folder.path().join(name)).unwrap();
+        }
+        let bytes = std::fs::read(golden.join(file)).unwrap();
+        let mut tensors = SafeTensors::deserialize(&bytes).unwrap().tensors();
+        tensors.retain(|(name, _)| name != tensor);
+        if let Some((dtype, shape, data)) = &value {
+            tensors.push((tensor.to_owned(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
+        }
+        serialize_to_file(tensors, None, &folder.path().join(file)).unwrap();
+        parity(&CpuOps::with_threads(1).unwrap(), folder.path()).map(|(_, differences)| differences)
+    }
+
+    #[test]
+    fn incomplete_goldens_do_not_pass() {
+        let ids = |ids: &[i64]| (Dtype::I64, vec![1, ids.len()], ids.iter().flat_map(|id| id.to_le_bytes()).collect());
+        let short = changed("golden.safetensors", "greedy", Some(ids(&[]))).unwrap();
+        assert!(short.greedy == PROMPT + GREEDY && !short.within());
+        let grads = changed("golden_grads.safetensors", "model.norm.weight", None).unwrap();
+        assert!(!grads.within() && grads.grads.contains(&("model.norm.weight".to_owned(), f64::INFINITY)));
+        for (tensor, value) in [
+            ("greedy", None),
+            ("loss", None),
+            ("loss", Some((Dtype::F32, vec![0], Vec::new()))),
+            ("input_ids", Some(ids(&[]))),
+            ("input_ids", Some(ids(&[3]))),
+            ("input_ids", Some(ids(&[3, -1]))),
+            ("input_ids", Some(ids(&[3, 61]))),
+            ("input_ids_long", Some(ids(&[3, 1 << 32]))),
+        ] {
+            let error = changed("golden.safetensors", tensor, value.clone()).unwrap_err().to_string();
+            assert!(error.contains(tensor) && error.contains("golden.safetensors"), "{value:?}: {error}");
         }
     }
 }
