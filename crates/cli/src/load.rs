@@ -1,10 +1,10 @@
 //! MODEL on the command line: a Hugging Face folder, a GGUF file, or `nano`, the built-in model.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use picnic_model::checkpoint::Checkpoint;
 use picnic_model::{CpuOps, Model, ParamStore};
 use picnic_tokenizer::Tokenizer;
-use picnic_train::tokenizer::load_tokenizer;
+use picnic_train::tokenizer::{check_vocabulary, load_tokenizer};
 use serde_json::Value;
 use std::path::Path;
 
@@ -67,18 +67,9 @@ fn load_from(path: &Path, name: String) -> Result<Loaded> {
     let checkpoint = Checkpoint::open(path)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let ops = CpuOps::with_threads(threads).context("cannot start threads: close other programs and try again")?;
-    if let Some(gguf) = checkpoint.gguf_tokenizer() {
-        let readable = gguf.model == "gpt2";
-        ensure!(readable, "{}: its tokenizer is no byte-level BPE: use a model that has one", path.display());
-    }
     let tokenizer = load_tokenizer(path)?;
     let (model, params) = picnic_model::load(&ops, &checkpoint, false)?;
-    let (known, rows) = (tokenizer.vocab_size(), model.config().vocab_size);
-    ensure!(
-        known <= rows,
-        "{}: the tokenizer has {known} ids, but the model has {rows}: use the tokenizer that came with these weights",
-        path.display()
-    );
+    check_vocabulary(&tokenizer, model.config(), path)?;
     report_unused(&checkpoint, &model);
     let mut eos = model.config().eos_token_ids.clone();
     eos.extend(tokenizer.eos());

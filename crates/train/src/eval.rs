@@ -5,6 +5,7 @@ use crate::lanes::{Lanes, Pass, Sequence};
 use crate::recipe::{Common, Eval};
 use crate::report::{StageResult, TaskResult, bootstrap_ci};
 use crate::rollout::{Draw, Sample, judge, mix, prompts, roll_out};
+use crate::tokenizer::check_vocabulary;
 use picnic_data::ChatFormat;
 use picnic_engine::Finish;
 use picnic_model::checkpoint::Checkpoint;
@@ -51,10 +52,11 @@ impl Judged {
     /// Reads a model.
     ///
     /// # Errors
-    /// Weights that cannot be read.
+    /// Weights that cannot be read, or another model's tokenizer.
     pub fn open(path: &Path, tokenizer: Tokenizer, lanes: usize, threads: usize) -> Result<Judged, Error> {
         let ops = CpuOps::with_threads(1).map_err(Error::Threads)?;
         let (model, params) = load(&ops, &Checkpoint::open(path)?, false)?;
+        check_vocabulary(&tokenizer, model.config(), path)?;
         Ok(Judged { model, params, tokenizer, lanes: Lanes::new(lanes, threads).map_err(Error::Threads)? })
     }
 

@@ -2,7 +2,8 @@
 
 use crate::error::Error;
 use crate::recipe::Common;
-use picnic_model::checkpoint::Checkpoint;
+use picnic_model::checkpoint::{Checkpoint, CheckpointError};
+use picnic_model::config::ModelConfig;
 use picnic_tasks::pretrain_text;
 use picnic_tokenizer::{BpeParts, PreTokenizer, TokenType, Tokenizer, TrainConfig};
 use std::path::Path;
@@ -26,7 +27,7 @@ pub fn train_tokenizer(common: &Common) -> Result<Tokenizer, Error> {
 /// The tokenizer of a Hugging Face folder or GGUF file.
 ///
 /// # Errors
-/// If there is none or it cannot be read.
+/// If there is none, it is no byte-level BPE, or it cannot be read.
 pub fn load_tokenizer(model: &Path) -> Result<Tokenizer, Error> {
     if model.is_dir() {
         return Ok(Tokenizer::from_dir(model)?);
@@ -38,6 +39,10 @@ pub fn load_tokenizer(model: &Path) -> Result<Tokenizer, Error> {
             cure: "give a GGUF file or a folder with tokenizer.json",
         });
     };
+    if parts.model != "gpt2" {
+        let problem = format!("its tokenizer is of the kind {:?}, not byte-level BPE", parts.model);
+        return Err(unfit(model, problem, "use a model that has one"));
+    }
     Ok(Tokenizer::from_bpe(BpeParts {
         tokens: parts.tokens.clone(),
         merges: parts.merges.clone(),
@@ -48,4 +53,53 @@ pub fn load_tokenizer(model: &Path) -> Result<Tokenizer, Error> {
         add_bos: parts.add_bos,
         chat_template: parts.chat_template.clone(),
     })?)
+}
+
+/// Whether `tokenizer` fits the model `config` that was read from `path`: no id past the embedding, and one that ends a
+/// turn.
+///
+/// # Errors
+/// If it does not.
+pub fn check_vocabulary(tokenizer: &Tokenizer, config: &ModelConfig, path: &Path) -> Result<(), Error> {
+    let (known, rows) = (tokenizer.vocab_size(), config.vocab_size);
+    if known > rows {
+        let problem = format!("the tokenizer has {known} ids, but the model has {rows}");
+        return Err(unfit(path, problem, "use the tokenizer that came with these weights"));
+    }
+    if tokenizer.eos().is_none() {
+        return Err(unfit(path, "the tokenizer has no token that ends a turn".into(), "name its eos_token"));
+    }
+    Ok(())
+}
+
+fn unfit(path: &Path, problem: String, cure: &str) -> Error {
+    CheckpointError::Damaged { file: path.to_owned(), problem, cure: cure.to_owned() }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn tokenizers_of_other_models_are_refused() {
+        let path = Path::new("model");
+        let tokenizer =
+            Tokenizer::train(["a b c"], &TrainConfig { vocab_size: 300, ..TrainConfig::default() }).unwrap();
+        let config = |rows: usize| {
+            let config = json!({
+                "model_type": "llama", "vocab_size": rows, "hidden_size": 8, "intermediate_size": 8,
+                "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1,
+                "max_position_embeddings": 8, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+            });
+            ModelConfig::from_value(&config, path).unwrap()
+        };
+        let known = tokenizer.vocab_size();
+        check_vocabulary(&tokenizer, &config(known), path).unwrap();
+        let error = check_vocabulary(&tokenizer, &config(known - 1), path).unwrap_err().to_string();
+        assert!(error.contains("model: the tokenizer has"), "{error}");
+        let silent = Tokenizer::from_bytes(tokenizer.to_json().unwrap()).unwrap();
+        let error = check_vocabulary(&silent, &config(known), path).unwrap_err().to_string();
+        assert!(error.contains("eos_token"), "{error}");
+    }
 }
