@@ -45,7 +45,7 @@ def main():
         sys.exit(f"{args.picnic} is missing: run `cargo build --release`, or pass --torch-only")
 
     torch_command = [sys.executable, __file__, "--one-turn", f"--steps={args.steps}", f"--threads={args.threads}"]
-    picnic_command = [str(args.picnic), "bench", "train", "--json"]
+    picnic_command = [str(args.picnic), "bench", "train", "--json", f"--threads={args.threads}"]
     turns = {"torch": [], "picnic": []}
     for _ in range(args.rounds):
         turns["torch"].append(run(torch_command, KEEP_MEMORY))
