@@ -1,6 +1,7 @@
 //! `picnic chat`: a conversation in the terminal, or one answer with `--prompt`.
 
 use crate::load::{self, Loaded, NANO};
+use crate::output::CANNOT_WRITE;
 use anyhow::{Context, Result, ensure};
 use picnic_engine::{Engine, Limits, Request, Sampling};
 use picnic_server::reasoning::Piece;
@@ -160,13 +161,13 @@ impl Conversation {
         while !engine.is_idle() && !self.interrupt.pressed.load(Ordering::SeqCst) {
             for event in engine.step(ops, model, params) {
                 let piece = reply.push(tokenizer, event.token, event.finish);
-                self.screen.show(&piece)?;
+                self.screen.show(&piece).context(CANNOT_WRITE)?;
                 whole.reasoning += &piece.reasoning;
                 whole.content += &piece.content;
             }
         }
         self.interrupt.answering.store(false, Ordering::SeqCst);
-        self.screen.end()?;
+        self.screen.end().context(CANNOT_WRITE)?;
         let reasoning_content = (!whole.reasoning.is_empty()).then_some(whole.reasoning);
         Ok(Message { reasoning_content, ..Message::assistant(whole.content) })
     }

@@ -1,5 +1,6 @@
 //! `picnic eval`: a model on a recipe's held-out problems, or on anyone's problems from a file.
 
+use crate::output::line;
 use crate::train::RecipeArgs;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -11,6 +12,7 @@ use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use tempfile::TempPath;
 
 /// Arguments of `picnic eval`.
 #[derive(Args)]
@@ -23,9 +25,9 @@ pub struct EvalArgs {
     /// Write every sample to this file, a line each
     #[arg(long)]
     samples: Option<PathBuf>,
-    /// Samples of each problem
-    #[arg(short, default_value_t = 1)]
-    k: usize,
+    /// Samples of each problem [default: the recipe's; with --problems, 1]
+    #[arg(short, value_parser = samples)]
+    k: Option<usize>,
     /// With --problems: 0 for the likeliest answer
     #[arg(long, default_value_t = 0.6)]
     temperature: f64,
@@ -40,6 +42,14 @@ pub struct EvalArgs {
     seed: u64,
 }
 
+/// A number of samples that somebody may wait for.
+fn samples(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=65_536) => Ok(n),
+        _ => Err("give a number from 1 to 65536".to_owned()),
+    }
+}
+
 /// Evaluates and prints.
 pub fn run(args: &EvalArgs) -> Result<()> {
     match &args.problems {
@@ -51,17 +61,19 @@ pub fn run(args: &EvalArgs) -> Result<()> {
 /// A recipe's held-out problems, scored by its rules.
 fn judge(args: &EvalArgs) -> Result<()> {
     let (file, overrides) = args.recipe.split("eval");
-    let recipe = Recipe::<Eval>::load(&file, &overrides)?;
+    let mut recipe = Recipe::<Eval>::load(&file, &overrides)?;
+    recipe.stage.samples = args.k.unwrap_or(recipe.stage.samples);
     let Some(base) = &recipe.common.base else { bail!("no model to judge: add base=MODEL") };
+    let samples = args.samples.as_deref().map(Lines::create).transpose()?;
     let threads = args.recipe.common.threads();
     let mut judged = Judged::open(base, load_tokenizer(base)?, recipe.common.lanes, threads)?;
     let evaluation = judged.evaluate(&recipe.common, &recipe.stage)?;
-    if let Some(path) = &args.samples {
+    if let Some(samples) = samples {
         let rows = evaluation.answers.iter().map(|answer| {
             json!({"id": answer.problem.id, "prompt": answer.problem.prompt, "completion": answer.text,
                    "right": answer.reward.accuracy.is_right(), "well_formed": answer.reward.format})
         });
-        write_lines(path, rows)?;
+        samples.write(rows)?;
     }
     let text = serde_json::to_string_pretty(&evaluation.result)?;
     if let Some(out) = &args.recipe.out {
@@ -70,7 +82,7 @@ fn judge(args: &EvalArgs) -> Result<()> {
         std::fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     if !args.recipe.common.quiet {
-        println!("{text}");
+        line(text)?;
     }
     Ok(())
 }
@@ -81,13 +93,14 @@ fn pose(args: &EvalArgs, problems: &Path) -> Result<()> {
         bail!("name one model: picnic eval MODEL --problems FILE --samples OUT")
     };
     let Some(samples) = &args.samples else { bail!("name a file for the samples by --samples") };
-    ensure!(args.k > 0, "-k must be at least 1");
+    let k = args.k.unwrap_or(1);
     let questions = read_questions(problems)?;
+    let lines = Lines::create(samples)?;
     let threads = args.recipe.common.threads();
     let model = Path::new(model);
     let mut judged = Judged::open(model, load_tokenizer(model)?, threads, threads)?;
     let draw = Draw {
-        samples: args.k,
+        samples: k,
         max_tokens: args.max_tokens,
         temperature: args.temperature,
         top_p: args.top_p,
@@ -96,27 +109,41 @@ fn pose(args: &EvalArgs, problems: &Path) -> Result<()> {
     let prompts: Vec<&str> = questions.iter().map(|q| q.prompt.as_str()).collect();
     let texts = judged.texts(&prompts, draw)?;
     let rows = texts.into_iter().enumerate().map(|(i, (completion, finish))| {
-        let Question { id, prompt } = &questions[i / args.k];
-        json!({"id": id, "sample": i % args.k, "prompt": prompt, "completion": completion, "finish_reason": finish})
+        let Question { id, prompt } = &questions[i / k];
+        json!({"id": id, "sample": i % k, "prompt": prompt, "completion": completion, "finish_reason": finish})
     });
-    let count = write_lines(samples, rows)?;
+    let count = lines.write(rows)?;
     if !args.recipe.common.quiet {
-        println!("{count} samples of {} problems in {}", questions.len(), samples.display());
+        line(format_args!("{count} samples of {} problems in {}", questions.len(), samples.display()))?;
     }
     Ok(())
 }
 
-/// One JSON value a line, beside and then renamed.
-fn write_lines(path: &Path, rows: impl Iterator<Item = serde_json::Value>) -> Result<usize> {
-    let partial = path.with_extension("partial");
-    let cannot = || format!("cannot write {}", partial.display());
-    let mut file = BufWriter::new(File::create(&partial).with_context(cannot)?);
-    let mut count = 0;
-    for row in rows {
-        writeln!(file, "{row}").with_context(cannot)?;
-        count += 1;
+/// A file of JSON values, one a line. It is opened before anything is generated, written beside and then renamed.
+struct Lines<'a> {
+    path: &'a Path,
+    /// Goes away if nothing comes of it.
+    partial: TempPath,
+    file: BufWriter<File>,
+}
+
+impl Lines<'_> {
+    fn create(path: &Path) -> Result<Lines<'_>> {
+        ensure!(!path.is_dir(), "cannot write {}: it is a folder; name a file", path.display());
+        let partial = path.with_extension("partial");
+        let file = File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
+        Ok(Lines { path, partial: TempPath::try_from_path(partial)?, file: BufWriter::new(file) })
     }
-    file.flush().with_context(cannot)?;
-    std::fs::rename(&partial, path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(count)
+
+    fn write(mut self, rows: impl Iterator<Item = serde_json::Value>) -> Result<usize> {
+        let cannot = || format!("cannot write {}", self.path.display());
+        let mut count = 0;
+        for row in rows {
+            writeln!(self.file, "{row}").with_context(cannot)?;
+            count += 1;
+        }
+        self.file.flush().with_context(cannot)?;
+        self.partial.persist(self.path).with_context(cannot)?;
+        Ok(count)
+    }
 }

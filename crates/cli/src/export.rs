@@ -1,6 +1,7 @@
 //! `picnic export MODEL OUT`: any model that Picnic reads, as a Hugging Face folder.
 
 use crate::load::load;
+use crate::output::line;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use picnic_model::checkpoint::FloatType;
@@ -35,6 +36,5 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     };
     loaded.tokenizer.save(&args.out)?;
     picnic_model::save(&loaded.ops, &loaded.model, &loaded.params, &args.out, dtype)?;
-    println!("{}", args.out.display());
-    Ok(())
+    line(args.out.display())
 }

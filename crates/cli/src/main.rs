@@ -5,12 +5,16 @@ mod chat;
 mod eval;
 mod export;
 mod load;
+mod output;
 mod parity;
 mod serve;
 mod tokenizer;
 mod train;
 
+use anyhow::bail;
 use clap::{Parser, Subcommand};
+use picnic_model::kernels::Isa;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// DeepSeek-R1's whole system on a laptop: makes a reasoning model by R1's recipe and serves it.
@@ -48,7 +52,19 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    match instruction_set().and_then(|()| run(command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where standard error is full too, the exit code has to do.
+            let _ = writeln!(std::io::stderr(), "error: {}", one_line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::R1(args) => train::run_r1(&args),
         Command::Pretrain(args) => train::run_pretrain(&args),
         Command::Sft(args) => train::run_sft(&args),
@@ -60,14 +76,18 @@ fn main() -> ExitCode {
         Command::Parity(args) => parity::run(&args),
         Command::Tokenizer(args) => tokenizer::run(args),
         Command::Bench(args) => bench::run(&args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", one_line(&error));
-            ExitCode::FAILURE
-        }
     }
+}
+
+/// A name in `PICNIC_ISA` must be one that this processor has: whoever sets it compares, and must not compare a thing
+/// with itself.
+fn instruction_set() -> anyhow::Result<()> {
+    let Some(name) = std::env::var_os("PICNIC_ISA") else { return Ok(()) };
+    if name.to_str().and_then(Isa::named).is_none() {
+        let available: Vec<&str> = Isa::available().into_iter().map(Isa::name).collect();
+        bail!("PICNIC_ISA is {name:?}, but this processor has {}: name one of them, or unset it", available.join(", "));
+    }
+    Ok(())
 }
 
 /// An error and its causes; those that its text repeats already are left out.

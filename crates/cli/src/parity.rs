@@ -1,5 +1,6 @@
 //! `picnic parity DIR`: our numbers beside another implementation's.
 
+use crate::output::line;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use picnic_model::CpuOps;
@@ -25,15 +26,15 @@ pub fn run(args: &ParityArgs) -> Result<()> {
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let ops = CpuOps::with_threads(threads)?;
     let (ours, differences) = parity(&ops, &args.dir)?;
-    println!("logits       {:.2e}  (at most {LOGITS_TOLERANCE:.0e})", differences.logits);
-    println!("logits_long  {:.2e}  (at most {LOGITS_TOLERANCE:.0e})", differences.logits_long);
-    println!("greedy       {} of {} tokens differ", differences.greedy, ours.greedy.len());
-    println!("loss         {:.2e}  (at most {LOGITS_TOLERANCE:.0e}), ours {:.6}", differences.loss, ours.loss);
+    line(format_args!("logits       {:.2e}  (at most {LOGITS_TOLERANCE:.0e})", differences.logits))?;
+    line(format_args!("logits_long  {:.2e}  (at most {LOGITS_TOLERANCE:.0e})", differences.logits_long))?;
+    line(format_args!("greedy       {} of {} tokens differ", differences.greedy, ours.greedy.len()))?;
+    line(format_args!("loss         {:.2e}  (at most {LOGITS_TOLERANCE:.0e}), ours {:.6}", differences.loss, ours.loss))?;
     let mut grads = differences.grads.clone();
     grads.sort_by(|a, b| b.1.total_cmp(&a.1));
-    println!("gradients    {} tensors, each over its largest entry (at most {GRADS_TOLERANCE:.0e}):", grads.len());
+    line(format_args!("gradients    {} tensors, each over its largest entry (at most {GRADS_TOLERANCE:.0e}):", grads.len()))?;
     for (name, difference) in grads.iter().take(5) {
-        println!("  {difference:.2e}  {name}");
+        line(format_args!("  {difference:.2e}  {name}"))?;
     }
     if let Some(path) = &args.out {
         let greedy: Vec<u8> = ours.greedy.iter().flat_map(|id| id.to_le_bytes()).collect();

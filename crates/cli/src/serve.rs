@@ -1,6 +1,7 @@
 //! `picnic serve`: a model over HTTP until Ctrl-C.
 
 use crate::load::{self, Loaded, NANO};
+use crate::output::line;
 use anyhow::{Context, Result};
 use picnic_server::{Limits, Served};
 use std::net::IpAddr;
@@ -38,7 +39,7 @@ pub fn run(args: ServeArgs) -> Result<()> {
         if !args.host.is_loopback() {
             eprintln!("note: whoever reaches {address} can use the model; there are no keys");
         }
-        println!("{name} is served on http://{address}/v1");
+        line(format_args!("{name} is served on http://{address}/v1"))?;
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let server = picnic_server::serve(served, listener, async {
             let _ = stopped.await;

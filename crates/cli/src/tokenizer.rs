@@ -1,5 +1,6 @@
 //! `picnic tokenizer train`: a byte-level BPE vocabulary from text files.
 
+use crate::output::line;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use picnic_tokenizer::{Tokenizer, TrainConfig};
@@ -43,6 +44,6 @@ pub fn run(args: TokenizerArgs) -> Result<()> {
     let tokenizer = Tokenizer::train(&texts, &TrainConfig { vocab_size, ..TrainConfig::default() })?;
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     tokenizer.save(&out)?;
-    println!("{} tokens; {}", tokenizer.vocab_size(), out.display());
+    line(format_args!("{} tokens; {}", tokenizer.vocab_size(), out.display()))?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `picnic r1`, `pretrain`, `sft` and `rl`: recipes to models.
 
+use crate::output::line;
 use anyhow::Result;
 use clap::Args;
 use picnic_train::progress::{Mode, Progress};
@@ -92,26 +93,26 @@ pub fn run_r1(args: &RecipeArgs) -> Result<()> {
     let chain = Chain { out: out.clone(), threads: args.common.threads(), resume: args.resume, progress: &progress };
     let report = r1(&recipe, &chain)?;
     if args.common.json {
-        println!("{}", serde_json::to_string(&report)?);
+        line(serde_json::to_string(&report)?)?;
     } else if !args.common.quiet {
-        show(&report, &out);
+        show(&report, &out)?;
     }
     Ok(())
 }
 
-fn show(report: &Report, out: &Path) {
+fn show(report: &Report, out: &Path) -> Result<()> {
     for (stage, result) in &report.stages {
         let name = serde_json::to_value(stage).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
         let [low, high] = result.ci95.map(|x| 100.0 * x);
-        println!("{name:22} {:5.1} % [{low:.1}, {high:.1}]", 100.0 * result.accuracy);
+        line(format_args!("{name:22} {:5.1} % [{low:.1}, {high:.1}]", 100.0 * result.accuracy))?;
         for (task, result) in &result.by_task {
             let [low, high] = result.ci95.map(|x| 100.0 * x);
-            println!("  {task:20} {:5.1} % [{low:.1}, {high:.1}]", 100.0 * result.accuracy);
+            line(format_args!("  {task:20} {:5.1} % [{low:.1}, {high:.1}]", 100.0 * result.accuracy))?;
         }
     }
-    println!("{:.0} s, {:.2} core hours, {:.0} MB", report.seconds, report.core_hours, report.peak_rss_mb);
-    println!("report: {}", out.join("report.html").display());
-    println!("talk to it: picnic chat {}", out.join("rl").display());
+    line(format_args!("{:.0} s, {:.2} core hours, {:.0} MB", report.seconds, report.core_hours, report.peak_rss_mb))?;
+    line(format_args!("report: {}", out.join("report.html").display()))?;
+    line(format_args!("talk to it: picnic chat {}", out.join("rl").display()))
 }
 
 /// `picnic pretrain`.
@@ -149,7 +150,7 @@ fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<
         Setting { out: out.clone(), threads: args.common.threads(), resume: args.resume, progress: &progress };
     let outcome = run(&recipe, &setting, start, tokenizer)?;
     if !args.common.quiet && !args.common.json {
-        println!("{} steps, {:.0} s; model in {}", outcome.steps, outcome.seconds, out.display());
+        line(format_args!("{} steps, {:.0} s; model in {}", outcome.steps, outcome.seconds, out.display()))?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 mod program;
 
-use program::{Folder, picnic, recipe, refuse, run, succeed};
+use program::{Folder, golden, picnic, recipe, refuse, run, succeed};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -170,6 +170,62 @@ fn folders_in_use() {
         refuse(&mut stage(command, &file, &[]), &["file"]);
         refuse(&mut stage(command, &file.join("below"), &[]), &["below"]);
     }
+}
+
+#[test]
+fn unknown_instruction_sets() {
+    let golden = golden("llama");
+    for name in ["avx1024", "AVX2", "", "scalar "] {
+        let mut command = picnic(&["parity", golden.to_str().unwrap()]);
+        refuse(command.env("PICNIC_ISA", name), &["PICNIC_ISA", "scalar"]);
+    }
+}
+
+#[test]
+fn a_full_standard_output() {
+    if !Path::new("/dev/full").exists() {
+        eprintln!("skipped: this system has no /dev/full");
+        return;
+    }
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let folder = Folder::new();
+    let base = base(&folder);
+    let base = base.to_str().unwrap();
+    let text = folder.join("text");
+    fs::write(&text, "some words and some more words").unwrap();
+    let golden = golden("llama");
+    let out = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    for args in [
+        &["parity", golden.to_str().unwrap()][..],
+        &["export", base, &out("export")],
+        &["tokenizer", "train", text.to_str().unwrap(), "--vocab-size", "280", "--out", &out("tokenizer")],
+        &["chat", base, "--prompt", "1 + 1", "--max-tokens", "4"],
+        &["serve", base, "--port", "0"],
+        &["pretrain", &recipe("smoke/pretrain.toml"), "steps=1", "--out", &out("pretrain")],
+    ] {
+        refuse(picnic(args).stdout(full()).env("CLICOLOR", "0"), &["standard output", "No space left"]);
+    }
+}
+
+#[test]
+fn samples_that_have_no_place() {
+    let folder = Folder::new();
+    let base = base(&folder);
+    let (eval, base) = (recipe("smoke/eval.toml"), format!("base={}", base.display()));
+    for place in ["none/samples.jsonl", ""] {
+        let place = folder.join(place);
+        refuse(&mut picnic(&["eval", &eval, &base, "--samples", place.to_str().unwrap()]), &["cannot write"]);
+    }
+    let samples = folder.join("samples.jsonl");
+    let endless = ["eval", &eval, &base, "max_tokens=100000000000000", "--samples", samples.to_str().unwrap()];
+    refuse(&mut picnic(&endless), &["tokens of cache"]);
+    assert!(!samples.exists() && !samples.with_extension("partial").exists());
+    let of_each = |more: &[&str]| {
+        let args = ["eval", &eval, &base, "--quiet", "--samples", samples.to_str().unwrap()];
+        succeed(picnic(&args).args(more));
+        fs::read_to_string(&samples).unwrap().lines().count()
+    };
+    assert_eq!(of_each(&["samples=3"]), of_each(&["-k", "3"]));
 }
 
 /// A small file system of its own, taken away at the end.

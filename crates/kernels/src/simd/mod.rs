@@ -182,11 +182,14 @@ impl Isa {
         static ISA: OnceLock<Isa> = OnceLock::new();
         *ISA.get_or_init(|| {
             let available = Isa::available();
-            std::env::var("PICNIC_ISA")
-                .ok()
-                .and_then(|name| available.iter().copied().find(|isa| isa.name() == name))
-                .unwrap_or(available[available.len() - 1])
+            let named = std::env::var("PICNIC_ISA").ok().and_then(|name| Isa::named(&name));
+            named.unwrap_or(available[available.len() - 1])
         })
+    }
+
+    /// The instruction set called `name` (see [`Isa::name`]) if this processor has it.
+    pub fn named(name: &str) -> Option<Isa> {
+        Isa::available().into_iter().find(|isa| isa.name() == name)
     }
 
     /// No vector instructions; the same bits.
