@@ -29,10 +29,16 @@ pub fn run(args: &ParityArgs) -> Result<()> {
     line(format_args!("logits       {:.2e}  (at most {LOGITS_TOLERANCE:.0e})", differences.logits))?;
     line(format_args!("logits_long  {:.2e}  (at most {LOGITS_TOLERANCE:.0e})", differences.logits_long))?;
     line(format_args!("greedy       {} of {} tokens differ", differences.greedy, ours.greedy.len()))?;
-    line(format_args!("loss         {:.2e}  (at most {LOGITS_TOLERANCE:.0e}), ours {:.6}", differences.loss, ours.loss))?;
+    line(format_args!(
+        "loss         {:.2e}  (at most {LOGITS_TOLERANCE:.0e}), ours {:.6}",
+        differences.loss, ours.loss
+    ))?;
     let mut grads = differences.grads.clone();
     grads.sort_by(|a, b| b.1.total_cmp(&a.1));
-    line(format_args!("gradients    {} tensors, each over its largest entry (at most {GRADS_TOLERANCE:.0e}):", grads.len()))?;
+    line(format_args!(
+        "gradients    {} tensors, each over its largest entry (at most {GRADS_TOLERANCE:.0e}):",
+        grads.len()
+    ))?;
     for (name, difference) in grads.iter().take(5) {
         line(format_args!("  {difference:.2e}  {name}"))?;
     }
