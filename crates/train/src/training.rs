@@ -11,6 +11,7 @@ use crate::optimizer::{Optimizer, learning_rate, move_router_biases};
 use crate::progress::Progress;
 use crate::recipe::{Common, Optimizer as Settings};
 use crate::report::Curve;
+use crate::tokenizer::check_vocabulary;
 use picnic_model::checkpoint::{Checkpoint, FloatType};
 use picnic_model::layers::TokenStats;
 use picnic_model::{Balance, CpuOps, Model, Ops, ParamStore, initialise, load, save};
@@ -154,7 +155,11 @@ impl<'s> Training<'s> {
         let lanes = Lanes::new(common.lanes, setting.threads).map_err(Error::Threads)?;
         let (model, params) = match (&checkpoint, start) {
             (Some((_, folder)), _) => load(&ops, &Checkpoint::open(folder)?, true)?,
-            (None, Start::From(path)) => load(&ops, &Checkpoint::open(path)?, true)?,
+            (None, Start::From(path)) => {
+                let (model, params) = load(&ops, &Checkpoint::open(path)?, true)?;
+                check_vocabulary(&tokenizer, model.config(), path)?;
+                (model, params)
+            }
             (None, Start::Fresh) => {
                 let mut config = common.model_config(tokenizer.vocab_size())?;
                 config.bos_token_id = tokenizer.bos();
