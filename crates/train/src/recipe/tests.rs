@@ -79,7 +79,8 @@ fn the_tiny_model_is_tiny() {
     let common = R1Recipe::load(&shipped("tiny/r1.toml"), &[]).unwrap().common;
     let config = common.model_config(512).unwrap();
     let parameters = config.num_parameters();
-    assert!((3_000_000..4_000_000).contains(&parameters), "{parameters}");
+    // The built-in model is made by this recipe: in BF16 it has to fit into 8 MB.
+    assert!((1_000_000..4_000_000).contains(&parameters), "{parameters}");
 }
 
 #[test]
