@@ -16,18 +16,17 @@ fn main() -> Result<(), picnic_tasks::TaskError> {
     for numbers in [3, 4] {
         for (skill, foresight, give_up, max_attempts) in [
             // The default, and what each dial alone would add to it.
-            (0.5, 0.0, 0.3, 5),
-            (0.5, 0.0, 0.0, 5),
-            (0.5, 0.0, 0.0, 10),
-            (1.0, 0.0, 0.3, 5),
-            (0.5, 0.3, 0.3, 5),
+            (0.5, 0.0, 0.5, 16),
+            (0.5, 0.0, 0.0, 16),
+            (1.0, 0.0, 0.5, 16),
+            (0.5, 0.3, 0.5, 16),
             // Blind, thorough, and perfect.
-            (0.0, 0.0, 0.0, 1),
-            (1.0, 0.0, 0.0, 10),
+            (0.0, 0.0, 1.0, 1),
+            (1.0, 0.0, 0.0, 16),
             (1.0, 1.0, 0.0, 1),
             // In between.
+            (0.5, 0.0, 0.3, 5),
             (0.8, 0.1, 0.15, 5),
-            (0.8, 0.2, 0.15, 5),
         ] {
             let config =
                 Config { numbers: [numbers, numbers], skill, foresight, give_up, max_attempts, ..Config::default() };

@@ -1,14 +1,19 @@
 //! Generated text from which a tiny base model learns digits, arithmetic and the look of a
 //! problem before it is fine-tuned.
 //!
-//! Four kinds of document: bare facts (`23+45=68`), column sums with a carry, Countdown
-//! problems with a solution in equations, and short stories about quantities. Never the
-//! think/answer format, and never a search with its verdicts: those are the cold start's.
+//! Five kinds of document: bare facts (`23+45=68`), column sums with a carry, ways to combine a
+//! few numbers (`25-3=22 +19=41 (25-3)+19`), Countdown problems with a solution in equations, and
+//! short stories about quantities. Never the think/answer format, and never a search with its
+//! verdicts: those are the cold start's.
 //!
-//! Held-out problems stay out: Countdown problems come from the training split alone, and so
-//! does every fact with an operand of three digits or more, the default size of the arithmetic
-//! task. Facts between smaller numbers are tables to be learnt and appear whole; arithmetic
-//! with fewer `digits` therefore tests recall, not generalisation.
+//! The combinations aim at nothing, so what follows `=` can only be computed. In solved problems
+//! the last result is the target, and a model that saw these alone would copy it instead.
+//!
+//! Held-out problems stay out: Countdown problems come from the training split alone, no
+//! combination solves a held-out one, and every equation with an operand of three digits or more,
+//! the default size of the arithmetic task, is from that task's training split too. Facts between
+//! smaller numbers are tables to be learnt and appear whole; arithmetic with fewer `digits`
+//! therefore tests recall, not generalisation.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -19,16 +24,36 @@ use crate::countdown;
 use crate::draw;
 use crate::task::Split;
 
-/// Document `index` of the corpus: a few lines, about 60 to 150 characters, without a newline
+/// Document `index` of the corpus: a few lines, about 50 to 150 characters, without a newline
 /// at the end. The same seed and index give the same text.
 pub fn pretrain_text(seed: u64, index: u64) -> String {
     let mut rng = draw::rng(seed, "pretrain", 0, index);
     match rng.random_range(0..100) {
-        0..50 => lines(&mut rng, 10, fact),
-        50..55 => lines(&mut rng, 10, column),
-        55..95 => countdown::solved(seed, index),
+        0..30 => lines(&mut rng, 10, fact),
+        30..35 => lines(&mut rng, 10, column),
+        35..70 => until_held_out(&countdown::combined(seed, index)),
+        70..95 => until_held_out(&countdown::solved(seed, index)),
         _ => lines(&mut rng, 2, story),
     }
+}
+
+/// The text up to the first line with an equation that the arithmetic task keeps for evaluation.
+fn until_held_out(text: &str) -> String {
+    let shows_none = |line: &&str| !equations(line).any(|(left, symbol, right)| is_held_out(left, symbol, right));
+    text.lines().take_while(shows_none).collect::<Vec<_>>().join("\n")
+}
+
+/// Operands and sign of the equations of a line: words like `7*8=56`; `+3=59` goes on from the one before.
+fn equations(line: &str) -> impl Iterator<Item = (u32, char, u32)> {
+    let mut last = 0;
+    line.split_whitespace().filter_map(move |word| {
+        let (sum, result) = word.split_once('=')?;
+        let at = sum.find(['+', '-', '*', '/'])?;
+        let symbol = sum[at..].chars().next()?;
+        let left = if at == 0 { last } else { sum[..at].parse().ok()? };
+        last = result.parse().ok()?;
+        Some((left, symbol, sum[at + 1..].parse().ok()?))
+    })
 }
 
 fn lines(rng: &mut ChaCha8Rng, count: usize, line: fn(&mut ChaCha8Rng) -> String) -> String {
@@ -152,8 +177,8 @@ mod tests {
         (0..4000).map(|index| pretrain_text(3, index))
     }
 
-    /// The equations of a text: words like `7*8=56` and `4*7+2=30`; `+3=59` goes on from the one before.
-    fn equations(text: &str) -> Vec<(String, String)> {
+    /// Sums and results of a text: `4*7+2=30` too; `+3=59` goes on from the one before.
+    fn sums(text: &str) -> Vec<(String, String)> {
         let (mut equations, mut last) = (Vec::new(), String::new());
         for (sum, result) in text.split_whitespace().filter_map(|word| word.split_once('=')) {
             let goes_on = !sum.starts_with(|c: char| c.is_ascii_digit());
@@ -166,7 +191,7 @@ mod tests {
 
     #[test]
     fn every_equation_is_true() {
-        for (sum, result) in corpus().collect::<Vec<_>>().iter().flat_map(|t| equations(t)) {
+        for (sum, result) in corpus().collect::<Vec<_>>().iter().flat_map(|t| sums(t)) {
             let number = |text: &str| text.parse::<u32>().unwrap();
             let factors = |text: &str| match text.split_once('/') {
                 Some((a, b)) => {
@@ -195,32 +220,40 @@ mod tests {
 
     #[test]
     fn held_out_problems_are_unseen() {
-        let mut solved = 0;
+        let is_train = |numbers: &str, target: &str| {
+            let mut numbers: Vec<u32> = numbers.split(", ").map(|n| n.parse().unwrap()).collect();
+            numbers.sort_unstable();
+            let numbers: Vec<_> = numbers.iter().map(u32::to_string).collect();
+            Split::of(&format!("countdown/{}={target}", numbers.join(","))) == Split::Train
+        };
+        let (mut solved, mut combined, mut large) = (0, 0, 0);
         for text in corpus() {
             if let Some(problem) = text.strip_prefix("Use ") {
                 let (numbers, rest) = problem.split_once(" to make ").unwrap();
-                let mut numbers: Vec<u32> = numbers.split(", ").map(|n| n.parse().unwrap()).collect();
-                numbers.sort_unstable();
-                let numbers: Vec<_> = numbers.iter().map(u32::to_string).collect();
-                let target = rest.split_once('.').unwrap().0;
-                let id = format!("countdown/{}={target}", numbers.join(","));
-                assert_eq!(Split::of(&id), Split::Train, "{text}");
-                solved += 1;
-            } else {
-                for (sum, _) in equations(&text) {
-                    let Some(at) = sum.find(['+', '-', '*']) else {
-                        continue;
-                    };
-                    let (a, b) = (&sum[..at], &sum[at + 1..]);
-                    if a.len() == 3 && b.len() == 3 {
-                        let symbol = sum.chars().nth(at).unwrap();
-                        let (a, b) = (a.parse().unwrap(), b.parse().unwrap());
-                        assert!(!is_held_out(a, symbol, b), "{text}");
-                    }
+                assert!(is_train(numbers, rest.split_once('.').unwrap().0), "{text}");
+                solved += usize::from(text.contains('='));
+            }
+            if let Some(numbers) = text.strip_prefix("With ") {
+                let (numbers, lines) = numbers.split_once(':').unwrap();
+                assert!(sums(lines).iter().all(|(_, result)| is_train(numbers, result)), "{text}");
+                combined += usize::from(lines.contains('='));
+            }
+            for (sum, _) in sums(&text) {
+                let Some(at) = sum.find(['+', '-', '*']) else {
+                    continue;
+                };
+                // Columns with a carry have a third operand, and small ones.
+                let (Ok(a), Ok(b)) = (sum[..at].parse(), sum[at + 1..].parse()) else {
+                    continue;
+                };
+                if a >= 100 || b >= 100 {
+                    let symbol = sum.chars().nth(at).unwrap();
+                    assert!(!is_held_out(a, symbol, b), "{text}");
+                    large += 1;
                 }
             }
         }
-        assert!(solved > 800, "{solved}");
+        assert!(solved > 600 && combined > 1000 && large > 1000, "{solved} {combined} {large}");
     }
 
     #[test]

@@ -84,7 +84,7 @@ proptest! {
         let problem = task.problem(Split::Train, index);
         let trace = task.trace(&problem).unwrap();
         let lines: Vec<_> = trace.thinking.lines().collect();
-        prop_assert!((1..=5).contains(&lines.len()));
+        prop_assert!((1..=countdown::Config::default().max_attempts).contains(&lines.len()));
         prop_assert_eq!(lines.iter().collect::<HashSet<_>>().len(), lines.len());
         prop_assert_eq!(
             task.verify(&problem, &trace.answer).is_right(), trace.thinking.ends_with(" yes"));

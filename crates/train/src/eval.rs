@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::lanes::{Lanes, Pass, Sequence};
 use crate::recipe::{Common, Eval};
-use crate::report::{StageResult, TaskResult, bootstrap_ci};
+use crate::report::{StageResult, TaskResult, bootstrap_ci, bootstrap_ratio_ci};
 use crate::rollout::{Draw, Sample, judge, mix, prompts, roll_out};
 use crate::tokenizer::check_vocabulary;
 use picnic_data::ChatFormat;
@@ -129,7 +129,7 @@ impl Judged {
             scores.extend(of_task);
             held_out.extend(problems);
         }
-        let (loss, worked) = self.loss(common, &tasks, &held_out)?;
+        let worked = self.worked(common, &tasks, &held_out)?;
         let lengths = answers.iter().map(|a: &Answer| a.text.len() as f64);
         let result = StageResult {
             accuracy: mean(scores.iter().copied()),
@@ -138,15 +138,15 @@ impl Judged {
             well_formed: mean(answers.iter().map(|a| f64::from(u8::from(a.reward.format)))),
             mean_length: length as f64 / (lengths.len().max(1)) as f64,
             could_not_judge: answers.iter().filter(|a| a.reward.total.is_none()).count() as u64,
-            loss,
+            loss: worked.mean(),
+            loss_ci95: bootstrap_ratio_ci(&worked.losses, eval.problem_seed),
         };
-        let tokens = length + (read + worked) as u64;
+        let tokens = length + (read + worked.tokens) as u64;
         Ok(Evaluation { result, answers, tokens })
     }
 
-    /// Cross-entropy in nats per token of the worked solutions to held-out problems, if there are any, and the tokens
-    /// that were read for it.
-    fn loss(&mut self, common: &Common, tasks: &Mixture, problems: &[Problem]) -> Result<(Option<f64>, usize), Error> {
+    /// How likely the model finds the worked solutions of held-out problems.
+    fn worked(&mut self, common: &Common, tasks: &Mixture, problems: &[Problem]) -> Result<Worked, Error> {
         let chat = ChatFormat::new(&self.tokenizer)?;
         let mut sequences = Vec::new();
         for worked in problems.iter().filter_map(|problem| tasks.sft_example(problem)) {
@@ -155,9 +155,27 @@ impl Judged {
         }
         let pass = Pass { micro_batch_tokens: common.micro_batch_tokens, balance: Balance::default(), entropy: false };
         let stats = self.lanes.logprobs(&self.model, &self.params, &sequences, pass);
-        let logprobs: Vec<f64> = stats.iter().flat_map(|s| &s.logprob).map(|&l| f64::from(l)).collect();
-        let loss = (!logprobs.is_empty()).then(|| -mean(logprobs.iter().copied()));
-        Ok((loss, sequences.iter().map(|s| s.ids.len()).sum()))
+        let loss = |logprobs: &[f32]| -logprobs.iter().map(|&l| f64::from(l)).sum::<f64>();
+        Ok(Worked {
+            losses: stats.iter().map(|s| (loss(&s.logprob), s.logprob.len() as f64)).collect(),
+            tokens: sequences.iter().map(|s| s.ids.len()).sum(),
+        })
+    }
+}
+
+/// The model's loss on worked solutions.
+struct Worked {
+    /// For each solution its cross-entropy in nats, summed over its tokens, and their number.
+    losses: Vec<(f64, f64)>,
+    /// Tokens that were read for it, prompts too.
+    tokens: usize,
+}
+
+impl Worked {
+    /// Nats per token over all solutions; `None` without any.
+    fn mean(&self) -> Option<f64> {
+        let (sum, count) = self.losses.iter().fold((0.0, 0.0), |(s, c), &(sum, count)| (s + sum, c + count));
+        (count > 0.0).then(|| sum / count)
     }
 }
 

@@ -52,12 +52,21 @@ pub(super) fn trace(config: &Config, gold: &Gold, rng: &mut ChaCha8Rng) -> Optio
     Some(Trace { thinking: lines.join("\n"), answer: closest?.expression })
 }
 
+/// `count` attempts, not all of them different, on numbers that are to make nothing in particular.
+pub(super) fn aimless(config: &Config, numbers: &[u32], count: usize, rng: &mut ChaCha8Rng) -> Vec<Attempt> {
+    // No step makes 0, so no attempt ends before the numbers do.
+    let gold = Gold { numbers: numbers.to_vec(), target: 0 };
+    (0..count).filter_map(|_| Attempt::draw(config, &gold, rng)).collect()
+}
+
 /// One way to combine the numbers, down to a single one or to the target.
-struct Attempt {
+pub(super) struct Attempt {
     /// `25-3=22 +19=41`
-    line: String,
+    pub(super) line: String,
     /// `(25-3)+19`
-    expression: String,
+    pub(super) expression: String,
+    /// What each step makes: 22, 41.
+    pub(super) results: Vec<u32>,
     /// How far the last result is from the target.
     distance: u32,
 }
@@ -68,7 +77,7 @@ impl Attempt {
         let foresees = rng.random_bool(config.foresight);
         let mut table = gold.numbers.clone();
         let mut expressions: Vec<String> = table.iter().map(u32::to_string).collect();
-        let mut line = Vec::new();
+        let (mut line, mut results) = (Vec::new(), Vec::new());
         loop {
             let begun = !line.is_empty();
             let mut steps = if begun { extensions(&table, limit) } else { steps(&table, limit) };
@@ -86,11 +95,12 @@ impl Attempt {
             }
             let step = steps.choose(rng)?;
             line.push(step.write(&table, begun));
+            results.push(step.result);
             expressions = step.join(&expressions);
             table = step.apply(&table);
             let distance = step.result.abs_diff(gold.target);
             if table.len() == 1 || distance == 0 {
-                return Some(Self { line: line.join(" "), expression: expressions.pop()?, distance });
+                return Some(Self { line: line.join(" "), expression: expressions.pop()?, results, distance });
             }
         }
     }

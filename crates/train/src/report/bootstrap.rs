@@ -12,15 +12,31 @@ const RESAMPLES: usize = 2000;
 /// give the same bits. Fewer than two problems say nothing about the spread, so the answer is
 /// then `[0, 1]`. Where every problem scores alike the interval has no width, as any bootstrap's.
 pub fn bootstrap_ci(per_problem: &[f64], seed: u64) -> [f64; 2] {
+    let alike: Vec<(f64, f64)> = per_problem.iter().map(|&score| (score, 1.0)).collect();
+    bootstrap_ratio_ci(&alike, seed).unwrap_or([0.0, 1.0])
+}
+
+/// 95 % percentile bootstrap interval of a mean over all tokens: Σ sum / Σ count over problems,
+/// of which each has its own `(sum, count)`. Problems are resampled, as in [`bootstrap_ci`];
+/// `None` if there are fewer than two.
+pub fn bootstrap_ratio_ci(per_problem: &[(f64, f64)], seed: u64) -> Option<[f64; 2]> {
     let n = per_problem.len();
     if n < 2 {
-        return [0.0, 1.0];
+        return None;
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut means: Vec<f64> =
-        (0..RESAMPLES).map(|_| (0..n).map(|_| per_problem[draw(&mut rng, n)]).sum::<f64>() / n as f64).collect();
-    means.sort_by(f64::total_cmp);
-    [quantile(&means, 0.025), quantile(&means, 0.975)]
+    let mut ratio = || {
+        let (mut sum, mut count) = (0.0, 0.0);
+        for _ in 0..n {
+            let (s, c) = per_problem[draw(&mut rng, n)];
+            sum += s;
+            count += c;
+        }
+        sum / count
+    };
+    let mut ratios: Vec<f64> = (0..RESAMPLES).map(|_| ratio()).collect();
+    ratios.sort_by(f64::total_cmp);
+    Some([quantile(&ratios, 0.025), quantile(&ratios, 0.975)])
 }
 
 /// An index in 0..n as the high word of a product: off from uniform by less than n/2⁶⁴, and the
@@ -41,6 +57,18 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_ratio_weighs_problems_by_their_tokens() {
+        // Half of the problems have 1 nat on each of 30 tokens, the others 3 nats on each of 10.
+        let problems: Vec<(f64, f64)> =
+            (0..200).map(|i| if i % 2 == 0 { (30.0, 30.0) } else { (30.0, 10.0) }).collect();
+        let [lo, hi] = bootstrap_ratio_ci(&problems, 3).unwrap();
+        // The mean over tokens is 1.5, its standard error by the delta method 0.5·1.5/√200 = 0.053.
+        assert!((lo - (1.5 - 1.96 * 0.053)).abs() < 0.015, "{lo}");
+        assert!((hi - (1.5 + 1.96 * 0.053)).abs() < 0.015, "{hi}");
+        assert_eq!(bootstrap_ratio_ci(&problems[..1], 3), None);
+    }
 
     #[test]
     fn agrees_with_the_normal_approximation() {

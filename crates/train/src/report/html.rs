@@ -172,7 +172,12 @@ fn stage_table(report: &Report) -> Markup {
                         td { (format!("{:.0}", result.mean_length)) span.faint { " tokens" } }
                         td { (result.could_not_judge) }
                         @if with_loss {
-                            td { @if let Some(loss) = result.loss { (format!("{loss:.3}")) } @else { "–" } }
+                            td { @if let Some(loss) = result.loss {
+                                (format!("{loss:.3}"))
+                                @if let Some([lo, hi]) = result.loss_ci95 {
+                                    br; span.faint { (format!("[{lo:.3}, {hi:.3}]")) }
+                                }
+                            } @else { "–" } }
                         }
                     }
                 } }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use bootstrap::bootstrap_ci;
+pub use bootstrap::{bootstrap_ci, bootstrap_ratio_ci};
 
 /// One run of the chain: what it reached, what it cost, how it went.
 ///
@@ -79,6 +79,8 @@ pub struct StageResult {
     pub could_not_judge: u64,
     /// Cross-entropy on held-out text, in nats per token, where it was measured.
     pub loss: Option<f64>,
+    /// 95 % interval of `loss`, from [`bootstrap_ratio_ci`].
+    pub loss_ci95: Option<[f64; 2]>,
 }
 
 /// How one model did on one task.

@@ -17,6 +17,7 @@ fn result(accuracy: f64) -> StageResult {
         mean_length: 88.0,
         could_not_judge: 2,
         loss: None,
+        loss_ci95: None,
     }
 }
 
