@@ -264,6 +264,16 @@ struct Left<'a> {
     tile_stride: usize,
 }
 
+/// What will be read next and is far away: asked for a little at a time, it arrives while tiles are computed. (Asking
+/// for what is packed while computing gains nothing.)
+#[derive(Clone, Copy)]
+struct Ahead<'a> {
+    /// Whether the tiles of A, whole rows, are read for the first time.
+    a: bool,
+    /// The next panel of B.
+    b: &'a [f32],
+}
+
 impl<'a> Left<'a> {
     fn uncopied(rows: Matrix<'a>) -> Self {
         Left { rows, tile_stride: rows.row_stride }
@@ -324,10 +334,19 @@ crate::kernel! {
                     Panel { data: packed, row_stride: LANES }
                 }
             };
+            let ahead = Ahead {
+                a: column == part.columns.start && copy.is_none() && part.a.column_stride == 1 && !once,
+                b: match part.b {
+                    Right::Packed(p) if column + LANES < part.columns.end && !once => {
+                        &p.panel(column + LANES, ks.start)[..ks.len() * LANES]
+                    }
+                    _ => &[],
+                },
+            };
             let from = in_rows.start * row_stride + column;
             let c = part.c.pointer(from..from + (m - 1) * row_stride + width);
             let load = accumulate || ks.start > 0;
-            rows(s, a, m, ks.len(), panel, Tile { c, row_stride, width, load });
+            rows(s, a, m, ks.len(), panel, ahead, Tile { c, row_stride, width, load });
         }
     }
 }
@@ -339,7 +358,8 @@ crate::kernel! {
         a.check(m, k);
         assert!(width <= LANES && m > 0 && (m - 1) * row_stride + width <= c.len(), "C is too small");
         let panel = Panel { data: panel, row_stride: LANES };
-        rows(s, Left::uncopied(a), m, k, panel, Tile { c: c.as_mut_ptr(), row_stride, width, load: accumulate });
+        let ahead = Ahead { a: false, b: &[] };
+        rows(s, Left::uncopied(a), m, k, panel, ahead, Tile { c: c.as_mut_ptr(), row_stride, width, load: accumulate });
     }
 }
 
@@ -361,8 +381,11 @@ struct Tile {
 
 /// `m` rows, a tile at a time.
 #[inline(always)]
-fn rows<S: Simd>(s: S, a: Left, m: usize, ks: usize, panel: Panel, t: Tile) {
+fn rows<S: Simd>(s: S, a: Left, m: usize, ks: usize, panel: Panel, ahead: Ahead, t: Tile) {
     assert!(ks == 0 || (ks - 1) * panel.row_stride + LANES <= panel.data.len(), "B is too small");
+    // The next panel's lines are shared out among this one's tiles.
+    let mut lines = ahead.b.chunks(LINE);
+    let share = lines.len().div_ceil(m.div_ceil(S::TILE_ROWS).max(1));
     for row in (0..m).step_by(S::TILE_ROWS) {
         // C comes from far away: ask for the next tile's part while this one is computed.
         for next in row + S::TILE_ROWS..m.min(row + 2 * S::TILE_ROWS) {
@@ -370,28 +393,33 @@ fn rows<S: Simd>(s: S, a: Left, m: usize, ks: usize, panel: Panel, t: Tile) {
             s.prefetch(line);
             s.prefetch(line.wrapping_add(LINE));
         }
+        for line in lines.by_ref().take(share) {
+            s.prefetch_far(line.as_ptr());
+        }
         // SAFETY: the caller's tile has `m` rows.
         let c = unsafe { t.c.add(row * t.row_stride) };
         let data = a.rows.data.get(row * a.tile_stride..).unwrap_or_default();
-        tiles(s, Matrix { data, ..a.rows }, S::TILE_ROWS.min(m - row), ks, panel, Tile { c, ..t });
+        let next = a.rows.data.as_ptr().wrapping_add((row + S::TILE_ROWS) * a.tile_stride);
+        let next = (ahead.a && row + S::TILE_ROWS < m).then_some(next);
+        tiles(s, Matrix { data, ..a.rows }, S::TILE_ROWS.min(m - row), ks, panel, next, Tile { c, ..t });
     }
 }
 
 /// Picks the tile compiled for this number of rows. Few rows leave registers for all 32 columns at once.
 #[inline(always)]
-fn tiles<S: Simd>(s: S, a: Matrix, rows: usize, ks: usize, panel: Panel, t: Tile) {
+fn tiles<S: Simd>(s: S, a: Matrix, rows: usize, ks: usize, panel: Panel, next: Option<*const f32>, t: Tile) {
     macro_rules! pick {
         ($($rows:literal)*) => {
             match rows {
                 $($rows if $rows <= S::TILE_ROWS && $rows * LANES <= S::TILE_ROWS * S::TILE_COLUMNS => {
-                    tile::<S, $rows, true>(s, a, ks, panel.data.as_ptr(), panel.row_stride, t);
+                    tile::<S, $rows, true>(s, a, ks, panel.data.as_ptr(), panel.row_stride, next, t);
                 })*
                 $($rows if $rows <= S::TILE_ROWS => {
                     for column in (0..t.width).step_by(S::TILE_COLUMNS) {
                         // SAFETY: a column of the caller's tile, and of the panel's 32.
                         let (c, b) = unsafe { (t.c.add(column), panel.data.as_ptr().wrapping_add(column)) };
                         let width = S::TILE_COLUMNS.min(t.width - column);
-                        tile::<S, $rows, false>(s, a, ks, b, panel.row_stride, Tile { c, width, ..t });
+                        tile::<S, $rows, false>(s, a, ks, b, panel.row_stride, next, Tile { c, width, ..t });
                     }
                 })*
                 _ => unreachable!("tiles have at most {} rows", S::TILE_ROWS),
@@ -402,7 +430,7 @@ fn tiles<S: Simd>(s: S, a: Matrix, rows: usize, ks: usize, panel: Panel, t: Tile
 }
 
 /// `ROWS` × 32 (`WIDE`) or × `TILE_COLUMNS` accumulators held in registers over `ks` steps of k. `b` are rows of B,
-/// `b_stride` apart.
+/// `b_stride` apart; `next` are the rows of A that will be needed after these.
 #[inline(always)]
 fn tile<S: Simd, const ROWS: usize, const WIDE: bool>(
     s: S,
@@ -410,6 +438,7 @@ fn tile<S: Simd, const ROWS: usize, const WIDE: bool>(
     ks: usize,
     b: *const f32,
     b_stride: usize,
+    next: Option<*const f32>,
     t: Tile,
 ) {
     let columns = if WIDE { LANES } else { S::TILE_COLUMNS };
@@ -422,17 +451,33 @@ fn tile<S: Simd, const ROWS: usize, const WIDE: bool>(
         }
     }
     let pa = a.data.as_ptr();
-    for k in 0..ks {
-        // SAFETY: `rows` checked that B reaches this far; `gemm` and `panel_product` checked A's last element.
-        unsafe {
-            let row = b.add(k * b_stride);
-            let b = if WIDE { s.load_ptr(row) } else { s.load_tile(row) };
-            let column = pa.add(k * a.column_stride);
-            for (i, acc) in acc.iter_mut().enumerate() {
-                *acc = s.fma(s.splat(*column.add(i * a.row_stride)), b, *acc);
+    // A macro, because a closure would be compiled without the instruction set.
+    macro_rules! steps {
+        ($ks:expr) => {
+            for k in $ks {
+                // SAFETY: `rows` checked that B reaches this far; `gemm` and `panel_product` checked A's last element.
+                unsafe {
+                    let row = b.add(k * b_stride);
+                    let b = if WIDE { s.load_ptr(row) } else { s.load_tile(row) };
+                    let column = pa.add(k * a.column_stride);
+                    for (i, acc) in acc.iter_mut().enumerate() {
+                        *acc = s.fma(s.splat(*column.add(i * a.row_stride)), b, *acc);
+                    }
+                }
             }
+        };
+    }
+    let mut from = 0;
+    if let Some(next) = next {
+        while from + LINE <= ks {
+            for row in 0..ROWS {
+                s.prefetch_far(next.wrapping_add(row * a.row_stride + from));
+            }
+            steps!(from..from + LINE);
+            from += LINE;
         }
     }
+    steps!(from..ks);
     for (i, acc) in acc.into_iter().enumerate() {
         store::<S, WIDE>(s, row(i), acc);
     }

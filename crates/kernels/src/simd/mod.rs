@@ -63,6 +63,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Asks for the cache line of `p`, which may point anywhere, before it is needed.
     #[inline(always)]
     fn prefetch(self, _p: *const f32) {}
+    /// The same into the second-level cache only.
+    #[inline(always)]
+    fn prefetch_far(self, _p: *const f32) {}
     /// `a + b`.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a − b`.
