@@ -14,7 +14,7 @@ import re
 import sys
 from fractions import Fraction
 
-EQUATION = re.compile(r"(\d*)([+\-*/])(\d+)=(\d+)")
+EQUATION = re.compile(r"([0-9]*)([+\-*/])([0-9]+)=([0-9]+)")
 OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 
 
@@ -24,13 +24,14 @@ def equations(attempt):
     for word in attempt.split():
         match = EQUATION.fullmatch(word)
         if match:
-            left, sign, right, result = match.groups()
-            left = Fraction(left) if left else last
-            if left is None or (sign == "/" and right == "0"):
-                yield False
-            else:
-                yield OPERATIONS[sign](left, Fraction(right)) == Fraction(result)
-            last = Fraction(result)
+            left, sign, right, result = match[1], match[2], int(match[3]), int(match[4])
+            left = int(left) if left else last
+            known = left is not None and not (sign == "/" and right == 0)
+            yield known and OPERATIONS[sign](Fraction(left), right) == result
+            last = result
+        elif "=" in word:
+            yield False
+            last = None
 
 
 def share(part, whole):

@@ -385,7 +385,7 @@ fn rows<S: Simd>(s: S, a: Left, m: usize, ks: usize, panel: Panel, ahead: Ahead,
     assert!(ks == 0 || (ks - 1) * panel.row_stride + LANES <= panel.data.len(), "B is too small");
     // The next panel's lines are shared out among this one's tiles.
     let mut lines = ahead.b.chunks(LINE);
-    let share = lines.len().div_ceil(m.div_ceil(S::TILE_ROWS).max(1));
+    let share = lines.len().div_ceil(m.div_ceil(S::TILE_ROWS));
     for row in (0..m).step_by(S::TILE_ROWS) {
         // C comes from far away: ask for the next tile's part while this one is computed.
         for next in row + S::TILE_ROWS..m.min(row + 2 * S::TILE_ROWS) {
@@ -419,6 +419,8 @@ fn tiles<S: Simd>(s: S, a: Matrix, rows: usize, ks: usize, panel: Panel, next: O
                         // SAFETY: a column of the caller's tile, and of the panel's 32.
                         let (c, b) = unsafe { (t.c.add(column), panel.data.as_ptr().wrapping_add(column)) };
                         let width = S::TILE_COLUMNS.min(t.width - column);
+                        // Once is enough for both halves.
+                        let next = next.filter(|_| column == 0);
                         tile::<S, $rows, false>(s, a, ks, b, panel.row_stride, next, Tile { c, width, ..t });
                     }
                 })*

@@ -5,7 +5,7 @@
 //! translation; each at the start of a cache line, because a register loaded from two lines takes twice as long; and at
 //! different places in their pages, because a load waits for a store to the same place in another page.
 
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapRaw};
 use std::alloc::{Layout, handle_alloc_error};
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
@@ -18,8 +18,11 @@ const MAPPING: usize = 8 << 20;
 /// Values in a cache line.
 const LINE: usize = 16;
 
-/// Buffers of at least a page's values (4 KiB) lie a page and a quarter apart, so that four of them differ in place.
+/// Values in a page (4 KiB). Buffers of a page or more lie whole pages and a quarter apart, so that four differ in place.
 const PAGE: usize = 1024;
+
+/// More values than any buffer has; sums with it do not overflow.
+const MOST: usize = isize::MAX as usize / 64;
 
 /// Memory for buffers.
 #[derive(Clone, Default)]
@@ -31,8 +34,9 @@ pub(crate) struct Pool {
 struct Memory {
     /// Starts of free stretches, by their length.
     free: HashMap<usize, Vec<Stretch>>,
-    /// The newest last; buffers are cut from that one.
-    mappings: Vec<MmapMut>,
+    /// The newest last; buffers are cut from that one. Raw, because a reference to a whole mapping would claim the
+    /// buffers in it.
+    mappings: Vec<MmapRaw>,
     /// Values of the newest mapping that have been cut off.
     used: usize,
 }
@@ -40,9 +44,9 @@ struct Memory {
 /// Where some values start that nobody else uses, in a mapping that lives as long as the pool.
 struct Stretch(NonNull<f32>);
 
-// SAFETY: a stretch is handed on, never shared, and the memory behind it belongs to no thread.
+// SAFETY: a stretch has one owner, which gets it and gives it back under the pool's lock, and any thread may use memory.
 unsafe impl Send for Stretch {}
-// SAFETY: a shared stretch can only be read.
+// SAFETY: through a shared stretch values are only read.
 unsafe impl Sync for Stretch {}
 
 /// f32 values that return to their pool when dropped.
@@ -72,13 +76,13 @@ impl Pool {
 impl Memory {
     /// `capacity` values that were never used, all of them zero.
     fn cut(&mut self, capacity: usize) -> Stretch {
-        let taken = capacity + if capacity < PAGE { 0 } else { PAGE / 4 };
-        let fits = |map: &MmapMut| self.used + taken <= map.len() / size_of::<f32>();
-        if !self.mappings.last().is_some_and(fits) {
+        let taken = if capacity < PAGE { capacity } else { capacity.next_multiple_of(PAGE) + PAGE / 4 };
+        let fits = |map: &&MmapRaw| self.used + taken <= map.len() / size_of::<f32>();
+        if self.mappings.last().filter(fits).is_none() {
             self.mappings.push(map(taken.max(MAPPING)));
             self.used = 0;
         }
-        let map = self.mappings.last_mut().expect("there is one that fits");
+        let map = self.mappings.last().expect("there is one that fits");
         // SAFETY: `used + taken` values fit into the mapping.
         let start = unsafe { map.as_mut_ptr().cast::<f32>().add(self.used) };
         self.used += taken;
@@ -87,17 +91,18 @@ impl Memory {
 }
 
 /// A mapping of `len` values, zero until written to. Like any allocation it ends the program when there is no memory.
-fn map(len: usize) -> MmapMut {
-    let layout = Layout::array::<f32>(len).expect("a buffer of more than all memory");
+fn map(len: usize) -> MmapRaw {
+    let layout = Layout::array::<f32>(len).expect("the lengths of buffers are bounded");
     let map = MmapMut::map_anon(layout.size()).unwrap_or_else(|_| handle_alloc_error(layout));
     #[cfg(target_os = "linux")]
     // Only a wish: without huge pages everything works, more slowly.
     let _ = map.advise(memmap2::Advice::HugePage);
-    map
+    MmapRaw::from(map)
 }
 
 /// `len` rounded up to a quarter of its power of two, so that lengths that vary share stretches; always whole lines.
 fn capacity(len: usize) -> usize {
+    assert!(len <= MOST, "a buffer of more than all memory");
     let quarter = (len.next_power_of_two() / 8).max(4 * LINE);
     len.next_multiple_of(quarter)
 }
@@ -144,14 +149,15 @@ mod tests {
     fn buffers_are_apart_on_lines_of_their_own() {
         let pool = Pool::default();
         // The last ones are larger than a mapping, and none; together they need several.
-        let lens = [1, 17, 1000, 4096, 4096, 0, 3 << 20, 3 << 20, 3 << 20, MAPPING + 1, 0, 5];
+        let lens = [1, 17, 1000, 1700, 1700, 4096, 4096, 0, 3 << 20, 3 << 20, 3 << 20, MAPPING + 1, 0, 5];
         let mut buffers: Vec<Buffer> = lens.iter().map(|&len| pool.take(len)).collect();
         for (i, buffer) in buffers.iter_mut().enumerate() {
             assert!(buffer.as_ptr().addr().is_multiple_of(64) && buffer.iter().all(|&x| x == 0.0));
             buffer.fill(i as f32 + 1.0);
         }
         assert!(buffers.iter().enumerate().all(|(i, b)| b.len() == lens[i] && b.iter().all(|&x| x == i as f32 + 1.0)));
-        assert_ne!(buffers[3].as_ptr().addr() % 4096, buffers[4].as_ptr().addr() % 4096);
+        let place = |i: usize| buffers[i].as_ptr().addr() % 4096;
+        assert!(place(3) != place(4) && place(5) != place(6));
     }
 
     #[test]

@@ -10,10 +10,10 @@
 //! the last result is the target, and a model that saw these alone would copy it instead.
 //!
 //! Held-out problems stay out: Countdown problems come from the training split alone, no
-//! combination solves a held-out one, and every equation with an operand of three digits or more,
-//! the default size of the arithmetic task, is from that task's training split too. Facts between
-//! smaller numbers are tables to be learnt and appear whole; arithmetic with fewer `digits`
-//! therefore tests recall, not generalisation.
+//! combination has a held-out problem's numbers and makes its target, and every equation with an
+//! operand of three digits or more, the default size of the arithmetic task, is from that task's
+//! training split too. Equations between smaller numbers are tables to be learnt and appear whole;
+//! arithmetic with fewer `digits` therefore tests recall, not generalisation.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;

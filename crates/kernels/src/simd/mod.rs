@@ -63,7 +63,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Asks for the cache line of `p`, which may point anywhere, before it is needed.
     #[inline(always)]
     fn prefetch(self, _p: *const f32) {}
-    /// The same into the second-level cache only.
+    /// The same into the second-level cache and those behind it.
     #[inline(always)]
     fn prefetch_far(self, _p: *const f32) {}
     /// `a + b`.
