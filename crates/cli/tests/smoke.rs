@@ -179,6 +179,11 @@ fn a_killed_chain_resumes_to_the_same_bits() {
     // All is done: going on once more only writes the report again.
     succeed(picnic(&again).arg("--resume"));
     assert_same_run(&whole, &killed, "finished and gone on with");
+    // A stage whose folder is gone is made again, and so is what was said of it.
+    fs::remove_dir_all(killed.join("sft")).unwrap();
+    fs::copy(killed.join("evaluations/rl.json"), killed.join("evaluations/sft.json")).unwrap();
+    succeed(picnic(&again).arg("--resume"));
+    assert_same_run(&whole, &killed, "made again in part");
 }
 
 #[test]

@@ -170,6 +170,11 @@ impl<'b> Book<'b> {
         setting: &Setting,
         run: impl FnOnce(&Setting) -> Result<Outcome, Error>,
     ) -> Result<Outcome, Error> {
+        let kept = self.evaluation(stage);
+        if !setting.is_finished() && kept.exists() {
+            // Of a model that is gone.
+            std::fs::remove_file(&kept).map_err(Error::writing(&kept))?;
+        }
         let clock = Instant::now();
         let outcome = run(setting)?;
         // A stage counts its own seconds, those of interrupted runs too; making its examples and reading its model are
@@ -181,9 +186,15 @@ impl<'b> Book<'b> {
         Ok(outcome)
     }
 
-    fn evaluate(&mut self, stage: Stage, model: &Path, tokenizer: &Tokenizer) -> Result<(), Error> {
+    /// Where a stage's evaluation is kept.
+    fn evaluation(&self, stage: Stage) -> PathBuf {
         let name = serde_json::to_value(stage).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-        let kept = self.chain.out.join("evaluations").join(format!("{name}.json"));
+        self.chain.out.join("evaluations").join(format!("{name}.json"))
+    }
+
+    fn evaluate(&mut self, stage: Stage, model: &Path, tokenizer: &Tokenizer) -> Result<(), Error> {
+        let kept = self.evaluation(stage);
+        let name = kept.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let record: Record = match read_json(&kept)? {
             Some(record) => record,
             None => {

@@ -48,6 +48,11 @@ impl Setting<'_> {
         same_recipe(&self.out.join(RECIPE), fingerprint)?;
         Ok(Some(outcome))
     }
+
+    /// Whether a run, of whatever recipe, came to its end here.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.out.join(OUTCOME).exists()
+    }
 }
 
 /// Where a stage's weights come from.
@@ -323,10 +328,12 @@ impl<'s> Training<'s> {
             outcome: self.outcome.clone(),
         };
         write_json(&inner.join("state.json"), &state)?;
+        sync_folder(&inner)?;
         if whole.exists() {
             fs::remove_dir_all(&whole).map_err(Error::writing(&whole))?;
         }
         fs::rename(&partial, &whole).map_err(Error::writing(&whole))?;
+        sync_folder(&checkpoints)?;
         for (step, older) in list(&self.setting.out)? {
             if step < self.step {
                 fs::remove_dir_all(&older).map_err(Error::writing(&older))?;
@@ -349,7 +356,8 @@ impl<'s> Training<'s> {
         let views = views.map(|(name, view)| view.map(|view| (name, view))).collect::<Result<Vec<_>, _>>();
         views
             .and_then(|views| safetensors::serialize_to_file(views, None, path))
-            .map_err(|e| Error::writing(path)(std::io::Error::other(e)))
+            .map_err(|e| Error::writing(path)(std::io::Error::other(e)))?;
+        sync_file(path)
     }
 
     fn restore(&mut self, folder: &Path) -> Result<(), Error> {
@@ -436,7 +444,22 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Erro
 pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), Error> {
     let partial = path.with_extension("partial");
     fs::write(&partial, text).map_err(Error::writing(&partial))?;
+    sync_file(&partial)?;
     fs::rename(&partial, path).map_err(Error::writing(path))
+}
+
+/// Waits until a file is on the disk, so that a rename cannot get there before what it names.
+fn sync_file(path: &Path) -> Result<(), Error> {
+    let file = fs::OpenOptions::new().append(true).open(path);
+    file.and_then(|file| file.sync_all()).map_err(Error::writing(path))
+}
+
+/// The same for the renames in a folder; only Unix can open one.
+fn sync_folder(path: &Path) -> Result<(), Error> {
+    if cfg!(unix) {
+        fs::File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::writing(path))?;
+    }
+    Ok(())
 }
 
 /// What a curve is measured in.
