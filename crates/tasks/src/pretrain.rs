@@ -24,8 +24,8 @@ use crate::countdown;
 use crate::draw;
 use crate::task::Split;
 
-/// Document `index` of the corpus: a few lines, about 50 to 150 characters, without a newline
-/// at the end. The same seed and index give the same text.
+/// Document `index` of the corpus: a few lines, under 250 characters, without a newline at the
+/// end. The same seed and index give the same text.
 pub fn pretrain_text(seed: u64, index: u64) -> String {
     let mut rng = draw::rng(seed, "pretrain", 0, index);
     match rng.random_range(0..100) {
