@@ -183,4 +183,32 @@ mod tests {
             assert_same_bits("dk_rope", &dk_rope, &slow_rope);
         }
     }
+
+    #[test]
+    fn backwards_are_the_derivatives() {
+        let (a, b, tokens) = (3, 2, 4);
+        let (x, dout) = (noise(tokens * (a + b), 1), noise(tokens * (a + b), 2));
+        let (dleft, dright) = dout.split_at(tokens * a);
+        let mut dx = vec![9.0; x.len()];
+        split_columns_backward(&plain(), dleft, dright, &mut dx, (a, b));
+        let expected = linear_gradient(&x, &dout, |x| {
+            let (mut left, mut right) = (vec![0.0; tokens * a], vec![0.0; tokens * b]);
+            split_columns(&plain(), x, &mut left, &mut right, (a, b));
+            [left, right].concat()
+        });
+        assert_close("dx", &dx, &expected, 1e-6);
+
+        let dims = MlaDims { heads: 2, nope: 3, rope: 2, v: 4 };
+        let (kv_len, rope_len) = (tokens * 2 * 7, tokens * 2);
+        let (inputs, dout) = (noise(kv_len + rope_len, 3), noise(tokens * 2 * 9, 4));
+        let (dk, dv) = dout.split_at(tokens * 2 * 5);
+        let (mut dkv, mut dk_rope) = (vec![9.0; kv_len], vec![9.0; rope_len]);
+        mla_keys_backward(&plain(), dk, dv, &mut dkv, &mut dk_rope, dims);
+        let expected = linear_gradient(&inputs, &dout, |inputs| {
+            let (mut k, mut v) = (vec![0.0; dk.len()], vec![0.0; dv.len()]);
+            mla_keys(&plain(), &inputs[..kv_len], &inputs[kv_len..], &mut k, &mut v, dims);
+            [k, v].concat()
+        });
+        assert_close("dkv and dk_rope", &[dkv, dk_rope].concat(), &expected, 2e-6);
+    }
 }

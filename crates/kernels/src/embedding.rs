@@ -97,4 +97,18 @@ mod tests {
     fn an_id_past_the_table_is_named() {
         forward(&plain(), &[0.0; 6], &[7], &mut [0.0; 2]);
     }
+
+    #[test]
+    fn backward_is_the_derivative() {
+        let (ids, dim) = ([2, 0, 2, 3], 5);
+        let (table, dout) = (noise(4 * dim, 1), noise(ids.len() * dim, 2));
+        let mut dtable = vec![0.0; table.len()];
+        backward(&plain(), &dout, &ids, &mut dtable);
+        let expected = linear_gradient(&table, &dout, |table| {
+            let mut out = vec![0.0; dout.len()];
+            forward(&plain(), table, &ids, &mut out);
+            out
+        });
+        assert_close("dtable", &dtable, &expected, 1e-6);
+    }
 }

@@ -120,7 +120,7 @@ fn sizes(mn: &[f32], nk: &[f32], mk: &[f32]) -> Option<(usize, usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::noise;
+    use crate::testing::{assert_close, linear_gradient, noise};
     use crate::{Isa, Team};
     use proptest::prelude::*;
 
@@ -195,5 +195,21 @@ mod tests {
             let d = (loss(&x, &bumped(&w, i, 0.5)) - loss(&x, &bumped(&w, i, -0.5))) as f32;
             assert!((d - dw).abs() < 1e-4, "dw[{i}] = {dw}, not {d}");
         }
+    }
+
+    #[test]
+    fn backward_bias_is_the_derivative() {
+        let cpu = Cpu { isa: Isa::detect(), team: Team::solo() };
+        let (m, n, k) = (4, 7, 12);
+        let (x, w, bias, dy) = (noise(m * k, 1), noise(n * k, 2), noise(n, 3), noise(m * n, 4));
+        let mut db = vec![0.0; n];
+        backward_bias(&cpu, &dy, &mut db);
+        let expected = linear_gradient(&bias, &dy, |bias| {
+            let mut y = vec![0.0; m * n];
+            forward(&cpu, &x, &pack_weight(&w, n, k), Some(bias), &mut y);
+            y
+        });
+        // Four sums of values below 12, each rounded to 2⁻²⁴ of that.
+        assert_close("db", &db, &expected, 1e-5);
     }
 }

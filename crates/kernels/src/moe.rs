@@ -224,4 +224,19 @@ mod tests {
         assert_close("dy", &dy, &gradient(&y, |y| loss(y, &weights64)), 5e-7);
         assert_close("dweights", &dweights, &gradient(&weights, |w| loss(&y64, w)), 5e-7);
     }
+
+    #[test]
+    fn gather_backward_is_the_derivative() {
+        let (tokens, top_k, dim) = (4, 2, 5);
+        let dispatch = Dispatch::new(&choices(tokens, top_k, 3, 1), tokens, top_k, 3);
+        let (x, dout) = (noise(tokens * dim, 1), noise(tokens * top_k * dim, 2));
+        let mut dx = vec![0.0; x.len()];
+        gather_backward(&plain(), &dout, &dispatch.slot_of, &mut dx);
+        let expected = linear_gradient(&x, &dout, |x| {
+            let mut out = vec![0.0; dout.len()];
+            gather(&plain(), x, &dispatch.token_of_slot, &mut out);
+            out
+        });
+        assert_close("dx", &dx, &expected, 1e-6);
+    }
 }

@@ -231,4 +231,20 @@ mod tests {
             assert_eq!(sin[0], libm::sin(position as f64) as f32);
         }
     }
+
+    #[test]
+    fn the_inverse_is_the_derivative() {
+        let positions = [0, 7, 4000];
+        for style in [Style::Interleaved, Style::Half] {
+            let table = RopeTable::new(&frequencies(3), 0.9);
+            let rope = Rope { head_dim: 9, offset: 2, dim: 6, style, table: &table, positions: &positions };
+            let (x, dout) = (noise(3 * 2 * 9, 1), noise(3 * 2 * 9, 2));
+            let turned = |x: &[f32], inverse| {
+                let mut y = x.to_vec();
+                rotate(&plain(), &mut y, &rope, inverse);
+                y
+            };
+            assert_close("dx", &turned(&dout, true), &linear_gradient(&x, &dout, |x| turned(x, false)), 1e-6);
+        }
+    }
 }

@@ -74,6 +74,16 @@ pub fn gradient(x: &[f32], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
         .collect()
 }
 
+/// The gradient of Σ dout·f(x) for a linear `f`, by its differences: at any step they are exact up to rounding.
+pub fn linear_gradient(x: &[f32], dout: &[f32], f: impl Fn(&[f32]) -> Vec<f32>) -> Vec<f64> {
+    let moved = |i: usize, h: f32| {
+        let mut x = x.to_vec();
+        x[i] += h;
+        dot(&to_f64(&f(&x)), dout)
+    };
+    (0..x.len()).map(|i| moved(i, 0.5) - moved(i, -0.5)).collect()
+}
+
 /// The same values in f64.
 pub fn to_f64(x: &[f32]) -> Vec<f64> {
     x.iter().map(|&x| x as f64).collect()
