@@ -4,7 +4,7 @@ use crate::load::load;
 use crate::output::line;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use picnic_model::checkpoint::FloatType;
+use picnic_model::checkpoint::{FloatType, SHARD_BYTES};
 use std::path::PathBuf;
 
 /// Arguments of `picnic export`.
@@ -17,6 +17,9 @@ pub struct ExportArgs {
     /// How weights are stored
     #[arg(long, value_enum, default_value_t = Dtype::Bf16)]
     dtype: Dtype,
+    /// A larger model is cut into files of at most this many 10⁹ bytes
+    #[arg(long, value_name = "GB", value_parser = size, default_value_t = SHARD_BYTES as f64 / 1e9)]
+    shard_gb: f64,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -34,7 +37,15 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         Dtype::Bf16 => FloatType::Bf16,
         Dtype::F16 => FloatType::F16,
     };
+    // The model first: where it is refused, the folder keeps its own tokenizer.
+    picnic_model::save(&loaded.ops, &loaded.model, &loaded.params, &args.out, dtype, (args.shard_gb * 1e9) as u64)?;
     loaded.tokenizer.save(&args.out)?;
-    picnic_model::save(&loaded.ops, &loaded.model, &loaded.params, &args.out, dtype)?;
     line(args.out.display())
+}
+
+fn size(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(gb) if gb > 0.0 => Ok(gb),
+        _ => Err("give a number above 0".into()),
+    }
 }

@@ -1,6 +1,6 @@
 //! The binary itself: `picnic chat` and `picnic serve` on a small model with random weights.
 
-use picnic_model::checkpoint::FloatType;
+use picnic_model::checkpoint::{FloatType, SHARD_BYTES};
 use picnic_model::config::ModelConfig;
 use picnic_model::{CpuOps, Model, initialise, save};
 use picnic_tokenizer::{Tokenizer, TrainConfig};
@@ -22,7 +22,7 @@ fn model_folder() -> tempfile::TempDir {
     let model = Model::new(ModelConfig::from_value(&config, Path::new("test")).unwrap());
     let ops = CpuOps::with_threads(1).unwrap();
     let params = initialise(&ops, &model, 1);
-    save(&ops, &model, &params, folder.path(), FloatType::Bf16).unwrap();
+    save(&ops, &model, &params, folder.path(), FloatType::Bf16, SHARD_BYTES).unwrap();
     folder
 }
 
@@ -51,6 +51,29 @@ fn a_seed_fixes_the_answer_and_a_pipe_gets_plain_text() {
     };
     assert_eq!(answer("1"), answer("1"));
     assert_ne!(answer("1"), answer("2"));
+}
+
+#[test]
+fn an_export_in_shards_says_the_same() {
+    let folder = model_folder();
+    let (folder, out) = (folder.path().to_str().unwrap(), tempfile::tempdir().unwrap());
+    let shards = out.path().join("shards");
+    let shards = shards.to_str().unwrap();
+    let args = ["export", folder, shards, "--shard-gb", "0.00002"];
+    let output = picnic(&args, "");
+    assert!(output.status.success(), "{output:?}");
+    assert!(Path::new(shards).join("model.safetensors.index.json").exists());
+    assert!(!Path::new(shards).join("model.safetensors").exists());
+    let answer = |model| picnic(&["chat", model, "--prompt", "hi", "--max-tokens", "30", "--seed", "1"], "").stdout;
+    assert_eq!(answer(shards), answer(folder));
+    // Again into the same folder: refused on one line.
+    let output = picnic(&args, "");
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("another folder"), "{output:?}");
+    for size in ["0", "-1", "NaN", "much"] {
+        let output = picnic(&["export", folder, shards, &format!("--shard-gb={size}")], "");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("above 0"), "{output:?}");
+    }
 }
 
 #[test]

@@ -35,16 +35,18 @@ pub fn initialise<O: Ops>(ops: &O, model: &Model, seed: u64) -> ParamStore<O> {
     }
 }
 
-/// Writes `config.json` and `model.safetensors` into the folder `dir`, whole or not at all.
+/// Writes `config.json` and `model.safetensors` into the folder `dir`, whole or not at all; a model of more than
+/// `shard_bytes` as shards with their index.
 ///
 /// # Errors
-/// The system's refusal, such as a full disk; what was in the folder is then unchanged.
+/// Shards where a model is already; the system's refusal, such as a full disk. What was in the folder is then unchanged.
 pub fn save<O: Ops>(
     ops: &O,
     model: &Model,
     params: &ParamStore<O>,
     dir: &Path,
     dtype: FloatType,
+    shard_bytes: u64,
 ) -> Result<(), CheckpointError> {
     let values: Vec<Vec<f32>> = params.iter().map(|p| ops.download(p.value())).collect();
     let tensors = params.iter().zip(&values).map(|(param, data)| TensorView {
@@ -52,5 +54,5 @@ pub fn save<O: Ops>(
         shape: &param.spec.shape,
         data,
     });
-    write_folder(dir, model.config(), tensors, dtype)
+    write_folder(dir, model.config(), tensors, dtype, shard_bytes)
 }

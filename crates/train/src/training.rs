@@ -12,7 +12,7 @@ use crate::progress::Progress;
 use crate::recipe::{Common, Optimizer as Settings};
 use crate::report::Curve;
 use crate::tokenizer::check_vocabulary;
-use picnic_model::checkpoint::{Checkpoint, FloatType};
+use picnic_model::checkpoint::{Checkpoint, FloatType, SHARD_BYTES};
 use picnic_model::layers::TokenStats;
 use picnic_model::{Balance, CpuOps, Model, Ops, ParamStore, initialise, load, save};
 use picnic_tokenizer::Tokenizer;
@@ -275,7 +275,7 @@ impl<'s> Training<'s> {
         self.tick();
         let out = &self.setting.out;
         self.tokenizer.save(out)?;
-        save(&self.ops, &self.model, &self.params, out, FloatType::F32)?;
+        save(&self.ops, &self.model, &self.params, out, FloatType::F32, SHARD_BYTES)?;
         self.outcome.steps = self.step;
         write_file(&out.join(RECIPE), &self.fingerprint)?;
         write_json(&out.join(OUTCOME), &self.outcome)?;
@@ -315,9 +315,9 @@ impl<'s> Training<'s> {
         }
         fs::create_dir_all(&inner).map_err(Error::writing(&inner))?;
         self.tokenizer.save(&partial)?;
-        save(&self.ops, &self.model, &self.params, &partial, FloatType::F32)?;
+        save(&self.ops, &self.model, &self.params, &partial, FloatType::F32, SHARD_BYTES)?;
         if let Some(reference) = &self.reference {
-            save(&self.ops, &self.model, reference, &inner.join("reference"), FloatType::F32)?;
+            save(&self.ops, &self.model, reference, &inner.join("reference"), FloatType::F32, SHARD_BYTES)?;
         }
         self.write_moments(&inner.join(MOMENTS))?;
         let state = State {

@@ -11,8 +11,8 @@ use super::error::{CheckpointError, FETCH_AGAIN, quoted};
 use super::mapped::MappedFile;
 use super::{Checkpoint, safetensors};
 
-const WHOLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+pub(super) const WHOLE: &str = "model.safetensors";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 /// Room for a million tensors.
 const MAX_INDEX_BYTES: u64 = 128 << 20;

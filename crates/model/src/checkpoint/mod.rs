@@ -25,7 +25,7 @@ use mapped::MappedFile;
 
 pub use error::CheckpointError;
 pub use gguf_llama::GgufTokenizer;
-pub use write::{FloatType, TensorView, write_folder};
+pub use write::{FloatType, SHARD_BYTES, TensorView, write_folder};
 
 /// An opened checkpoint: tensors by their Hugging Face names, and the model's configuration.
 #[derive(Debug)]

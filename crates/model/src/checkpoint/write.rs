@@ -1,18 +1,26 @@
-//! Writes a Hugging Face folder: `model.safetensors` and `config.json`.
+//! Writes a Hugging Face folder: `config.json` and `model.safetensors`, or shards and their index.
 //!
 //! Each file is made under a temporary name in the same folder, synced and then renamed, so a
-//! reader sees the old file or the new one and a failure leaves the old. Equal tensors give equal
-//! bytes. Left out: shards, tokenizer files.
+//! reader sees the old file or the new one and a failure leaves the old. Several files cannot be
+//! exchanged at once: shards are only written where no model is, and their index comes last, so
+//! they are a model or they are not. Equal tensors give equal bytes. Left out: tokenizer files.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use half::{bf16, f16};
-use serde_json::json;
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use super::CheckpointError;
+use super::folder::{INDEX, WHOLE};
 use crate::config::ModelConfig;
+
+/// What one file holds at most unless told otherwise, in bytes: upstream's size of a shard.
+pub const SHARD_BYTES: u64 = 5_000_000_000;
 
 /// A tensor to be written.
 #[derive(Debug, Clone, Copy)]
@@ -38,33 +46,56 @@ pub enum FloatType {
 
 /// Writes `tensors` and `config` into the folder `dir`, which is made if it does not exist.
 ///
-/// Router biases (`e_score_correction_bias`) stay F32 whatever `dtype` says, as upstream has them:
-/// their steps are smaller than the other types' precision.
+/// Tensors of more than `shard_bytes` in all are cut into files of at most that, listed in
+/// `model.safetensors.index.json`; a tensor is never cut, so one may exceed it alone. Router biases
+/// (`e_score_correction_bias`) stay F32 whatever `dtype` says, as upstream has them: their steps are
+/// smaller than the other types' precision.
 ///
 /// # Errors
-/// A tensor whose data do not fill its shape, a name given twice, a value beyond F16's range; or
-/// the system's refusal, such as a full disk. What was in the folder is then unchanged.
+/// A tensor whose data do not fill its shape, a name given twice, a value beyond F16's range; shards
+/// where a model is already; or the system's refusal, such as a full disk. What was in the folder is
+/// then unchanged.
 pub fn write_folder<'a>(
     dir: &Path,
     config: &ModelConfig,
     tensors: impl IntoIterator<Item = TensorView<'a>>,
     dtype: FloatType,
+    shard_bytes: u64,
 ) -> Result<(), CheckpointError> {
-    let mut tensors: Vec<(FloatType, TensorView)> =
-        tensors.into_iter().map(|tensor| (stored_as(tensor.name, dtype), tensor)).collect();
+    let mut tensors: Vec<Stored> =
+        tensors.into_iter().map(|tensor| Stored { dtype: stored_as(tensor.name, dtype), tensor }).collect();
     // Wide types first keeps every tensor aligned to its own width.
-    tensors.sort_by_key(|(dtype, tensor)| (std::cmp::Reverse(dtype.width()), tensor.name));
+    tensors.sort_by_key(|stored| (Reverse(stored.dtype.width()), stored.tensor.name));
     check(&tensors)?;
+    let shards = cut(&tensors, shard_bytes);
+    if dir.join(INDEX).exists() || shards.len() > 1 && dir.join(WHOLE).exists() {
+        return Err(CheckpointError::damaged(
+            dir,
+            "holds a model already, and shards cannot be exchanged at once",
+            "give another folder, or remove that model first",
+        ));
+    }
+
+    fs::create_dir_all(dir).map_err(|e| refused(dir, e))?;
+    let mut files = Vec::new();
+    for (i, shard) in shards.iter().enumerate() {
+        let name = match shards.len() {
+            1 => WHOLE.to_owned(),
+            n => format!("model-{:05}-of-{n:05}.safetensors", i + 1),
+        };
+        files.push((staged(&dir.join(&name), |out| write_safetensors(out, shard))?, name));
+    }
+    let index = (shards.len() > 1).then(|| index_of(&shards, &files));
     let mut json = config.to_json();
     for key in ["dtype", "torch_dtype"] {
         json[key] = json!(dtype.torch_name());
     }
-    let json = format!("{json:#}\n");
-
-    fs::create_dir_all(dir).map_err(|e| refused(dir, e))?;
-    let weights = staged(&dir.join("model.safetensors"), |out| write_safetensors(out, &tensors))?;
-    let config = staged(&dir.join("config.json"), |out| out.write_all(json.as_bytes()))?;
-    for (staged, name) in [(weights, "model.safetensors"), (config, "config.json")] {
+    for (name, json) in [("config.json", Some(json)), (INDEX, index)] {
+        if let Some(json) = json {
+            files.push((staged(&dir.join(name), |out| writeln!(out, "{json:#}"))?, name.to_owned()));
+        }
+    }
+    for (staged, name) in files {
         let path = dir.join(name);
         staged.persist(&path).map_err(|e| refused(&path, e.error))?;
     }
@@ -75,11 +106,48 @@ pub fn write_folder<'a>(
     Ok(())
 }
 
+/// A tensor and the type that it gets in the file.
+struct Stored<'a> {
+    dtype: FloatType,
+    tensor: TensorView<'a>,
+}
+
+impl Stored<'_> {
+    fn bytes(&self) -> u64 {
+        (self.tensor.data.len() * self.dtype.width()) as u64
+    }
+}
+
+/// `tensors` in runs of at most `limit` bytes, or of one tensor; at least one run.
+fn cut<'s, 'a>(tensors: &'s [Stored<'a>], limit: u64) -> Vec<&'s [Stored<'a>]> {
+    let (mut shards, mut rest, mut bytes) = (Vec::new(), tensors, 0);
+    let mut len = 0;
+    for stored in tensors {
+        if len > 0 && bytes + stored.bytes() > limit {
+            let (shard, others) = rest.split_at(len);
+            shards.push(shard);
+            (rest, len, bytes) = (others, 0, 0);
+        }
+        len += 1;
+        bytes += stored.bytes();
+    }
+    shards.push(rest);
+    shards
+}
+
+/// The index of `shards`: which of `files` holds which tensor, and the bytes of all.
+fn index_of(shards: &[&[Stored]], files: &[(NamedTempFile, String)]) -> Value {
+    let placed = shards.iter().zip(files).flat_map(|(shard, (_, file))| shard.iter().map(move |s| (s, file)));
+    let weight_map: BTreeMap<&str, &String> = placed.map(|(stored, file)| (stored.tensor.name, file)).collect();
+    let total: u64 = shards.iter().flat_map(|shard| shard.iter()).map(Stored::bytes).sum();
+    json!({"metadata": {"total_size": total}, "weight_map": weight_map})
+}
+
 /// Writes a temporary file beside `path` and syncs it. Dropping it instead of renaming removes it.
 fn staged(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
-) -> Result<tempfile::NamedTempFile, CheckpointError> {
+) -> Result<NamedTempFile, CheckpointError> {
     let stage = || {
         let mut builder = tempfile::Builder::new();
         builder.prefix(".writing-").suffix(".tmp");
@@ -110,10 +178,10 @@ fn refused(file: &Path, source: io::Error) -> CheckpointError {
 }
 
 /// The format: length of the header, the header padded to 8 bytes, the data in the same order.
-fn write_safetensors(out: &mut impl Write, tensors: &[(FloatType, TensorView)]) -> io::Result<()> {
+fn write_safetensors(out: &mut impl Write, tensors: &[Stored]) -> io::Result<()> {
     let mut header = String::from(r#"{"__metadata__":{"format":"pt"}"#);
     let mut offset = 0;
-    for (dtype, tensor) in tensors {
+    for Stored { dtype, tensor } in tensors {
         let end = offset + tensor.data.len() * dtype.width();
         let info = json!({
             "dtype": dtype.name(), "shape": tensor.shape, "data_offsets": [offset, end],
@@ -127,7 +195,7 @@ fn write_safetensors(out: &mut impl Write, tensors: &[(FloatType, TensorView)]) 
     }
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(header.as_bytes())?;
-    for (dtype, tensor) in tensors {
+    for Stored { dtype, tensor } in tensors {
         for &x in tensor.data {
             match dtype {
                 FloatType::F32 => out.write_all(&x.to_le_bytes())?,
@@ -139,17 +207,17 @@ fn write_safetensors(out: &mut impl Write, tensors: &[(FloatType, TensorView)]) 
     Ok(())
 }
 
-fn check(tensors: &[(FloatType, TensorView)]) -> Result<(), CheckpointError> {
+fn check(tensors: &[Stored]) -> Result<(), CheckpointError> {
     let unwritable =
         |tensor: &TensorView, problem: String| CheckpointError::Unwritable { tensor: tensor.name.to_owned(), problem };
-    for (i, (dtype, tensor)) in tensors.iter().enumerate() {
+    for (i, Stored { dtype, tensor }) in tensors.iter().enumerate() {
         let (shape, have) = (tensor.shape, tensor.data.len());
         let size = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
         if size != Some(have) {
             let problem = format!("its shape {shape:?} does not hold its {have} values");
             return Err(unwritable(tensor, problem));
         }
-        if i > 0 && tensors[i - 1].1.name == tensor.name {
+        if i > 0 && tensors[i - 1].tensor.name == tensor.name {
             return Err(unwritable(tensor, "the name is given twice".into()));
         }
         let overflows = |x: &&f32| x.is_finite() && f16::from_f32(**x).is_infinite();

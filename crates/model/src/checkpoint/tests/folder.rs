@@ -20,7 +20,7 @@ fn a_written_folder_reads_back() {
         (FloatType::Bf16, 1.0 / 256.0),
         (FloatType::F16, 1.0 / 2048.0),
     ] {
-        write_folder(dir.path(), &config(), tensors, dtype).unwrap();
+        write_folder(dir.path(), &config(), tensors, dtype, SHARD_BYTES).unwrap();
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
         assert_eq!(checkpoint.config().unwrap(), config());
         let read = checkpoint.read_expected("ü.weight", &[2, 3]).unwrap();
@@ -38,7 +38,7 @@ fn a_written_folder_reads_back() {
         assert_eq!(theirs.tensor("ü.weight").unwrap().shape(), [2, 3]);
         assert_eq!(theirs.len(), 3);
 
-        write_folder(dir.path(), &config(), tensors, dtype).unwrap();
+        write_folder(dir.path(), &config(), tensors, dtype, SHARD_BYTES).unwrap();
         assert_eq!(fs::read(dir.path().join("model.safetensors")).unwrap(), bytes);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "no leavings");
     }
@@ -48,7 +48,7 @@ fn a_written_folder_reads_back() {
 fn a_failed_write_leaves_what_was_there() {
     let dir = tempfile::tempdir().unwrap();
     let good = TensorView { name: "a", shape: &[1], data: &[7.0] };
-    write_folder(dir.path(), &config(), [good], FloatType::F32).unwrap();
+    write_folder(dir.path(), &config(), [good], FloatType::F32, SHARD_BYTES).unwrap();
     let before = fs::read(dir.path().join("model.safetensors")).unwrap();
     for (bad, dtype) in [
         (vec![TensorView { shape: &[2], ..good }], FloatType::F32),
@@ -56,14 +56,91 @@ fn a_failed_write_leaves_what_was_there() {
         (vec![good, good], FloatType::F32),
         (vec![TensorView { data: &[1e6], ..good }], FloatType::F16),
     ] {
-        let error = write_folder(dir.path(), &config(), bad, dtype).unwrap_err();
+        let error = write_folder(dir.path(), &config(), bad, dtype, SHARD_BYTES).unwrap_err();
         assert!(error.to_string().contains("tensor `a`"), "{error}");
         assert_eq!(fs::read(dir.path().join("model.safetensors")).unwrap(), before);
     }
     // A file where the folder should be: the system's refusal on one line.
     let file = dir.path().join("config.json");
-    let error = write_folder(&file, &config(), [good], FloatType::F32).unwrap_err();
+    let error = write_folder(&file, &config(), [good], FloatType::F32, SHARD_BYTES).unwrap_err();
     assert!(error.to_string().contains("cannot write it"), "{error}");
+}
+
+#[test]
+fn a_model_over_the_limit_is_written_as_shards() {
+    let data: Vec<f32> = (0..24).map(|i| i as f32).collect();
+    let tensors = [
+        TensorView { name: "long", shape: &[3, 4], data: &data[..12] },
+        TensorView { name: "a", shape: &[2], data: &data[12..14] },
+        TensorView { name: "b", shape: &[2, 2], data: &data[14..18] },
+        TensorView { name: "gate.e_score_correction_bias", shape: &[2], data: &data[18..20] },
+        TensorView { name: "none", shape: &[0], data: &[] },
+        TensorView { name: "z", shape: &[4], data: &data[20..] },
+    ];
+    for (dtype, limit, shards) in [
+        (FloatType::F32, 96, 1),
+        (FloatType::F32, 95, 2),
+        (FloatType::F32, 24, 4),
+        (FloatType::F32, 1, 6),
+        (FloatType::Bf16, 8, 5),
+        (FloatType::F16, 60, 1),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        write_folder(dir.path(), &config(), tensors, dtype, limit).unwrap();
+        let mut names: Vec<String> =
+            fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names.contains(&"model.safetensors.index.json".to_owned()), shards > 1, "{dtype:?} {limit}");
+        names.retain(|name| name.ends_with(".safetensors"));
+        assert_eq!(names.len(), shards, "{dtype:?} {limit}: {names:?}");
+
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        assert_eq!(checkpoint.config().unwrap(), config());
+        for tensor in tensors {
+            assert_eq!(checkpoint.read_expected(tensor.name, tensor.shape).unwrap(), tensor.data, "{}", tensor.name);
+        }
+        if shards > 1 {
+            assert_eq!(names[0], format!("model-00001-of-{shards:05}.safetensors"));
+            let text = fs::read_to_string(dir.path().join("model.safetensors.index.json")).unwrap();
+            let index: Value = serde_json::from_str(&text).unwrap();
+            let width = if dtype == FloatType::F32 { 4 } else { 2 };
+            assert_eq!(index["metadata"]["total_size"], 22 * width + 2 * 4);
+            for (name, file) in index["weight_map"].as_object().unwrap() {
+                let bytes = fs::read(dir.path().join(file.as_str().unwrap())).unwrap();
+                // The format's own crate finds each tensor where the index says; no shard of several exceeds the limit.
+                let theirs = ::safetensors::SafeTensors::deserialize(&bytes).unwrap();
+                theirs.tensor(name).unwrap();
+                let held: usize = theirs.tensors().iter().map(|(_, view)| view.data().len()).sum();
+                assert!(held as u64 <= limit || theirs.len() == 1 || limit == 1, "{file}: {held}");
+            }
+        }
+    }
+}
+
+#[test]
+fn shards_replace_no_model() {
+    let tensor = |name| TensorView { name, shape: &[1], data: &[7.0] };
+    let write = |dir: &Path, limit| write_folder(dir, &config(), [tensor("a"), tensor("b")], FloatType::F32, limit);
+    let files = |dir: &Path| {
+        let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+        files.sort();
+        files.into_iter().map(|file| (fs::read(&file).unwrap(), file)).collect::<Vec<_>>()
+    };
+    for (first, second) in [(8, 4), (4, 4), (4, 8)] {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), first).unwrap();
+        let before = files(dir.path());
+        let line = write(dir.path(), second).unwrap_err().to_string();
+        assert!(line.contains("holds a model already") && line.contains("another folder"), "{line}");
+        assert_eq!(files(dir.path()), before);
+    }
+    // What a killed writer leaves, shards without an index, is no model and does not stand in the way.
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), 4).unwrap();
+    fs::remove_file(dir.path().join("model.safetensors.index.json")).unwrap();
+    assert!(Checkpoint::open(dir.path()).is_err());
+    write(dir.path(), 4).unwrap();
+    Checkpoint::open(dir.path()).unwrap();
 }
 
 #[test]
