@@ -187,10 +187,13 @@ fn stage_table(report: &Report) -> Markup {
 }
 
 /// A control is drawn over what it controls for.
-const PLOT_GROUPS: [(&str, &[Stage]); 3] = [
+const PLOT_GROUPS: [(&str, &[Stage]); 6] = [
     ("Pre-training", &[Stage::Base]),
-    ("Supervised fine-tuning", &[Stage::Sft, Stage::ControlSftMore]),
-    ("Reinforcement learning", &[Stage::Rl, Stage::ControlRandomReward]),
+    ("R1-Zero", &[Stage::Zero]),
+    ("Supervised fine-tuning", &[Stage::Sft, Stage::Sft2, Stage::ControlSftMore]),
+    ("Reinforcement learning", &[Stage::Rl, Stage::Rl2, Stage::ControlRandomReward]),
+    ("Student: supervised", &[Stage::StudentBase, Stage::StudentSft, Stage::StudentDistilled]),
+    ("Student: on its own samples", &[Stage::StudentRl, Stage::StudentOnPolicy]),
 ];
 
 fn curves(report: &Report) -> Markup {
@@ -304,8 +307,17 @@ fn costs(report: &Report) -> Markup {
 fn name(stage: Stage) -> &'static str {
     match stage {
         Stage::Base => "Base model",
+        Stage::BaseTemplate => "Base model, R1-Zero's template",
+        Stage::Zero => "R1-Zero",
         Stage::Sft => "Cold-start SFT",
         Stage::Rl => "RL",
+        Stage::Sft2 => "SFT on kept samples",
+        Stage::Rl2 => "Second RL",
+        Stage::StudentBase => "Student: base model",
+        Stage::StudentSft => "Student: cold-start SFT",
+        Stage::StudentRl => "Student: RL",
+        Stage::StudentDistilled => "Student: distilled",
+        Stage::StudentOnPolicy => "Student: on-policy distilled",
         Stage::ControlSftMore => "Control: more SFT",
         Stage::ControlRandomReward => "Control: random reward",
     }
@@ -315,8 +327,17 @@ fn name(stage: Stage) -> &'static str {
 fn class(stage: Stage) -> &'static str {
     match stage {
         Stage::Base => "base",
+        Stage::BaseTemplate => "base-template",
+        Stage::Zero => "zero",
         Stage::Sft => "sft",
         Stage::Rl => "rl",
+        Stage::Sft2 => "sft2",
+        Stage::Rl2 => "rl2",
+        Stage::StudentBase => "student-base",
+        Stage::StudentSft => "student-sft",
+        Stage::StudentRl => "student-rl",
+        Stage::StudentDistilled => "student-distilled",
+        Stage::StudentOnPolicy => "student-on-policy",
         Stage::ControlSftMore => "sft-more",
         Stage::ControlRandomReward => "random-reward",
     }

@@ -52,10 +52,28 @@ pub struct Report {
 pub enum Stage {
     /// After pre-training, or the model that the run was given.
     Base,
+    /// The same model, asked in R1-Zero's template.
+    BaseTemplate,
+    /// R1-Zero: RL from the base model, without a cold start.
+    Zero,
     /// After cold-start SFT, where RL starts.
     Sft,
     /// After RL with verifiable rewards.
     Rl,
+    /// The base model fine-tuned on answers of the RL model that rejection sampling kept.
+    Sft2,
+    /// After RL on that.
+    Rl2,
+    /// A smaller dense model after pre-training.
+    StudentBase,
+    /// The small model after the same cold start.
+    StudentSft,
+    /// The small model after a cold start and RL of its own.
+    StudentRl,
+    /// The small model fine-tuned on answers of the large one.
+    StudentDistilled,
+    /// The same, distilled further on answers of its own.
+    StudentOnPolicy,
     /// Control: SFT continued for the compute that RL took.
     ControlSftMore,
     /// Control: RL with a reward that does not look at the answer.

@@ -1,0 +1,85 @@
+//! The keys of the optimizer.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Fault, MAX_STEPS, within};
+
+/// AdamW (Loshchilov and Hutter 2019) and the course of its learning rate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Optimizer {
+    /// The highest learning rate. V3: 2.2e-4.
+    pub lr: f64,
+    /// Steps over which it rises from 0. V3: 2,000.
+    #[serde(default)]
+    pub warmup_steps: usize,
+    /// How it falls after that.
+    #[serde(default)]
+    pub decay: Decay,
+    /// What is left of it at the last step. V3 and R1: a tenth. Not used by a constant rate.
+    #[serde(default = "default::final_lr_ratio")]
+    pub final_lr_ratio: f64,
+    /// Decay of the first moment [V3].
+    #[serde(default = "default::beta1")]
+    pub beta1: f64,
+    /// Decay of the second moment [V3].
+    #[serde(default = "default::beta2")]
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    #[serde(default = "default::eps")]
+    pub eps: f64,
+    /// Decoupled weight decay [V3].
+    #[serde(default = "default::weight_decay")]
+    pub weight_decay: f64,
+    /// The norm to which a longer gradient is scaled down [V3].
+    #[serde(default = "default::one")]
+    pub clip: f64,
+}
+
+/// The course of the learning rate after the warm-up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decay {
+    /// None.
+    Constant,
+    /// Half a cosine down to the final rate.
+    #[default]
+    Cosine,
+    /// A straight line down to the final rate.
+    Linear,
+}
+
+impl Optimizer {
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        let check = || {
+            within("lr", self.lr, 1e-12..=10.0)?;
+            within("warmup_steps", self.warmup_steps, 0..=MAX_STEPS)?;
+            within("final_lr_ratio", self.final_lr_ratio, 0.0..=1.0)?;
+            within("beta1", self.beta1, 0.0..=0.999_999)?;
+            within("beta2", self.beta2, 0.0..=0.999_999)?;
+            within("eps", self.eps, 1e-30..=1.0)?;
+            within("weight_decay", self.weight_decay, 0.0..=10.0)?;
+            within("clip", self.clip, 1e-9..=1e9)
+        };
+        check().map_err(|fault: Fault| fault.under("optimizer"))
+    }
+}
+
+mod default {
+    pub use super::super::default::*;
+    pub fn final_lr_ratio() -> f64 {
+        0.1
+    }
+    pub fn beta1() -> f64 {
+        0.9
+    }
+    pub fn beta2() -> f64 {
+        0.95
+    }
+    pub fn eps() -> f64 {
+        1e-8
+    }
+    pub fn weight_decay() -> f64 {
+        0.1
+    }
+}

@@ -1,0 +1,43 @@
+//! The keys of supervised fine-tuning.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Fault, MAX_BATCH, MAX_STEPS, MAX_TOKENS, Optimizer, Stage, check_balance, default, fits, within};
+
+/// Cold-start fine-tuning on worked problems in the think/answer format.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sft {
+    /// Worked problems to learn from, seen over and over. R1: thousands.
+    pub examples: usize,
+    /// Optimizer steps. R1: 2–3 epochs.
+    pub steps: usize,
+    /// Examples in a step. R1: 128.
+    pub batch_examples: usize,
+    /// Examples longer than this, prompt included, are left out. R1: 32,768.
+    pub max_tokens: usize,
+    /// AdamW and its schedule. R1: 5e-5 to 5e-6, cosine.
+    pub optimizer: Optimizer,
+    /// γ, how far a router's bias moves per step.
+    #[serde(default = "default::router_bias_speed")]
+    pub router_bias_speed: f64,
+    /// α, the weight of the sequence-wise balance loss.
+    #[serde(default = "default::balance_alpha")]
+    pub balance_alpha: f64,
+    /// Steps between checkpoints that `--resume` can go on from; the finished model needs none.
+    #[serde(default = "default::checkpoint_every")]
+    pub checkpoint_every: usize,
+}
+
+impl Stage for Sft {
+    fn check(&self, positions: Option<usize>) -> Result<(), Fault> {
+        within("examples", self.examples, 1..=100_000_000)?;
+        within("steps", self.steps, 1..=MAX_STEPS)?;
+        within("batch_examples", self.batch_examples, 1..=MAX_BATCH)?;
+        within("max_tokens", self.max_tokens, 2..=MAX_TOKENS)?;
+        fits("max_tokens", self.max_tokens, positions)?;
+        check_balance(self.router_bias_speed, self.balance_alpha)?;
+        within("checkpoint_every", self.checkpoint_every, 1..=MAX_STEPS)?;
+        self.optimizer.check()
+    }
+}
