@@ -35,6 +35,10 @@ enum Command {
     Sft(train::RecipeArgs),
     /// Reinforcement learning with rewards by rules
     Rl(train::RecipeArgs),
+    /// Rejection sampling: right answers of a model, as a set to fine-tune on
+    Reject(train::RecipeArgs),
+    /// On-policy distillation: a teacher reads what a student writes
+    Distill(train::RecipeArgs),
     /// Judge a model on held-out problems, or pose problems from a file
     Eval(eval::EvalArgs),
     /// Talk with a model in the terminal
@@ -69,6 +73,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Pretrain(args) => train::run_pretrain(&args),
         Command::Sft(args) => train::run_sft(&args),
         Command::Rl(args) => train::run_rl(&args),
+        Command::Reject(args) => train::run_reject(&args),
+        Command::Distill(args) => train::run_distill(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Chat(args) => chat::run(args),
         Command::Serve(args) => serve::run(args),

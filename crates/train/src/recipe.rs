@@ -24,7 +24,9 @@ use toml::{Table, Value};
 use layers::Layers;
 pub use read::Fault;
 use read::{keys_of, unknown_key, within};
-pub use stages::{Advantage, Decay, Eval, LossAverage, Optimizer, Pretrain, R1, RewardSource, Rl, Sft};
+pub use stages::{
+    Advantage, Decay, Eval, LossAverage, OnPolicy, Optimizer, Pretrain, R1, Reject, RewardSource, Rl, Sft, Student,
+};
 
 /// The recipe of one stage, or with [`R1`] of the whole chain.
 #[derive(Debug, Clone, PartialEq)]
@@ -166,26 +168,13 @@ impl Common {
     /// # Errors
     /// The recipe has no `[model]`, or it describes none that we can run.
     pub fn model_config(&self, vocab_size: usize) -> Result<ModelConfig, ConfigError> {
-        let place = Path::new("recipe");
-        let refuse = |key: &str, problem: &str, cure: &str| ConfigError {
-            file: place.to_owned(),
-            key: key.to_owned(),
-            problem: problem.to_owned(),
-            cure: cure.to_owned(),
-        };
-        let Some(model) = &self.model else {
-            let cure = "add [model], in the keys of config.json, or give base=MODEL";
-            return Err(refuse("model", "is missing", cure));
-        };
-        // JSON has no such number: it would silently count as absent.
-        if let Some((key, _)) = model.iter().find(|(_, value)| value.as_float().is_some_and(|x| !x.is_finite())) {
-            return Err(refuse(&read::shorten(key), "is not finite", "give a finite number"));
+        match &self.model {
+            Some(model) => model_config(model, vocab_size),
+            None => {
+                let cure = "add [model], in the keys of config.json, or give base=MODEL";
+                Err(config_error("model", "is missing", cure))
+            }
         }
-        let Ok(mut json) = serde_json::to_value(model) else {
-            return Err(refuse("model", "has no form in JSON", "use the keys of config.json"));
-        };
-        json["vocab_size"] = vocab_size.into();
-        ModelConfig::from_value(&json, place)
     }
 
     /// Checks every value, and gives the longest sequence of the recipe's own model.
@@ -217,12 +206,34 @@ impl Common {
         };
         within("tokenizer.vocab_size", tokenizer.vocab_size, 256 + 8..=1 << 20)?;
         within("tokenizer.documents", tokenizer.documents, 1..=10_000_000)?;
-        let fault = |e: ConfigError| Fault::new(&e.key, e.problem, e.cure);
-        let in_model = |fault: Fault| if fault.key == "model" { fault } else { fault.under("model") };
-        let config = self.model_config(tokenizer.vocab_size).map_err(|e| in_model(fault(e)))?;
-        check_model_keys(model, &config).map_err(in_model)?;
-        Ok(Some(config.max_position_embeddings))
+        check_model(model, tokenizer.vocab_size).map(Some)
     }
+}
+
+/// The configuration that a table in the keys of `config.json` describes.
+fn model_config(model: &Table, vocab_size: usize) -> Result<ModelConfig, ConfigError> {
+    // JSON has no such number: it would silently count as absent.
+    if let Some((key, _)) = model.iter().find(|(_, value)| value.as_float().is_some_and(|x| !x.is_finite())) {
+        return Err(config_error(&read::shorten(key), "is not finite", "give a finite number"));
+    }
+    let Ok(mut json) = serde_json::to_value(model) else {
+        return Err(config_error("model", "has no form in JSON", "use the keys of config.json"));
+    };
+    json["vocab_size"] = vocab_size.into();
+    ModelConfig::from_value(&json, Path::new("recipe"))
+}
+
+fn config_error(key: &str, problem: &str, cure: &str) -> ConfigError {
+    ConfigError { file: "recipe".into(), key: key.to_owned(), problem: problem.to_owned(), cure: cure.to_owned() }
+}
+
+/// Checks a table that describes a model, and gives its longest sequence.
+fn check_model(model: &Table, vocab_size: usize) -> Result<usize, Fault> {
+    let fault = |e: ConfigError| Fault::new(&e.key, e.problem, e.cure);
+    let in_model = |fault: Fault| if fault.key == "model" { fault } else { fault.under("model") };
+    let config = model_config(model, vocab_size).map_err(|e| in_model(fault(e)))?;
+    check_model_keys(model, &config).map_err(in_model)?;
+    Ok(config.max_position_embeddings)
 }
 
 /// Real `config.json` files hold keys that say nothing about the computation, so their reader lets

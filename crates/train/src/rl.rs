@@ -9,6 +9,7 @@ use crate::grpo::{Objective, advantages, no_variance, token_weights};
 use crate::lanes::Sequence;
 use crate::recipe::{Recipe, RewardSource, Rl};
 use crate::rollout::{Draw, Sample, judge, mix, prompts, roll_out};
+use crate::tokenizer::asking;
 use crate::training::{Outcome, Setting, Start, StepPlan, StepStats, Training};
 use picnic_data::ChatFormat;
 use picnic_engine::Finish;
@@ -41,6 +42,7 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, tokenizer: Token
         return Ok(outcome);
     }
     let tasks = Mixture::new(&common.tasks, common.seed)?;
+    let tokenizer = asking(&tokenizer, stage.template.as_deref())?;
     let mut run = Training::open("rl", setting, common, fingerprint, start, tokenizer)?;
     let mut display = setting.progress.stage("rl", stage.steps as u64);
     while run.step < stage.steps as u64 {

@@ -60,6 +60,13 @@ fn every_shipped_recipe_parses() {
         assert_eq!((rl.common, rl.stage), (r1.common.clone(), r1.stage.rl));
         let eval = round_trip::<Eval>(&file("eval.toml"), &[]);
         assert_eq!((eval.common, eval.stage), (r1.common, r1.stage.eval));
+        let full = round_trip::<R1>(&file("full.toml"), &[]);
+        let zero = round_trip::<Rl>(&file("zero.toml"), &[]);
+        assert!(zero.stage.template.is_some() && Some(zero.stage) == full.stage.zero);
+        assert_eq!(Some(round_trip::<Reject>(&file("reject.toml"), &[]).stage), full.stage.reject);
+        assert_eq!(Some(round_trip::<OnPolicy>(&file("on_policy.toml"), &[]).stage), full.stage.on_policy);
+        assert!(full.stage.sft2.is_some() && full.stage.rl2.is_some() && full.stage.distill.is_some());
+        assert!(full.stage.student.is_some());
     }
     let (_folder, overrides) = base_and_data();
     let smollm2 = round_trip::<R1>(&shipped("smollm2/r1.toml"), &overrides.each_ref().map(String::as_str));
@@ -71,6 +78,33 @@ fn every_shipped_recipe_parses() {
     for entry in fs::read_dir(shipped("")).unwrap() {
         let name = entry.unwrap().file_name();
         assert!(known.iter().any(|&known| name == known), "{name:?} is not tested here");
+    }
+}
+
+#[test]
+fn stages_need_what_they_learn_from() {
+    let full = shipped("smoke/full.toml");
+    let folder = TempDir::new().unwrap();
+    let without = |missing: &str| {
+        let mut table: Table = toml::from_str(&Recipe::<R1>::load(&full, &[]).unwrap().resolved_toml()).unwrap();
+        table.remove(missing).unwrap();
+        let path = folder.path().join("r1.toml");
+        fs::write(&path, table.to_string()).unwrap();
+        refusal::<R1>(&path, &[])
+    };
+    for (missing, stage) in [("reject", "sft2"), ("sft2", "rl2"), ("student", "distill"), ("distill", "on_policy")] {
+        let line = without(missing);
+        assert!(line.contains(&format!("{stage}: needs {missing}")), "{line}");
+    }
+    for (key, word) in [
+        ("student.model.hidden_sise=4", "hidden_size"),
+        ("student.model.max_position_embeddings=8", "128 of the large model"),
+        ("student.colour=1", "colour"),
+        ("zero.template=ask", "{question}"),
+        ("on_policy.teacher=nowhere", "nowhere"),
+    ] {
+        let line = refusal::<R1>(&full, &[key]);
+        assert!(line.contains(word), "{key}: {line}");
     }
 }
 

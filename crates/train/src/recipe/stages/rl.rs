@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Fault, MAX_BATCH, MAX_STEPS, MAX_TOKENS, Optimizer, Stage, check_balance, check_sampling, leaves_room, within,
+    Fault, MAX_BATCH, MAX_STEPS, MAX_TOKENS, Optimizer, Stage, check_balance, check_sampling, check_template,
+    leaves_room, within,
 };
 
 /// Group relative policy optimisation [GRPO] with rule rewards [R1].
@@ -20,6 +21,10 @@ pub struct Rl {
     pub group_size: usize,
     /// Tokens that a sample may have after its prompt. R1: 32,768, later 65,536.
     pub max_tokens: usize,
+    /// How problems are posed: the model's own chat template if not given, `r1-zero`, or a page of
+    /// text with `{question}` in it.
+    #[serde(default)]
+    pub template: Option<String>,
     /// Of the samples. R1: 1. Any other value samples from another policy than the one whose
     /// gradient is taken.
     #[serde(default = "default::one")]
@@ -105,6 +110,7 @@ impl Stage for Rl {
         within("group_size", self.group_size, 2..=1 << 16)?;
         within("max_tokens", self.max_tokens, 1..=MAX_TOKENS)?;
         leaves_room("max_tokens", self.max_tokens, positions)?;
+        check_template(self.template.as_deref())?;
         check_sampling(self.temperature, self.top_p)?;
         if self.temperature == 0.0 {
             let cure = "give a value above 0; R1's is 1";
