@@ -4,7 +4,8 @@
 //! of [`Pretrain`], [`Sft`], [`Rl`] and [`Eval`], or the whole chain [`R1`], in which each stage is
 //! a table or the name of its file. `extends = "common.toml"` lays a file over another, dotted
 //! `key=value` overrides go on top (`recipe/layers.rs`), a preset of RL lies below all of them
-//! (`recipe/presets.rs`), and what comes out is read strictly (`recipe/read.rs`): an unknown key is an error, and every error names the file that holds the key.
+//! (`recipe/presets.rs`), and what comes out is read strictly (`recipe/read.rs`): an unknown key is
+//! an error, and every error names the file that holds the key.
 //!
 //! Left out: what a run looks like from outside (folder, threads, display) belongs to the command
 //! line, because it changes no bit of the result.
