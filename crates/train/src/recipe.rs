@@ -3,13 +3,15 @@
 //! A recipe file holds the keys that all stages share ([`Common`]) beside those of its stage: one
 //! of [`Pretrain`], [`Sft`], [`Rl`] and [`Eval`], or the whole chain [`R1`], in which each stage is
 //! a table or the name of its file. `extends = "common.toml"` lays a file over another, dotted
-//! `key=value` overrides go on top (`recipe/layers.rs`), and what comes out is read strictly
-//! (`recipe/read.rs`): an unknown key is an error, and every error names the file that holds the key.
+//! `key=value` overrides go on top (`recipe/layers.rs`), a preset of RL lies below all of them
+//! (`recipe/presets.rs`), and what comes out is read strictly (`recipe/read.rs`): an unknown key is
+//! an error, and every error names the file that holds the key.
 //!
 //! Left out: what a run looks like from outside (folder, threads, display) belongs to the command
 //! line, because it changes no bit of the result.
 
 mod layers;
+mod presets;
 mod read;
 mod stages;
 
@@ -25,7 +27,8 @@ use layers::Layers;
 pub use read::Fault;
 use read::{keys_of, unknown_key, within};
 pub use stages::{
-    Advantage, Decay, Eval, LossAverage, OnPolicy, Optimizer, Pretrain, R1, Reject, RewardSource, Rl, Sft, Student,
+    Advantage, Decay, Eval, KlEstimator, LossAverage, OnPolicy, Optimizer, Pretrain, R1, Ratio, Reject, RewardSource,
+    Rl, Sft, Student, Surrogate,
 };
 
 /// The recipe of one stage, or with [`R1`] of the whole chain.
@@ -42,6 +45,9 @@ pub type R1Recipe = Recipe<R1>;
 
 /// What a recipe can be for.
 pub trait Stage: Serialize + DeserializeOwned {
+    /// The tables that hold the keys of [`Rl`], and so may name a preset; "" is the recipe itself.
+    const RL: &'static [&'static str] = &[];
+
     /// Checks every value; `positions` is the longest sequence of the recipe's own model, `None`
     /// where a base model takes its place.
     ///
@@ -129,6 +135,9 @@ impl<S: Stage> Recipe<S> {
         let mut layers = Layers::read(path, keys_of::<Common>())?;
         for text in overrides {
             layers.set(text)?;
+        }
+        for table in S::RL {
+            presets::lay_under(&mut layers, table).map_err(|fault| layers.locate(fault))?;
         }
         let recipe = Self::from_table(layers.table.clone()).map_err(|fault| layers.locate(fault))?;
         match Mixture::new(&recipe.common.tasks, recipe.common.seed) {

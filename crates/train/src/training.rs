@@ -268,9 +268,13 @@ impl<'s> Training<'s> {
 
     /// Logprobs of the reference policy.
     pub fn reference_logprobs(&mut self, common: &Common, sequences: &[Sequence]) -> Vec<TokenStats> {
-        let pass = Pass { micro_batch_tokens: common.micro_batch_tokens, balance: Balance::default(), entropy: false };
         let reference = self.reference.as_ref().unwrap_or(&self.params);
-        self.lanes.logprobs(&self.model, reference, sequences, pass)
+        self.lanes.logprobs(&self.model, reference, sequences, reading(common))
+    }
+
+    /// Logprobs of the policy as it is now, the same bits as the next [`Training::step`] on these sequences finds.
+    pub fn policy_logprobs(&mut self, common: &Common, sequences: &[Sequence]) -> Vec<TokenStats> {
+        self.lanes.logprobs(&self.model, &self.params, sequences, reading(common))
     }
 
     /// Ends a step: adds `values` to the curves, and writes a checkpoint every `checkpoint_every` steps.
@@ -405,6 +409,11 @@ impl<'s> Training<'s> {
         self.started = Instant::now();
         Ok(())
     }
+}
+
+/// A pass for logprobs alone.
+fn reading(common: &Common) -> Pass {
+    Pass { micro_batch_tokens: common.micro_batch_tokens, balance: Balance::default(), entropy: false }
 }
 
 const CHECKPOINTS: &str = "checkpoints";

@@ -61,6 +61,8 @@ pub struct Student {
 }
 
 impl Stage for R1 {
+    const RL: &'static [&'static str] = &["rl"];
+
     fn check(&self, positions: Option<usize>) -> Result<(), Fault> {
         match &self.pretrain {
             Some(pretrain) => pretrain.check(positions).map_err(|fault| fault.under("pretrain"))?,
