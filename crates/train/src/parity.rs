@@ -212,7 +212,8 @@ mod tests {
     fn agrees_with_transformers() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden");
         let ops = CpuOps::with_threads(2).unwrap();
-        for name in ["deepseek_v3", "deepseek_v3_yarn", "deepseek_v3_nolora", "llama", "qwen2", "qwen3"] {
+        let deepseek = ["deepseek_v3", "deepseek_v3_yarn", "deepseek_v3_nolora", "deepseek_v2", "deepseek_v2_nolora"];
+        for name in deepseek.into_iter().chain(["llama", "qwen2", "qwen3"]) {
             let (_, differences) = parity(&ops, &folder.join(name)).unwrap();
             let worst = differences.grads.iter().map(|g| g.1).fold(0.0, f64::max);
             println!(

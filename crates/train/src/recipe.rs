@@ -46,6 +46,14 @@ pub trait Stage: Serialize + DeserializeOwned {
     /// # Errors
     /// The first value that no run can work with.
     fn check(&self, positions: Option<usize>) -> Result<(), Fault>;
+
+    /// Checks the values that a model without multi-token prediction cannot follow.
+    ///
+    /// # Errors
+    /// The first of them.
+    fn check_without_mtp(&self) -> Result<(), Fault> {
+        Ok(())
+    }
 }
 
 /// What all stages of a run share.
@@ -144,8 +152,11 @@ impl<S: Stage> Recipe<S> {
             keys_of::<Common>().iter().filter_map(|&key| Some((key.to_owned(), rest.remove(key)?))).collect();
         give_data_to_tasks(&mut shared)?;
         let recipe = Self { common: read::table(shared)?, stage: read::table(rest)? };
-        let positions = recipe.common.check()?;
-        recipe.stage.check(positions)?;
+        let model = recipe.common.check()?;
+        recipe.stage.check(model.as_ref().map(|model| model.max_position_embeddings))?;
+        if model.is_some_and(|model| model.num_nextn_predict_layers == 0) {
+            recipe.stage.check_without_mtp()?;
+        }
         Ok(recipe)
     }
 
@@ -185,11 +196,16 @@ impl Common {
             return Err(refuse("model", "has no form in JSON", "use the keys of config.json"));
         };
         json["vocab_size"] = vocab_size.into();
-        ModelConfig::from_value(&json, place)
+        let config = ModelConfig::from_value(&json, place)?;
+        if config.num_nextn_predict_layers > 1 {
+            let problem = format!("{} modules are not supported", config.num_nextn_predict_layers);
+            return Err(refuse("num_nextn_predict_layers", &problem, "give 0 or 1"));
+        }
+        Ok(config)
     }
 
-    /// Checks every value, and gives the longest sequence of the recipe's own model.
-    fn check(&self) -> Result<Option<usize>, Fault> {
+    /// Checks every value, and gives the recipe's own model.
+    fn check(&self) -> Result<Option<ModelConfig>, Fault> {
         if self.name.trim().is_empty() {
             return Err(Fault::new("name", "is empty", "give the run a name"));
         }
@@ -221,7 +237,7 @@ impl Common {
         let in_model = |fault: Fault| if fault.key == "model" { fault } else { fault.under("model") };
         let config = self.model_config(tokenizer.vocab_size).map_err(|e| in_model(fault(e)))?;
         check_model_keys(model, &config).map_err(in_model)?;
-        Ok(Some(config.max_position_embeddings))
+        Ok(Some(config))
     }
 }
 

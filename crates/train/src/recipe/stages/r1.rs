@@ -40,6 +40,13 @@ impl Stage for R1 {
         self.rl.check(positions).map_err(|fault| fault.under("rl"))?;
         self.eval.check(positions).map_err(|fault| fault.under("eval"))
     }
+
+    fn check_without_mtp(&self) -> Result<(), Fault> {
+        if let Some(pretrain) = &self.pretrain {
+            pretrain.check_without_mtp().map_err(|fault| fault.under("pretrain"))?;
+        }
+        self.sft.check_without_mtp().map_err(|fault| fault.under("sft"))
+    }
 }
 
 mod default {
