@@ -140,17 +140,12 @@ fn deepseek(layers: usize, module: usize, lengths: [usize; 2]) -> u64 {
     let batch = Batch::sequences([first, second]);
     let mut tape = Tape::recording(&ops, &mut grads, Balance::default());
     let hidden = model.forward(&mut tape, &params, &batch, &mut Past::Within(batch.spans.clone()));
-    let predictions = [Some((hidden.clone(), batch.clone())), None];
-    let [one, mut two] = predictions;
-    if module > 0 {
-        two = model.mtp(&mut tape, &params, &hidden, &batch);
-    }
-    for (hidden, batch) in one.iter().chain(&two) {
+    let second = if module > 0 { model.mtp(&mut tape, &params, &hidden, &batch) } else { None };
+    for (hidden, batch) in [Some((hidden, batch)), second].into_iter().flatten() {
         let rows: Vec<u32> = (0..batch.ids.len() as u32).collect();
         let targets = Targets { rows: &rows, ids: &batch.ids, entropy: false };
-        tape.token_loss(hidden, model.head(&params), targets, |_, logprobs| vec![1.0; logprobs.len()]);
+        tape.token_loss(&hidden, model.head(&params), targets, |_, logprobs| vec![1.0; logprobs.len()]);
     }
-    drop((hidden, one, two));
     tape.backward();
     ops.cost().flops - before
 }
