@@ -2,7 +2,7 @@
 balance loss.
 
 Each formula is written as the paper has it, in float64, and its gradient is torch's autograd. The gate itself is
-`transformers`' DeepSeek-V3 router, in float32. Called by make.py; README.md says what the files hold.
+`transformers`' DeepSeek-V3 router, or for a softmax its DeepSeek-V2 one, in float32. Called by make.py; README.md says what the files hold.
 """
 
 import json
@@ -10,6 +10,7 @@ import json
 import torch
 import transformers
 from safetensors.torch import save_file
+from transformers.models.deepseek_v2.modeling_deepseek_v2 import DeepseekV2TopkRouter
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3TopkRouter
 
 EPSILON, BETA, ALPHA = 0.2, 0.04, 1e-2
@@ -20,6 +21,8 @@ GATES = {
                   routed_scaling_factor=1.0),
     "unnormalised": dict(n_routed_experts=6, n_group=2, topk_group=1, num_experts_per_tok=2, norm_topk_prob=False,
                          routed_scaling_factor=1.5),
+    "softmax": dict(n_routed_experts=12, n_group=4, topk_group=2, num_experts_per_tok=3, norm_topk_prob=False,
+                    routed_scaling_factor=2.5, scoring_func="softmax", topk_method="group_limited_greedy"),
 }
 
 
@@ -116,18 +119,29 @@ def variants():
 
 
 def gate(config, sequences=3, tokens=10):
-    """Gate and balance loss on random router logits [sequences, tokens, experts] (DeepSeek-V3 §2.1.2)."""
+    """Gate and balance loss on random router logits [sequences, tokens, experts] (DeepSeek-V3 §2.1.2).
+
+    With a softmax (DeepSeek-V2 §2.2) there is no bias, and the best of a group is its score.
+    """
     experts, k = config["n_routed_experts"], config["num_experts_per_tok"]
-    router = DeepseekV3TopkRouter(transformers.DeepseekV3Config(hidden_size=experts, **config))
+    softmax = config.get("scoring_func") == "softmax"
+    if softmax:
+        settings = {key: value for key, value in config.items() if key != "scoring_func"}
+        settings |= dict(hidden_size=experts, num_attention_heads=1)  # heads that divide it, for the config's own check
+        router = DeepseekV2TopkRouter(transformers.DeepseekV2Config(**settings))
+    else:
+        router = DeepseekV3TopkRouter(transformers.DeepseekV3Config(hidden_size=experts, **config))
+    score = (lambda x: x.softmax(-1)) if softmax else torch.sigmoid
     with torch.no_grad():
         router.weight.copy_(torch.eye(experts))  # so that its input is the logits
     for seed in range(1000):
         rng = torch.Generator().manual_seed(seed)
         logits = torch.randn(sequences, tokens, experts, generator=rng) * 1.5
-        bias = torch.randn(experts, generator=rng) * 0.3
-        if clearance(logits, bias, config) > 1e-3:
+        bias = torch.zeros(experts) if softmax else torch.randn(experts, generator=rng) * 0.3
+        if clearance(score(logits) + bias, config, 1 if softmax else 2) > 1e-3:
             break
-    router.e_score_correction_bias.copy_(bias)
+    if not softmax:
+        router.e_score_correction_bias.copy_(bias)
 
     x = logits.clone().requires_grad_()
     _, weights, ids = router(x)
@@ -137,12 +151,13 @@ def gate(config, sequences=3, tokens=10):
     weights_grad = torch.autograd.grad((weights * projection).sum(), x)[0]
     ids = ids.view(sequences, tokens, k)
 
-    loss, load, share, loss_grad = balance(logits.double(), ids)
-    return {"logits": logits, "bias": bias, "ids": ids, "weights": weights.detach(), "projection": projection,
-            "weights_grad": weights_grad, "load": load, "share": share, "balance_loss": loss, "balance_grad": loss_grad}
+    loss, load, share, loss_grad = balance(logits.double(), ids, score)
+    return {"logits": logits, "ids": ids, "weights": weights.detach(), "projection": projection,
+            "weights_grad": weights_grad, "load": load, "share": share, "balance_loss": loss,
+            "balance_grad": loss_grad} | ({} if softmax else {"bias": bias})
 
 
-def balance(logits, ids):
+def balance(logits, ids, score):
     """α·Σ_i f_i·P_i of each sequence, averaged over sequences; `ids` are the experts that tokens went to.
 
     Returns the loss, f [sequences, experts], P [sequences, experts] and the gradient at the logits. f is a count
@@ -150,7 +165,7 @@ def balance(logits, ids):
     """
     logits = logits.requires_grad_()
     _, tokens, experts = logits.shape
-    scores = torch.sigmoid(logits)
+    scores = score(logits)
     share = (scores / scores.sum(-1, keepdim=True)).mean(1)
     counts = torch.nn.functional.one_hot(ids, experts).sum((1, 2)).double()
     load = experts / (ids.shape[-1] * tokens) * counts
@@ -158,10 +173,13 @@ def balance(logits, ids):
     return loss.detach().reshape(1), load, share.detach(), torch.autograd.grad(loss, logits)[0]
 
 
-def clearance(logits, bias, config):
-    """The smallest distance between a kept and a dropped expert or group, over all tokens."""
-    groups = (logits.sigmoid() + bias).flatten(0, 1).unflatten(-1, (config["n_group"], -1))
-    group_scores = groups.topk(2, dim=-1)[0].sum(-1)
+def clearance(scores, config, best_of_group):
+    """The smallest distance between a kept and a dropped expert or group, over all tokens.
+
+    A group's score is the sum of so many of its best.
+    """
+    groups = scores.flatten(0, 1).unflatten(-1, (config["n_group"], -1))
+    group_scores = groups.topk(best_of_group, dim=-1)[0].sum(-1)
     order, by_group = group_scores.sort(descending=True)
     keep, k, clear = config["topk_group"], config["num_experts_per_tok"], []
     if keep < config["n_group"]:

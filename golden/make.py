@@ -20,6 +20,7 @@ import transformers
 from safetensors.torch import save_file
 
 import losses
+import mtp
 
 HERE = Path(__file__).parent
 BASE = dict(vocab_size=61, hidden_size=28, bos_token_id=0, eos_token_id=1, max_position_embeddings=128)
@@ -46,6 +47,12 @@ SPECS = {
     "deepseek_v3_nolora": ("DeepseekV3", BASE | MLA | MOE | dict(
         q_lora_rank=None, n_routed_experts=4, n_group=1, topk_group=1, n_shared_experts=1,
         num_experts_per_tok=2, moe_intermediate_size=5, norm_topk_prob=False, routed_scaling_factor=1.0)),
+    "deepseek_v2": ("DeepseekV2", BASE | MLA | MOE | dict(
+        hidden_size=36, topk_method="group_limited_greedy", norm_topk_prob=False)),
+    "deepseek_v2_nolora": ("DeepseekV2", BASE | MLA | MOE | dict(
+        hidden_size=36, q_lora_rank=None, n_routed_experts=4, n_group=1, topk_group=1, n_shared_experts=1,
+        num_experts_per_tok=2, moe_intermediate_size=5, topk_method="greedy", norm_topk_prob=False,
+        routed_scaling_factor=1.0)),
     "llama": ("Llama", BASE | dict(
         num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=6, intermediate_size=25,
         rope_parameters=rope(100000.0), rms_norm_eps=1e-5)),
@@ -70,9 +77,12 @@ def main(names):
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, transformers {transformers.__version__}")
     for name in names or SPECS:
-        checkpoint(name)
+        if name in SPECS:
+            checkpoint(name)
     if not names:
         losses.write(HERE)
+    if not names or names == ["mtp"]:
+        mtp.write(folder_of(HERE / "mtp"), lambda seed: build("deepseek_v3", seed), stir, margin)
 
 
 def checkpoint(name):
@@ -120,29 +130,43 @@ def build(name, seed):
     config = getattr(transformers, f"{family}Config")(**config)
     config._attn_implementation = config._experts_implementation = "eager"  # the plainest code of each
     model = getattr(transformers, f"{family}ForCausalLM")(config).float().eval()
-    with torch.no_grad():
-        for key, p in model.named_parameters():
-            noise = torch.randn(p.shape)
-            if p.dim() == 1:
-                p.add_(noise, alpha=0.1)
-            else:  # layers that speak about as loudly as the residual stream, so that none is drowned
-                loud = "embed" in key and not config.tie_word_embeddings
-                p.copy_(noise * (0.5 if loud else 1 / math.sqrt(p.shape[-1])))
-        for key, b in model.named_buffers():
-            if key.endswith("e_score_correction_bias"):
-                b.copy_(torch.randn(b.shape) * 0.2)
+    stir(model, config)
     return model, torch.randint(2, config.vocab_size, SHORT), torch.randint(2, config.vocab_size, LONG)
+
+
+@torch.no_grad()
+def stir(model, config):
+    """Moves every parameter and the router's biases off what they start with."""
+    for key, p in model.named_parameters():
+        noise = torch.randn(p.shape)
+        if p.dim() == 1:
+            p.add_(noise, alpha=0.1)
+        else:  # layers that speak about as loudly as the residual stream, so that none is drowned
+            loud = "embed" in key and not config.tie_word_embeddings
+            p.copy_(noise * (0.5 if loud else 1 / math.sqrt(p.shape[-1])))
+    for key, b in model.named_buffers():
+        if key.endswith("e_score_correction_bias"):
+            b.copy_(torch.randn(b.shape) * 0.2)
 
 
 @torch.no_grad()
 def clearances(model, ids, ids_long, greedy):
     """The smallest gap between the best two greedy logits, and between experts (groups) kept and dropped."""
+    narrowest = margin(model, lambda: (model(ids), model(ids_long)))
+    best = model(greedy).logits[0, PROMPT - 1:-1].topk(2)[0]
+    return (best[:, 0] - best[:, 1]).min().item(), narrowest
+
+
+def margin(model, run):
+    """The smallest distance between an expert (group) kept and one dropped in any gate of `model` during `run`."""
     margins = [math.inf]
 
     def watch(gate, inputs, _):
-        scores = torch.sigmoid(inputs[0].reshape(-1, gate.hidden_dim) @ gate.weight.T) + gate.e_score_correction_bias
+        logits = inputs[0].reshape(-1, gate.hidden_dim) @ gate.weight.T
+        biased = hasattr(gate, "e_score_correction_bias")  # V3; V2 has a softmax, and the best of a group for its score
+        scores = torch.sigmoid(logits) + gate.e_score_correction_bias if biased else logits.softmax(-1)
         groups = scores.view(len(scores), gate.num_group, -1)
-        group_scores = groups.topk(2, dim=-1)[0].sum(-1)
+        group_scores = groups.topk(2, dim=-1)[0].sum(-1) if biased else groups.amax(-1)
         if gate.topk_group < gate.num_group:
             best = group_scores.sort(descending=True)[0]
             margins.append((best[:, gate.topk_group - 1] - best[:, gate.topk_group]).min().item())
@@ -150,12 +174,11 @@ def clearances(model, ids, ids_long, greedy):
         best = groups.masked_fill(~kept[..., None], -math.inf).flatten(1).sort(descending=True)[0]
         margins.append((best[:, gate.top_k - 1] - best[:, gate.top_k]).min().item())
 
-    hooks = [m.register_forward_hook(watch) for m in model.modules() if hasattr(m, "e_score_correction_bias")]
-    model(ids), model(ids_long)
-    best = model(greedy).logits[0, PROMPT - 1:-1].topk(2)[0]
+    hooks = [m.register_forward_hook(watch) for m in model.modules() if type(m).__name__.endswith("TopkRouter")]
+    run()
     for hook in hooks:
         hook.remove()
-    return (best[:, 0] - best[:, 1]).min().item(), min(margins)
+    return min(margins)
 
 
 def evaluate(model, ids, ids_long):

@@ -94,16 +94,13 @@ fn generation_eos(folder: &Path) -> Result<Vec<u32>> {
     Ok(ids.into_iter().filter_map(|id| u32::try_from(id.as_u64()?).ok()).collect())
 }
 
-/// Says which tensors of the checkpoint the architecture has no place for. Those of multi-token prediction, a tied
-/// head and stored rotary frequencies are expected.
+/// Says which tensors of the checkpoint the architecture has no place for. Copies of embedding and head beside the
+/// module of multi-token prediction, a tied head and stored rotary frequencies are expected.
 fn report_unused(checkpoint: &Checkpoint, model: &Model) {
     let config = model.config();
-    let prediction = |name: &str| {
-        let layer = name.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
-        layer.is_some_and(|layer| layer >= config.num_hidden_layers)
-    };
+    let copies = model.mtp_copies();
     let expected = |name: &str| {
-        prediction(name)
+        copies.iter().any(|(copy, _)| copy == name)
             || name.ends_with("rotary_emb.inv_freq")
             || (config.tie_word_embeddings && name == "lm_head.weight")
     };

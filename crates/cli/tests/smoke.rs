@@ -133,23 +133,28 @@ fn killed_stages_resume_to_the_same_bits() {
     let folder = Folder::new();
     let base = folder.join("base");
     let pretrain = recipe("smoke/pretrain.toml");
-    succeed(&mut picnic(&["pretrain", &pretrain, "--quiet", "--out", base.to_str().unwrap()]));
+    let module = "model.num_nextn_predict_layers=1";
+    succeed(&mut picnic(&["pretrain", &pretrain, module, "--quiet", "--out", base.to_str().unwrap()]));
     let base = format!("base={}", base.display());
+    // With multi-token prediction learned, learned again, and left alone.
     let stages = [
-        ("pretrain", "checkpoint_every=1", "steps=40", "seed=1"),
-        ("sft", "checkpoint_every=2", "steps=40", &base),
-        ("rl", "checkpoint_every=1", "steps=12", &base),
+        ("pretrain", "checkpoint_every=1", "steps=40", ["seed=1", module, "mtp_weight=0.3"]),
+        ("sft", "checkpoint_every=2", "steps=40", [&base, "seed=0", "mtp_weight=0.1"]),
+        ("rl", "checkpoint_every=1", "steps=12", [&base, "seed=0", "lanes=2"]),
     ];
-    for (stage, every, steps, start) in stages {
+    for (stage, every, steps, more) in stages {
         let recipe = recipe(&format!("smoke/{stage}.toml"));
         let [whole, killed] = ["whole", "killed"].map(|name| folder.join(&format!("{stage}-{name}")));
         let args = |out: &Path, threads: &str| {
-            [stage, &recipe, every, steps, start, "--quiet", "--threads", threads, "--out", out.to_str().unwrap()]
-                .map(str::to_owned)
+            let mut args = vec![stage, &recipe, every, steps];
+            args.extend(more);
+            args.extend(["--quiet", "--threads", threads, "--out", out.to_str().unwrap()]);
+            args.into_iter().map(str::to_owned).collect::<Vec<_>>()
         };
         let [one, other] = [args(&whole, "2"), args(&killed, "1")];
-        succeed(&mut picnic(&one.each_ref().map(String::as_str)));
-        run_killed(&other.each_ref().map(String::as_str), &killed, 6);
+        let [one, other] = [&one, &other].map(|args| args.iter().map(String::as_str).collect::<Vec<_>>());
+        succeed(&mut picnic(&one));
+        run_killed(&other, &killed, 6);
         assert!(model(&whole) == model(&killed), "{stage}");
         assert_eq!(losses(&whole), losses(&killed), "{stage}: no step is lost or counted twice");
     }

@@ -45,7 +45,8 @@ pub struct ModelConfig {
     pub bos_token_id: Option<u32>,
     /// Tokens that end a text; empty if the file names none.
     pub eos_token_ids: Vec<u32>,
-    /// Multi-token prediction blocks after the last layer (DeepSeek-V3 §2.2).
+    /// Modules of multi-token prediction after the last layer (DeepSeek-V3 §2.2); a model has one at most, and what is
+    /// loaded has none where the checkpoint lacks it.
     pub num_nextn_predict_layers: usize,
     /// Kind and sizes of the attention.
     pub attention: Attention,

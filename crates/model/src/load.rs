@@ -2,13 +2,16 @@
 
 use crate::checkpoint::{Checkpoint, CheckpointError, FloatType, TensorView, write_folder};
 use crate::init::initial_values;
+use crate::model::mtp_mark;
 use crate::{Model, Ops, ParamStore};
 use std::convert::Infallible;
 use std::path::Path;
 
 /// The model of `checkpoint` and its parameters, which learn if `trainable`.
 ///
-/// Tensors that the architecture does not use (those of multi-token prediction, say) are left unread.
+/// The module of multi-token prediction is there if the configuration names one and the checkpoint holds it: folders
+/// that transformers saved have the key without the tensors. Of several modules the first is read. Tensors that the
+/// architecture does not use are left unread.
 ///
 /// # Errors
 /// A missing tensor, a wrong shape or an unreadable type, with file, tensor and cure.
@@ -17,7 +20,10 @@ pub fn load<O: Ops>(
     checkpoint: &Checkpoint,
     trainable: bool,
 ) -> Result<(Model, ParamStore<O>), CheckpointError> {
-    let model = Model::new(checkpoint.config()?);
+    let mut config = checkpoint.config()?;
+    let held = config.num_nextn_predict_layers > 0 && checkpoint.shape(&mtp_mark(&config)).is_some();
+    config.num_nextn_predict_layers = usize::from(held);
+    let model = Model::new(config);
     let params = ParamStore::new(ops, model.specs().to_vec(), trainable, |spec| {
         checkpoint.read_expected(&spec.name, &spec.shape)
     })?;
@@ -36,7 +42,8 @@ pub fn initialise<O: Ops>(ops: &O, model: &Model, seed: u64) -> ParamStore<O> {
 }
 
 /// Writes `config.json` and `model.safetensors` into the folder `dir`, whole or not at all; a model of more than
-/// `shard_bytes` as shards with their index.
+/// `shard_bytes` as shards with their index. As upstream has it, the module of multi-token prediction goes with copies
+/// of the embedding and the head.
 ///
 /// # Errors
 /// Shards where a model is already; the system's refusal, such as a full disk. What was in the folder is then unchanged.
@@ -54,5 +61,10 @@ pub fn save<O: Ops>(
         shape: &param.spec.shape,
         data,
     });
-    write_folder(dir, model.config(), tensors, dtype, shard_bytes)
+    let copies = model.mtp_copies();
+    let copies = copies.iter().map(|(name, id)| {
+        let shape = &params.get(*id).spec.shape;
+        TensorView { name, shape, data: &values[id.0] }
+    });
+    write_folder(dir, model.config(), tensors.chain(copies), dtype, shard_bytes)
 }

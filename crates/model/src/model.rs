@@ -1,7 +1,9 @@
 //! The transformer: DeepSeek-V2/V3 (MLA, mixture of experts) and Llama, Qwen2, Qwen3 (grouped queries, dense).
 //!
-//! One forward pass serves training, rollouts and serving. Left out: multi-token prediction, whose weights are read
-//! by nobody yet.
+//! One forward pass serves training, rollouts and serving; multi-token prediction (`model/mtp.rs`) goes on from its
+//! hidden states in training.
+
+mod mtp;
 
 use crate::config::{Attention, GroupScore, ModelConfig, RopeStyle, Scoring};
 use crate::layers::Past;
@@ -9,6 +11,7 @@ use crate::layers::{Experts, Rotation};
 use crate::ops::Ops;
 use crate::params::{Param, ParamId, ParamSpec, ParamStore, Role};
 use crate::tape::{Tape, Var};
+pub(crate) use mtp::mark as mtp_mark;
 use picnic_kernels::attention::Shape;
 use picnic_kernels::columns::MlaDims;
 use picnic_kernels::rope::{RopeTable, Style};
@@ -51,6 +54,7 @@ pub struct Model {
     blocks: Vec<Block>,
     norm: ParamId,
     head: ParamId,
+    mtp: Option<mtp::Module>,
     attention: Shape,
     rotations: Rotations,
     router: Option<router::Config>,
@@ -99,7 +103,7 @@ struct SwiGlu {
 }
 
 impl Model {
-    /// Lays out the tensors of `config`.
+    /// Lays out the tensors of `config`. Panics if it asks for more than one module of multi-token prediction.
     pub fn new(config: ModelConfig) -> Model {
         let mut specs = Specs(Vec::new());
         let d = config.hidden_size;
@@ -109,6 +113,7 @@ impl Model {
         let blocks = (0..config.num_hidden_layers).map(|layer| specs.block(&config, layer)).collect();
         let norm = specs.add("model.norm.weight", &[d], Role::Norm);
         let head = if tied { embedding } else { specs.linear("lm_head", config.vocab_size, d) };
+        let mtp = mtp::Module::new(&mut specs, &config);
         let heads = config.num_attention_heads;
         let scale = config.softmax_scale();
         let attention = match config.attention {
@@ -136,7 +141,7 @@ impl Model {
             normalise: moe.norm_topk_prob,
             scale: moe.routed_scaling_factor as f32,
         });
-        Model { config, specs: specs.0, embedding, blocks, norm, head, attention, rotations, router }
+        Model { config, specs: specs.0, embedding, blocks, norm, head, mtp, attention, rotations, router }
     }
 
     /// The architecture.
@@ -159,9 +164,10 @@ impl Model {
         params.get(self.head)
     }
 
-    /// The selection biases of the MoE layers, in order.
+    /// The selection biases of the MoE layers, in order; that of multi-token prediction comes last.
     pub fn router_biases(&self) -> Vec<ParamId> {
-        let biases = self.blocks.iter().map(|block| match block.ffn {
+        let blocks = self.blocks.iter().chain(self.mtp.as_ref().map(mtp::Module::block));
+        let biases = blocks.map(|block| match block.ffn {
             Ffn::Moe { bias, .. } => bias,
             Ffn::Dense(_) => None,
         });
@@ -169,7 +175,7 @@ impl Model {
     }
 
     /// Parameters that take part in a matrix product for one token (the 6·N of a training step): routed experts count
-    /// by the share that a token visits, a table that is only looked up not at all.
+    /// by the share that a token visits, a table that is only looked up not at all. Without multi-token prediction.
     pub fn matmul_params(&self) -> f64 {
         let share = self.router.as_ref().map_or(1.0, |r| r.top_k as f64 / r.experts as f64);
         let of = |spec: &ParamSpec| match spec.role {
@@ -177,7 +183,7 @@ impl Model {
             Role::Linear | Role::TiedEmbedding => spec.len() as f64,
             _ => 0.0,
         };
-        self.specs.iter().map(of).sum()
+        self.specs[..self.specs.len() - self.mtp_params().count()].iter().map(of).sum()
     }
 
     /// Hidden states `[T, d]` after the last norm, ready for the head.
@@ -190,7 +196,7 @@ impl Model {
     ) -> Var<O> {
         let mut x = tape.embedding(params.get(self.embedding), &batch.ids);
         for layer in 0..self.blocks.len() {
-            x = self.block(tape, params, layer, &x, batch, past);
+            x = self.block(tape, params, (&self.blocks[layer], layer), &x, batch, past);
         }
         tape.rmsnorm(&x, params.get(self.norm), self.config.rms_norm_eps as f32)
     }
@@ -207,25 +213,26 @@ impl Model {
             let batch = batch.clone();
             x = tape.recompute(&x, move |tape, x| {
                 let mut past = Past::Within(Arc::clone(&batch.spans));
-                self.block(tape, params, layer, x, &batch, &mut past)
+                self.block(tape, params, (&self.blocks[layer], layer), x, &batch, &mut past)
             });
         }
         tape.rmsnorm(&x, params.get(self.norm), self.config.rms_norm_eps as f32)
     }
 
-    /// One transformer block: attention and feed-forward, each normalised before and added to the residual stream.
+    /// One transformer block, with its place in a cache: attention and feed-forward, each normalised before and added to
+    /// the residual stream.
     fn block<'a, O: Ops>(
         &'a self,
         tape: &mut Tape<'a, O>,
         params: &'a ParamStore<O>,
-        layer: usize,
+        (block, layer): (&'a Block, usize),
         x: &Var<O>,
         batch: &Batch,
         past: &mut Past<O>,
     ) -> Var<O> {
-        let (block, eps) = (&self.blocks[layer], self.config.rms_norm_eps as f32);
+        let eps = self.config.rms_norm_eps as f32;
         let h = tape.rmsnorm(x, params.get(block.attention_norm), eps);
-        let h = self.attend(tape, params, layer, h, batch, past);
+        let h = self.attend(tape, params, (block, layer), h, batch, past);
         let x = tape.add(x, &h);
         let h = tape.rmsnorm(&x, params.get(block.ffn_norm), eps);
         let h = self.feed_forward(tape, params, &block.ffn, &h, batch);
@@ -236,12 +243,12 @@ impl Model {
         &'a self,
         tape: &mut Tape<'a, O>,
         params: &'a ParamStore<O>,
-        layer: usize,
+        (block, layer): (&'a Block, usize),
         x: Var<O>,
         batch: &Batch,
         past: &mut Past<O>,
     ) -> Var<O> {
-        let (block, eps) = (&self.blocks[layer], self.config.rms_norm_eps as f32);
+        let eps = self.config.rms_norm_eps as f32;
         let get = |id: &ParamId| params.get(*id);
         let (q, k, v) = match &block.attention {
             Projections::Gqa { q, k, v } => {

@@ -121,6 +121,11 @@ impl<O: Ops> ParamStore<O> {
         self.params.iter()
     }
 
+    /// Keeps the tensors `ids` from learning: they get no gradient, no moments and no decay.
+    pub fn freeze(&mut self, ids: impl IntoIterator<Item = ParamId>) {
+        ids.into_iter().for_each(|id| self.params[id.0].trainable = false);
+    }
+
     /// Changes values in place through `change`, then derives the panels anew.
     pub fn update(&mut self, ops: &O, mut change: impl FnMut(ParamId, &ParamSpec, &mut O::Buffer)) {
         for param in &mut self.params {

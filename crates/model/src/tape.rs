@@ -57,10 +57,13 @@ impl<O: Ops> From<&Var<O>> for Slot {
 /// What a pass says beside its output.
 #[derive(Clone, Default)]
 pub struct Statistics {
-    /// For each MoE layer in order, how many tokens chose each expert.
+    /// For each MoE layer in order, how many tokens chose each expert. That of multi-token prediction comes last, and is
+    /// missing where it did not run.
     pub expert_counts: Vec<Vec<u64>>,
     /// Sum of the weighted sequence-wise balance losses.
     pub balance_loss: f64,
+    /// −Σ ln p over what multi-token prediction had to predict, in nats.
+    pub mtp_loss: f64,
 }
 
 /// Sequence-wise balance loss of every MoE layer (DeepSeek-V3, section 2.1.2).
@@ -254,17 +257,17 @@ impl Statistics {
     pub fn absorb(&mut self, segment: &Statistics) {
         self.expert_counts.extend(segment.expert_counts.iter().cloned());
         self.balance_loss += segment.balance_loss;
+        self.mtp_loss += segment.mtp_loss;
     }
 
     /// Adds the counts of another pass over the same layers.
     pub fn add(&mut self, other: &Statistics) {
-        if self.expert_counts.is_empty() {
-            self.expert_counts = other.expert_counts.clone();
-        } else {
-            for (mine, theirs) in self.expert_counts.iter_mut().zip(&other.expert_counts) {
-                mine.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
-            }
+        for (mine, theirs) in self.expert_counts.iter_mut().zip(&other.expert_counts) {
+            mine.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
         }
+        let known = self.expert_counts.len().min(other.expert_counts.len());
+        self.expert_counts.extend_from_slice(&other.expert_counts[known..]);
         self.balance_loss += other.balance_loss;
+        self.mtp_loss += other.mtp_loss;
     }
 }

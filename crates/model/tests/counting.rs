@@ -1,4 +1,5 @@
-//! The counting operations against closed formulas: what a pass over a dense model costs, and how much memory it holds.
+//! The counting operations against closed formulas: what a pass over a dense model costs, how much memory it holds, and
+//! what multi-token prediction adds.
 
 use picnic_model::config::ModelConfig;
 use picnic_model::layers::{Past, Targets};
@@ -117,4 +118,48 @@ fn memory_of_a_dense_model() {
     assert_eq!(growth(Kind::Inference), 0, "inference keeps nothing");
     assert!(peak(6, Kind::Inference) < peak(6, Kind::Recomputing));
     assert!(peak(6, Kind::Recomputing) < peak(6, Kind::Training));
+}
+
+/// Operations of a training pass over sequences of `lengths` of a DeepSeek-V3 of dense layers, with or without a module
+/// for multi-token prediction, which learns from all of its rows.
+fn deepseek(layers: usize, module: usize, lengths: [usize; 2]) -> u64 {
+    let config = json!({
+        "model_type": "deepseek_v3", "vocab_size": V, "hidden_size": D, "num_hidden_layers": layers,
+        "num_attention_heads": H, "intermediate_size": F, "max_position_embeddings": 256, "kv_lora_rank": 10,
+        "qk_nope_head_dim": 6, "qk_rope_head_dim": 2, "v_head_dim": 5, "first_k_dense_replace": 9,
+        "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "moe_intermediate_size": 3,
+        "num_nextn_predict_layers": module
+    });
+    let model = Model::new(ModelConfig::from_value(&config, Path::new("deepseek")).unwrap());
+    let ops = Counting::default();
+    let params = initialise(&ops, &model, 0);
+    let mut grads = Grads::new(&ops, &params);
+    let before = ops.cost().flops;
+    let ids = vec![0; lengths.iter().sum()];
+    let (first, second) = ids.split_at(lengths[0]);
+    let batch = Batch::sequences([first, second]);
+    let mut tape = Tape::recording(&ops, &mut grads, Balance::default());
+    let hidden = model.forward(&mut tape, &params, &batch, &mut Past::Within(batch.spans.clone()));
+    let second = if module > 0 { model.mtp(&mut tape, &params, &hidden, &batch) } else { None };
+    for (hidden, batch) in [Some((hidden, batch)), second].into_iter().flatten() {
+        let rows: Vec<u32> = (0..batch.ids.len() as u32).collect();
+        let targets = Targets { rows: &rows, ids: &batch.ids, entropy: false };
+        tape.token_loss(&hidden, model.head(&params), targets, |_, logprobs| vec![1.0; logprobs.len()]);
+    }
+    tape.backward();
+    ops.cost().flops - before
+}
+
+#[test]
+fn operations_of_multi_token_prediction() {
+    let [long, short] = [LENGTHS, LENGTHS.map(|n| n - 1)];
+    let rows = short.iter().sum::<usize>() as u64;
+    let added = deepseek(2, 1, long) - deepseek(2, 0, long);
+    // A block like the others, on one row less of each sequence.
+    let block = deepseek(3, 0, short) - deepseek(2, 0, short);
+    // Forward and backward: M, three norms, the head with its loss, the embedding's gradient, and the rows of the hidden
+    // states, whose gradient is added to where it was.
+    let products = 6 * rows * (D * 2 * D + V * D);
+    let around = rows * (3 * 12 * D + 7 * V + D + D);
+    assert_eq!(added, block + products + around);
 }

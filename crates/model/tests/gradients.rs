@@ -1,9 +1,9 @@
-//! Gradients of a whole tiny DeepSeek-V3 (MLA with q-LoRA, groups of experts, balance loss) against finite differences,
-//! entry by entry, and with activations computed again. Left out: single operations, which the kernels' tests check,
+//! Gradients of a whole tiny DeepSeek-V3 (MLA with q-LoRA, groups of experts, balance loss, multi-token prediction)
+//! against finite differences, entry by entry, and with activations computed again. Left out: single operations, which the kernels' tests check,
 //! and other implementations, with which `picnic parity` compares.
 
 use picnic_model::config::ModelConfig;
-use picnic_model::layers::{Past, Targets};
+use picnic_model::layers::{Past, Targets, TokenStats};
 use picnic_model::{
     Balance, Batch, CpuOps, Grads, Model, Ops, ParamId, ParamStore, Role, Statistics, Tape, initialise,
 };
@@ -21,7 +21,8 @@ fn tiny() -> Model {
         "rope_theta": 10000.0, "tie_word_embeddings": false, "initializer_range": 0.5, "q_lora_rank": 4,
         "kv_lora_rank": 3, "qk_nope_head_dim": 3, "qk_rope_head_dim": 2, "v_head_dim": 3, "first_k_dense_replace": 1,
         "n_shared_experts": 1, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 3,
-        "n_group": 2, "topk_group": 1, "norm_topk_prob": true, "routed_scaling_factor": 1.5
+        "n_group": 2, "topk_group": 1, "norm_topk_prob": true, "routed_scaling_factor": 1.5,
+        "num_nextn_predict_layers": 1
     });
     Model::new(ModelConfig::from_value(&config, Path::new("tiny")).unwrap())
 }
@@ -76,10 +77,21 @@ fn loss(
     let said = tape.token_loss(&hidden, model.head(params), targets, |start, logprobs| {
         (start..start + logprobs.len()).map(|t| -weight(t)).collect()
     });
-    drop(hidden);
+    // The sequence of one token has no row here.
+    let (second, next) = model.mtp(&mut tape, params, &hidden, &batch).unwrap();
+    let last = |span: &std::ops::Range<usize>| span.end.saturating_sub(1);
+    let rows: Vec<u32> = next.spans.iter().flat_map(|span| span.start as u32..last(span) as u32).collect();
+    let ids: Vec<u32> = rows.iter().map(|&row| next.ids[row as usize + 1]).collect();
+    let targets = Targets { rows: &rows, ids: &ids, entropy: false };
+    let ahead = tape.token_loss(&second, model.head(params), targets, |start, logprobs| {
+        (start..start + logprobs.len()).map(|t| -0.3 * weight(t)).collect()
+    });
+    drop((hidden, second));
     let statistics = tape.backward();
-    let mean: f64 = said.logprob.iter().enumerate().map(|(t, &l)| -f64::from(weight(t)) * f64::from(l)).sum();
-    (mean + statistics.balance_loss, statistics)
+    let sum = |said: TokenStats, factor: f32| -> f64 {
+        said.logprob.iter().enumerate().map(|(t, &l)| -f64::from(factor * weight(t)) * f64::from(l)).sum()
+    };
+    (sum(said, 1.0) + sum(ahead, 0.3) + statistics.balance_loss, statistics)
 }
 
 #[test]
@@ -89,7 +101,8 @@ fn every_entry_is_the_derivative_of_the_loss() {
     let mut params = weights(&ops, &model);
     let mut grads = Grads::new(&ops, &params);
     let (_, chosen) = loss(&ops, &model, &params, Some(&mut grads), false);
-    assert!(chosen.expert_counts[0].iter().all(|&n| n > 0), "every expert is visited: {:?}", chosen.expert_counts);
+    let visited = chosen.expert_counts.iter().flatten().all(|&n| n > 0);
+    assert!(visited && chosen.expert_counts.len() == 2, "every expert is visited: {:?}", chosen.expert_counts);
 
     let tensors: Vec<(ParamId, String, usize)> =
         params.iter().filter(|p| p.trainable).map(|p| (p.id, p.spec.name.clone(), p.spec.len())).collect();
@@ -151,5 +164,6 @@ fn frozen_weights_get_no_gradient() {
     assert_eq!(a.to_bits(), b.to_bits());
     assert!(frozen.iter().all(|p| grads.get(p.id).is_none()));
     let biases = model.router_biases();
-    assert!(biases.len() == 1 && !params.get(biases[0]).trainable, "load moves the router's bias, no gradient does");
+    let learns = |id: &ParamId| params.get(*id).trainable;
+    assert!(biases.len() == 2 && !biases.iter().any(learns), "load moves the routers' biases, no gradient does");
 }

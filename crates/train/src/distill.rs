@@ -10,13 +10,13 @@
 //! [`sft`](mod@crate::sft).
 
 use crate::error::Error;
-use crate::lanes::{Pass, Sequence};
+use crate::lanes::Sequence;
 use crate::recipe::{OnPolicy, Recipe};
 use crate::rollout::{Draw, mix, prompts, roll_out};
-use crate::training::{Outcome, Setting, Start, StepPlan, Training};
+use crate::training::{Outcome, Setting, Start, StepPlan, Training, reading};
 use picnic_data::ChatFormat;
 use picnic_model::checkpoint::Checkpoint;
-use picnic_model::{Balance, CpuOps, load};
+use picnic_model::{CpuOps, load};
 use picnic_tasks::{Mixture, Problem, Split, Task};
 use picnic_tokenizer::Tokenizer;
 use std::path::Path;
@@ -44,12 +44,11 @@ pub fn distill(
     }
     let tasks = Mixture::new(&common.tasks, common.seed)?;
     let (wise, wisdom) = load(&CpuOps::with_threads(1).map_err(Error::Threads)?, &Checkpoint::open(teacher)?, false)?;
-    let mut run = Training::open("distill", setting, common, fingerprint, start, tokenizer)?;
+    let mut run = Training::open("distill", setting, common, 0.0, fingerprint, start, tokenizer)?;
     if wise.config().vocab_size != run.model.config().vocab_size {
         let what = format!("{} has another vocabulary than the student", teacher.display());
         return Err(Error::Empty { what, cure: "distil by its answers instead: reject, then sft" });
     }
-    let pass = Pass { micro_batch_tokens: common.micro_batch_tokens, balance: Balance::default(), entropy: false };
     let mut display = setting.progress.stage("distill", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
@@ -72,7 +71,7 @@ pub fn distill(
         };
         let sequences: Vec<Sequence> =
             samples.iter().map(|s| sequence(&prompts[s.prompt], &s.completion.tokens)).collect();
-        let wanted = run.lanes.logprobs(&wise, &wisdom, &sequences, pass);
+        let wanted = run.lanes.logprobs(&wise, &wisdom, &sequences, reading(common));
 
         let targets = sequences.iter().map(Sequence::targets).sum::<usize>().max(1) as f64;
         let surprise = |i: usize, t: usize, logprob: f32| f64::from(logprob) - f64::from(wanted[i].logprob[t]);

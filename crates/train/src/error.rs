@@ -56,6 +56,17 @@ pub enum Error {
         /// The last checkpoint, which is a model like any other.
         checkpoint: Option<PathBuf>,
     },
+    /// Multi-token prediction without a module for it.
+    #[error(
+        "{stage}: mtp_weight is {mtp_weight}, but the model has no module for multi-token prediction; \
+         give mtp_weight=0 or another model"
+    )]
+    NoMtp {
+        /// Which stage.
+        stage: &'static str,
+        /// What it asks for.
+        mtp_weight: f64,
+    },
     /// A folder that a run would write over.
     #[error("{}: holds a model or an earlier run; continue a run with --resume, or choose another --out", .0.display())]
     Occupied(PathBuf),

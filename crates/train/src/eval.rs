@@ -153,7 +153,12 @@ impl Judged {
             let example = chat.example(&worked)?;
             sequences.push(Sequence { ids: example.ids, first_target: example.prompt });
         }
-        let pass = Pass { micro_batch_tokens: common.micro_batch_tokens, balance: Balance::default(), entropy: false };
+        let pass = Pass {
+            micro_batch_tokens: common.micro_batch_tokens,
+            balance: Balance::default(),
+            entropy: false,
+            mtp_weight: 0.0,
+        };
         let stats = self.lanes.logprobs(&self.model, &self.params, &sequences, pass);
         let loss = |logprobs: &[f32]| -logprobs.iter().map(|&l| f64::from(l)).sum::<f64>();
         Ok(Worked {

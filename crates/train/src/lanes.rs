@@ -24,6 +24,11 @@ impl Sequence {
         self.ids.len().saturating_sub(self.first_target)
     }
 
+    /// Number of tokens that multi-token prediction has to predict: the same, but the token after the first is none.
+    pub fn mtp_targets(&self) -> usize {
+        self.ids.len().saturating_sub(self.first_target.max(2))
+    }
+
     /// What the model reads: all but the last token, which predicts nothing.
     fn inputs(&self) -> &[u32] {
         &self.ids[..self.ids.len().saturating_sub(1)]
@@ -39,6 +44,8 @@ pub struct Pass {
     pub balance: Balance,
     /// Whether to compute entropies.
     pub entropy: bool,
+    /// What each token that multi-token prediction has to predict weighs in the loss; 0 to leave the module out.
+    pub mtp_weight: f32,
 }
 
 /// The derivative of the loss by the log-probability of token `t` of sequence `i`: `slope(i, t, logprob)`.
@@ -177,20 +184,15 @@ fn pass_through(
 ) -> LaneResult {
     let (mut results, mut statistics) = (Vec::with_capacity(mine.len()), Statistics::default());
     let slope = learn.as_ref().map(|(_, slope)| *slope);
+    let learn_mtp = learn.is_some() && pass.mtp_weight > 0.0;
     let mut rest = &mine[..];
     while !rest.is_empty() {
         let (now, later) = rest.split_at(micro_batch(sequences, rest, pass.micro_batch_tokens));
         rest = later;
         let batch = Batch::sequences(now.iter().map(|&i| sequences[i].inputs()));
-        let (mut rows, mut ids, mut places) = (Vec::new(), Vec::new(), Vec::new());
-        for (&i, span) in now.iter().zip(batch.spans.iter()) {
-            let Sequence { ids: tokens, first_target } = &sequences[i];
-            for (t, place) in (*first_target.max(&1)..tokens.len()).enumerate() {
-                rows.push((span.start + place - 1) as u32);
-                ids.push(tokens[place]);
-                places.push((i, t));
-            }
-        }
+        let (rows, ids) = predicted(sequences, now, &batch, 1);
+        let places: Vec<(usize, usize)> =
+            now.iter().flat_map(|&i| (0..sequences[i].targets()).map(move |t| (i, t))).collect();
         let mut tape = match &mut learn {
             Some((grads, _)) => Tape::recording(ops, grads, pass.balance),
             None => Tape::inference(ops),
@@ -201,6 +203,13 @@ fn pass_through(
             let Some(slope) = slope else { return vec![0.0; logprobs.len()] };
             logprobs.iter().zip(&places[start..]).map(|(&l, &(i, t))| slope(i, t, l)).collect()
         });
+        if learn_mtp && let Some((second, batch)) = model.mtp(&mut tape, params, &hidden, &batch) {
+            let (rows, ids) = predicted(sequences, now, &batch, 2);
+            let targets = Targets { rows: &rows, ids: &ids, entropy: false };
+            let said = tape
+                .token_loss(&second, model.head(params), targets, |_, logprobs| vec![-pass.mtp_weight; logprobs.len()]);
+            tape.statistics.mtp_loss -= said.logprob.iter().map(|&l| f64::from(l)).sum::<f64>();
+        }
         drop(hidden);
         statistics.add(&tape.backward());
         let mut at = 0;
@@ -212,6 +221,20 @@ fn pass_through(
         }
     }
     (results, statistics)
+}
+
+/// The tokens that sequences `now` have to predict `ahead` tokens before, and the rows of `batch`, one for each of their
+/// tokens from the first, that predict them.
+fn predicted(sequences: &[Sequence], now: &[usize], batch: &Batch, ahead: usize) -> (Vec<u32>, Vec<u32>) {
+    let (mut rows, mut ids) = (Vec::new(), Vec::new());
+    for (&i, span) in now.iter().zip(batch.spans.iter()) {
+        let Sequence { ids: tokens, first_target } = &sequences[i];
+        for (place, &token) in tokens.iter().enumerate().skip(*first_target.max(&ahead)) {
+            rows.push((span.start + place - ahead) as u32);
+            ids.push(token);
+        }
+    }
+    (rows, ids)
 }
 
 /// How many of `rest` make the next micro-batch.

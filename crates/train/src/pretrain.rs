@@ -24,7 +24,7 @@ pub fn pretrain(
     if let Some(outcome) = setting.finished(&fingerprint)? {
         return Ok(outcome);
     }
-    let mut run = Training::open("pretrain", setting, common, fingerprint, start, tokenizer)?;
+    let mut run = Training::open("pretrain", setting, common, stage.mtp_weight, fingerprint, start, tokenizer)?;
     let mut display = setting.progress.stage("pretrain", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
@@ -41,12 +41,13 @@ pub fn pretrain(
         run.balance_experts(&done.expert_counts, stage.router_bias_speed);
         let sum: f64 = done.tokens.iter().flat_map(|t| &t.logprob).map(|&l| f64::from(l)).sum();
         let speed = targets as f64 / clock.elapsed().as_secs_f64();
-        let values = [
+        let mut values = vec![
             ("loss", -sum / targets.max(1) as f64),
             ("lr", done.lr),
             ("grad norm", done.grad_norm),
             ("tokens/s", speed),
         ];
+        values.extend(done.mtp_loss.map(|loss| ("mtp loss", loss)));
         run.end_step(&values, stage.checkpoint_every)?;
         display.step(run.step, &values);
     }

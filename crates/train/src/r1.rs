@@ -7,7 +7,7 @@
 use crate::book::Book;
 use crate::error::Error;
 use crate::progress::Progress;
-use crate::recipe::{Common, R1Recipe, Recipe, RewardSource, Rl, Sft};
+use crate::recipe::{Common, Pretrain, R1Recipe, Recipe, RewardSource, Rl, Sft};
 use crate::report::{Report, Stage};
 use crate::sft::examples;
 use crate::training::{Outcome, Setting};
@@ -75,19 +75,25 @@ pub fn r1(recipe: &R1Recipe, chain: &Chain) -> Result<Report, Error> {
 
     // Distillation (2.4), and against it the small model's own way (4.1).
     if let (Some(student), Some(pretrain)) = (&stage.student, &stage.pretrain) {
+        // The same lessons, but for multi-token prediction, which dense models have no module for.
+        let (pretrain, sft) = (Pretrain { mtp_weight: 0.0, ..pretrain.clone() }, without_mtp(&stage.sft));
         let small = Common { model: Some(student.model.clone()), ..common.clone() };
-        let base = book.pretrain(Stage::StudentBase, &small, pretrain, &tokenizer)?;
-        let traces_of_sft = stage.sft.traces.as_deref();
-        let (cold, _) = book.sft(Stage::StudentSft, &small, &stage.sft, traces_of_sft, &base, &tokenizer)?;
+        let base = book.pretrain(Stage::StudentBase, &small, &pretrain, &tokenizer)?;
+        let (cold, _) = book.sft(Stage::StudentSft, &small, &sft, sft.traces.as_deref(), &base, &tokenizer)?;
         book.rl(Stage::StudentRl, &small, &stage.rl, &cold, &tokenizer)?;
         if let (Some(traces), Some(distill)) = (&traces, &stage.distill) {
-            let (pupil, _) = book.sft(Stage::StudentDistilled, &small, distill, Some(traces), &base, &tokenizer)?;
+            let distill = without_mtp(distill);
+            let (pupil, _) = book.sft(Stage::StudentDistilled, &small, &distill, Some(traces), &base, &tokenizer)?;
             if let Some(on_policy) = &stage.on_policy {
                 book.distill(Stage::StudentOnPolicy, &small, on_policy, &pupil, &last, &tokenizer)?;
             }
         }
     }
     book.close()
+}
+
+fn without_mtp(sft: &Sft) -> Sft {
+    Sft { mtp_weight: 0.0, ..sft.clone() }
 }
 
 /// The cold start gone on with for as much compute as RL took: a token that was generated or read costs a forward

@@ -54,6 +54,14 @@ pub trait Stage: Serialize + DeserializeOwned {
     /// # Errors
     /// The first value that no run can work with.
     fn check(&self, positions: Option<usize>) -> Result<(), Fault>;
+
+    /// Checks the values that a model without multi-token prediction cannot follow.
+    ///
+    /// # Errors
+    /// The first of them.
+    fn check_without_mtp(&self) -> Result<(), Fault> {
+        Ok(())
+    }
 }
 
 /// What all stages of a run share.
@@ -155,8 +163,11 @@ impl<S: Stage> Recipe<S> {
             keys_of::<Common>().iter().filter_map(|&key| Some((key.to_owned(), rest.remove(key)?))).collect();
         give_data_to_tasks(&mut shared)?;
         let recipe = Self { common: read::table(shared)?, stage: read::table(rest)? };
-        let positions = recipe.common.check()?;
-        recipe.stage.check(positions)?;
+        let model = recipe.common.check()?;
+        recipe.stage.check(model.as_ref().map(|model| model.max_position_embeddings))?;
+        if model.is_some_and(|model| model.num_nextn_predict_layers == 0) {
+            recipe.stage.check_without_mtp()?;
+        }
         Ok(recipe)
     }
 
@@ -186,8 +197,8 @@ impl Common {
         }
     }
 
-    /// Checks every value, and gives the longest sequence of the recipe's own model.
-    fn check(&self) -> Result<Option<usize>, Fault> {
+    /// Checks every value, and gives the recipe's own model.
+    fn check(&self) -> Result<Option<ModelConfig>, Fault> {
         if self.name.trim().is_empty() {
             return Err(Fault::new("name", "is empty", "give the run a name"));
         }
@@ -229,20 +240,25 @@ fn model_config(model: &Table, vocab_size: usize) -> Result<ModelConfig, ConfigE
         return Err(config_error("model", "has no form in JSON", "use the keys of config.json"));
     };
     json["vocab_size"] = vocab_size.into();
-    ModelConfig::from_value(&json, Path::new("recipe"))
+    let config = ModelConfig::from_value(&json, Path::new("recipe"))?;
+    if config.num_nextn_predict_layers > 1 {
+        let problem = format!("{} modules are not supported", config.num_nextn_predict_layers);
+        return Err(config_error("num_nextn_predict_layers", &problem, "give 0 or 1"));
+    }
+    Ok(config)
 }
 
 fn config_error(key: &str, problem: &str, cure: &str) -> ConfigError {
     ConfigError { file: "recipe".into(), key: key.to_owned(), problem: problem.to_owned(), cure: cure.to_owned() }
 }
 
-/// Checks a table that describes a model, and gives its longest sequence.
-fn check_model(model: &Table, vocab_size: usize) -> Result<usize, Fault> {
+/// Checks a table that describes a model, and gives the model.
+fn check_model(model: &Table, vocab_size: usize) -> Result<ModelConfig, Fault> {
     let fault = |e: ConfigError| Fault::new(&e.key, e.problem, e.cure);
     let in_model = |fault: Fault| if fault.key == "model" { fault } else { fault.under("model") };
     let config = model_config(model, vocab_size).map_err(|e| in_model(fault(e)))?;
     check_model_keys(model, &config).map_err(in_model)?;
-    Ok(config.max_position_embeddings)
+    Ok(config)
 }
 
 /// Real `config.json` files hold keys that say nothing about the computation, so their reader lets

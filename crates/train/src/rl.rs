@@ -66,7 +66,7 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, tokenizer: Token
     }
     let tasks = Mixture::new(&common.tasks, common.seed)?;
     let tokenizer = asking(&tokenizer, stage.template.as_deref())?;
-    let mut run = Training::open("rl", setting, common, fingerprint, start, tokenizer)?;
+    let mut run = Training::open("rl", setting, common, 0.0, fingerprint, start, tokenizer)?;
     let mut display = setting.progress.stage("rl", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();

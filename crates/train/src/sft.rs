@@ -32,7 +32,7 @@ pub fn sft(
         return Ok(outcome);
     }
     let examples = examples(recipe, traces, &tokenizer)?;
-    let mut run = Training::open("sft", setting, common, fingerprint, start, tokenizer)?;
+    let mut run = Training::open("sft", setting, common, stage.mtp_weight, fingerprint, start, tokenizer)?;
     let mut display = setting.progress.stage("sft", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
@@ -50,12 +50,13 @@ pub fn sft(
         run.balance_experts(&done.expert_counts, stage.router_bias_speed);
         let sum: f64 = done.tokens.iter().flat_map(|t| &t.logprob).map(|&l| f64::from(l)).sum();
         let tokens: usize = sequences.iter().map(|s| s.ids.len()).sum();
-        let values = [
+        let mut values = vec![
             ("loss", -sum / targets.max(1) as f64),
             ("lr", done.lr),
             ("grad norm", done.grad_norm),
             ("tokens/s", tokens as f64 / clock.elapsed().as_secs_f64()),
         ];
+        values.extend(done.mtp_loss.map(|loss| ("mtp loss", loss)));
         run.end_step(&values, stage.checkpoint_every)?;
         display.step(run.step, &values);
     }

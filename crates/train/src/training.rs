@@ -134,6 +134,7 @@ pub struct Training<'s> {
     pub outcome: Outcome,
     ops: CpuOps,
     optimizer: Optimizer,
+    mtp_weight: f64,
     setting: &'s Setting<'s>,
     fingerprint: String,
     started: Instant,
@@ -149,6 +150,8 @@ pub struct StepStats {
     pub lr: f64,
     /// Load of every expert, by MoE layer.
     pub expert_counts: Vec<Vec<u64>>,
+    /// Mean cross-entropy of multi-token prediction, in nats; `None` where it does not learn.
+    pub mtp_loss: Option<f64>,
 }
 
 /// How a step passes its batch and moves the weights.
@@ -166,14 +169,17 @@ pub struct StepPlan<'p> {
 impl<'s> Training<'s> {
     /// Opens the stage's folder: its last checkpoint when resuming, else the weights of `start`.
     ///
-    /// `fingerprint` is the resolved recipe; a checkpoint made by another one is refused.
+    /// `fingerprint` is the resolved recipe; a checkpoint made by another one is refused. With an `mtp_weight` of 0 the
+    /// module of multi-token prediction, if there is one, is frozen: it stays as it is, decay included, and costs nothing
+    /// but its memory.
     ///
     /// # Errors
-    /// An occupied folder without `resume`, or weights that cannot be read.
+    /// An occupied folder without `resume`, weights that cannot be read, or an `mtp_weight` for a model without a module.
     pub fn open(
         stage: &'static str,
         setting: &'s Setting<'s>,
         common: &Common,
+        mtp_weight: f64,
         fingerprint: String,
         start: Start,
         tokenizer: Tokenizer,
@@ -187,7 +193,7 @@ impl<'s> Training<'s> {
         fs::create_dir_all(&setting.out).map_err(Error::writing(&setting.out))?;
         let ops = CpuOps::with_threads(setting.threads).map_err(Error::Threads)?;
         let lanes = Lanes::new(common.lanes, setting.threads).map_err(Error::Threads)?;
-        let (model, params) = match (&checkpoint, start) {
+        let (model, mut params) = match (&checkpoint, start) {
             (Some((_, folder)), _) => load(&ops, &Checkpoint::open(folder)?, true)?,
             (None, Start::From(path)) => {
                 let (model, params) = load(&ops, &Checkpoint::open(path)?, true)?;
@@ -203,6 +209,11 @@ impl<'s> Training<'s> {
                 (model, params)
             }
         };
+        if mtp_weight == 0.0 {
+            params.freeze(model.mtp_params());
+        } else if model.mtp_params().next().is_none() {
+            return Err(Error::NoMtp { stage, mtp_weight });
+        }
         let optimizer = Optimizer::new(&ops, &params);
         let mut training = Training {
             stage,
@@ -215,6 +226,7 @@ impl<'s> Training<'s> {
             outcome: Outcome::default(),
             ops,
             optimizer,
+            mtp_weight,
             setting,
             fingerprint,
             started: Instant::now(),
@@ -242,15 +254,21 @@ impl<'s> Training<'s> {
         slope: &Slope,
     ) -> Result<StepStats, Error> {
         let alpha_per_sequence = plan.balance_alpha as f32 / sequences.len().max(1) as f32;
+        let mtp_targets = sequences.iter().map(Sequence::mtp_targets).sum::<usize>().max(1) as f64;
         let pass = Pass {
             micro_batch_tokens: common.micro_batch_tokens,
             balance: Balance { alpha_per_sequence },
             entropy: plan.entropy,
+            mtp_weight: (self.mtp_weight / mtp_targets) as f32,
         };
         let (tokens, statistics) = self.lanes.gradient(&self.model, &self.params, sequences, pass, slope);
         self.outcome.tokens += sequences.iter().map(|s| s.ids.len() as u64).sum::<u64>();
         if let Some(bad) = tokens.iter().flat_map(|t| &t.logprob).find(|l| !l.is_finite()) {
             return Err(self.not_finite(self.step + 1, "log-probability of a token", f64::from(*bad)));
+        }
+        let mtp_loss = (self.mtp_weight > 0.0).then_some(statistics.mtp_loss / mtp_targets);
+        if let Some(bad) = mtp_loss.filter(|loss| !loss.is_finite()) {
+            return Err(self.not_finite(self.step + 1, "loss of multi-token prediction", bad));
         }
         let lr = learning_rate(plan.optimizer, self.optimizer.step, plan.steps);
         let grads = self.lanes.grads().expect("a gradient was just computed");
@@ -258,7 +276,7 @@ impl<'s> Training<'s> {
         if !grad_norm.is_finite() {
             return Err(self.not_finite(self.step + 1, "gradient's norm", grad_norm));
         }
-        Ok(StepStats { tokens, grad_norm, lr, expert_counts: statistics.expert_counts })
+        Ok(StepStats { tokens, grad_norm, lr, expert_counts: statistics.expert_counts, mtp_loss })
     }
 
     /// Moves the router's bias by the load of the experts.
@@ -412,8 +430,9 @@ impl<'s> Training<'s> {
 }
 
 /// A pass for logprobs alone.
-fn reading(common: &Common) -> Pass {
-    Pass { micro_batch_tokens: common.micro_batch_tokens, balance: Balance::default(), entropy: false }
+pub(crate) fn reading(common: &Common) -> Pass {
+    let balance = Balance::default();
+    Pass { micro_batch_tokens: common.micro_batch_tokens, balance, entropy: false, mtp_weight: 0.0 }
 }
 
 const CHECKPOINTS: &str = "checkpoints";
@@ -495,7 +514,7 @@ fn sync_folder(path: &Path) -> Result<(), Error> {
 /// What a curve is measured in.
 fn unit(name: &str) -> &'static str {
     match name {
-        "loss" | "entropy" | "kl" => "nats per token",
+        "loss" | "mtp loss" | "entropy" | "kl" => "nats per token",
         "length" => "tokens",
         "tokens/s" => "tokens per second",
         _ => "",

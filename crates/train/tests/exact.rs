@@ -14,8 +14,10 @@ use picnic_train::optimizer::Optimizer;
 use picnic_train::recipe::{Decay, Optimizer as Settings};
 use picnic_train::rollout::{Draw, roll_out};
 
-fn pass(micro_batch_tokens: usize) -> Pass {
-    Pass { micro_batch_tokens, balance: Balance { alpha_per_sequence: 0.01 }, entropy: true }
+/// With multi-token prediction where the model has it.
+fn pass(model: &Model, micro_batch_tokens: usize) -> Pass {
+    let mtp_weight = if model.mtp_params().next().is_some() { 0.005 } else { 0.0 };
+    Pass { micro_batch_tokens, balance: Balance { alpha_per_sequence: 0.01 }, entropy: true, mtp_weight }
 }
 
 /// Sequences of unequal lengths, one of them with a single target.
@@ -38,17 +40,19 @@ fn logprob_bits(stats: &[TokenStats]) -> Vec<Vec<u32>> {
     stats.iter().map(|s| bits(&s.logprob)).collect()
 }
 
-/// All that a gradient computes, as bits: logprobs, entropies, expert counts, gradients by tensor.
-type Computed = (Vec<Vec<u32>>, Vec<Vec<u32>>, Vec<Vec<u64>>, Vec<Vec<f32>>);
+/// All that a gradient computes, as bits: logprobs, entropies, expert counts, gradients by tensor, the loss of
+/// multi-token prediction.
+type Computed = (Vec<Vec<u32>>, Vec<Vec<u32>>, Vec<Vec<u64>>, Vec<Vec<f32>>, u64);
 
 fn computed(model: &Model, params: &ParamStore<CpuOps>, lanes: usize, threads: usize, tokens: usize) -> Computed {
     let mut lanes = Lanes::new(lanes, threads).unwrap();
     let slope: &Slope = &slope;
     // The first gradient leaves buffers and sums behind that must not show in the second.
-    lanes.gradient(model, params, &batch()[..3], pass(tokens), slope);
-    let (stats, statistics) = lanes.gradient(model, params, &batch(), pass(tokens), slope);
+    lanes.gradient(model, params, &batch()[..3], pass(model, tokens), slope);
+    let (stats, statistics) = lanes.gradient(model, params, &batch(), pass(model, tokens), slope);
     let entropies = stats.iter().map(|s| bits(&s.entropy)).collect();
-    (logprob_bits(&stats), entropies, statistics.expert_counts, all_of(params, lanes.grads().unwrap()))
+    let grads = all_of(params, lanes.grads().unwrap());
+    (logprob_bits(&stats), entropies, statistics.expert_counts, grads, statistics.mtp_loss.to_bits())
 }
 
 fn all_of(params: &ParamStore<CpuOps>, grads: &Grads<CpuOps>) -> Vec<Vec<f32>> {
@@ -79,13 +83,13 @@ fn a_rollouts_logprobs_are_the_trainers() {
                 .collect();
             let drawn: Vec<Vec<u32>> = samples.iter().map(|s| bits(&s.completion.logprobs)).collect();
             for tokens in [1, 100, 100_000] {
-                let trained = lanes.logprobs(&model, &params, &sequences, pass(tokens));
+                let trained = lanes.logprobs(&model, &params, &sequences, pass(&model, tokens));
                 assert_eq!(drawn, logprob_bits(&trained), "{name}, micro-batches of {tokens}");
             }
-            let (trained, _) = lanes.gradient(&model, &params, &sequences, pass(100), &slope);
+            let (trained, _) = lanes.gradient(&model, &params, &sequences, pass(&model, 100), &slope);
             assert_eq!(drawn, logprob_bits(&trained), "{name}, learning");
             for (sequence, drawn) in sequences.iter().zip(&drawn) {
-                let alone = lanes.logprobs(&model, &params, std::slice::from_ref(sequence), pass(1));
+                let alone = lanes.logprobs(&model, &params, std::slice::from_ref(sequence), pass(&model, 1));
                 assert_eq!(drawn, &bits(&alone[0].logprob), "{name}, alone");
             }
             assert_eq!(first.get_or_insert_with(|| drawn.clone()), &drawn, "{name}: lanes and threads do not show");
@@ -183,7 +187,7 @@ fn learn(
     let batch = Batch::sequences(sequences.iter().map(|s| &s.ids[..]));
     let rows: Vec<u32> = batch.spans.iter().flat_map(|span| span.start as u32..span.end as u32 - 1).collect();
     let ids: Vec<u32> = rows.iter().map(|&row| batch.ids[row as usize + 1]).collect();
-    let mut tape = Tape::recording(ops, grads, pass(1).balance);
+    let mut tape = Tape::recording(ops, grads, pass(model, 1).balance);
     let hidden = if recompute {
         model.forward_recomputing(&mut tape, params, &batch)
     } else {
@@ -193,6 +197,14 @@ fn learn(
     let said = tape.token_loss(&hidden, model.head(params), targets, |start, logprobs| {
         logprobs.iter().enumerate().map(|(t, &l)| slope(0, start + t, l)).collect()
     });
+    if model.mtp_params().next().is_some()
+        && let Some((second, next)) = model.mtp(&mut tape, params, &hidden, &batch)
+    {
+        // Any target will do: each row predicts the token that it has seen.
+        let rows: Vec<u32> = (0..next.ids.len() as u32).collect();
+        let targets = Targets { rows: &rows, ids: &next.ids, entropy: false };
+        tape.token_loss(&second, model.head(params), targets, |_, logprobs| vec![-0.01; logprobs.len()]);
+    }
     drop(hidden);
     (said, tape.backward())
 }

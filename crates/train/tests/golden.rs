@@ -1,11 +1,13 @@
 //! Training against implementations that we did not write: AdamW curves of torch, GRPO's loss by torch's autograd, the
-//! router of transformers. Left out: logits and gradients of whole models, which `picnic parity` compares.
+//! routers of transformers, multi-token prediction written out in torch. Left out: logits and gradients of whole models,
+//! which `picnic parity` compares.
 //!
 //! Where a larger set of the same fixtures lies beside the repository (`../shared`, or `PICNIC_SHARED`), it is read too.
 
 use picnic_model::checkpoint::Checkpoint;
 use picnic_model::kernels::{Cpu, router};
-use picnic_model::{Balance, CpuOps, Ops, ParamStore, load};
+use picnic_model::layers::Past;
+use picnic_model::{Balance, Batch, CpuOps, Ops, ParamStore, Tape, load};
 use picnic_train::grpo::{Objective, Shared, Side, advantages, token_weights};
 use picnic_train::lanes::{Lanes, Pass, Sequence};
 use picnic_train::optimizer::Optimizer;
@@ -67,7 +69,7 @@ fn reproduce_curve(folder: &Path) {
     let ops = CpuOps::with_threads(1).unwrap();
     let (model, mut params) = load(&ops, &Checkpoint::open(folder).unwrap(), true).unwrap();
     let (mut lanes, mut optimizer) = (Lanes::new(2, 2).unwrap(), Optimizer::new(&ops, &params));
-    let pass = Pass { micro_batch_tokens: length, balance: Balance::default(), entropy: false };
+    let pass = Pass { micro_batch_tokens: length, balance: Balance::default(), entropy: false, mtp_weight: 0.0 };
     let slope = -1.0 / (rows * (length - 1)) as f32;
     for step in 0..steps {
         let batch = ids[step * rows * length..(step + 1) * rows * length].chunks(length);
@@ -222,24 +224,26 @@ fn gates_of_transformers() {
     let bytes = fs::read(folder.join("gate.safetensors")).unwrap();
     for (name, case) in cases.as_object().unwrap() {
         let size = |key: &str| case[key].as_u64().unwrap() as usize;
+        let v2 = case["scoring_func"] == "softmax";
         let config = router::Config {
             experts: size("n_routed_experts"),
             top_k: size("num_experts_per_tok"),
             groups: size("n_group"),
             top_groups: size("topk_group"),
-            scoring: router::Scoring::Sigmoid,
-            group_score: router::GroupScore::SumTop2,
+            scoring: if v2 { router::Scoring::Softmax } else { router::Scoring::Sigmoid },
+            group_score: if v2 { router::GroupScore::Max } else { router::GroupScore::SumTop2 },
             normalise: case["norm_topk_prob"].as_bool().unwrap(),
             scale: case["routed_scaling_factor"].as_f64().unwrap() as f32,
         };
         let f32s = |key: &str| tensors.read_f32(&format!("{name}.{key}")).unwrap();
         let f64s = |key: &str| read_f64(&bytes, &format!("{name}.{key}")).unwrap();
         let cpu = Cpu::new(1).unwrap();
-        let (logits, bias) = (f32s("logits"), f32s("bias"));
+        // V2 has no bias.
+        let (logits, bias) = (f32s("logits"), (!v2).then(|| f32s("bias")));
         let tokens = logits.len() / config.experts;
         let mut scores = vec![0.0; logits.len()];
         let (mut ids, mut weights) = (vec![0; tokens * config.top_k], vec![0.0; tokens * config.top_k]);
-        router::route(&cpu, &logits, Some(&bias), &config, &mut scores, &mut ids, &mut weights);
+        router::route(&cpu, &logits, bias.as_deref(), &config, &mut scores, &mut ids, &mut weights);
 
         // The fixture lists a token's experts in ascending order; a place in it for each of ours.
         let golden_ids: Vec<u32> =
@@ -268,6 +272,68 @@ fn gates_of_transformers() {
         let mut dlogits = vec![0.0; logits.len()];
         router::balance_loss_backward(&cpu, &scores, &ids, &spans, &config, alpha, &mut dlogits);
         assert_close(name, &dlogits, &f64s("balance_grad"), 1e-7);
+    }
+}
+
+/// Golden logits differ by 2.2e-6 between f32 and f64, gradients by 2.6e-6 of a tensor's largest entry; two f32
+/// implementations by up to twice that. What a reader may get wrong moves a logit by 0.28 (golden/README.md).
+const MTP_TOLERANCE: f64 = 2e-5;
+const MTP_GRAD_TOLERANCE: f64 = 5e-5;
+
+#[test]
+fn multi_token_prediction_of_torch() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/mtp");
+    let golden = Checkpoint::open(folder.join("golden.safetensors")).unwrap();
+    let golden_grads = Checkpoint::open(folder.join("golden_grads.safetensors")).unwrap();
+    let wide = |name: &str| golden.read_f32(name).unwrap().into_iter().map(f64::from).collect::<Vec<_>>();
+    let ids: Vec<u32> = golden.read_i64("input_ids").unwrap().into_iter().map(|id| id as u32).collect();
+    let length = golden.shape("input_ids").unwrap()[1];
+    let sequences: Vec<Sequence> =
+        ids.chunks(length).map(|ids| Sequence { ids: ids.to_vec(), first_target: 1 }).collect();
+
+    let ops = CpuOps::with_threads(2).unwrap();
+    let (model, params) = load(&ops, &Checkpoint::open(&folder).unwrap(), true).unwrap();
+    let batch = Batch::sequences(ids.chunks(length).map(|ids| &ids[..length - 1]));
+    let mut tape = Tape::inference(&ops);
+    let hidden = model.forward(&mut tape, &params, &batch, &mut Past::Within(batch.spans.clone()));
+    let (second, _) = model.mtp(&mut tape, &params, &hidden, &batch).unwrap();
+    let rows: Vec<u32> = (0..second.rows as u32).collect();
+    let logits = tape.logits(&second, model.head(&params), &rows);
+    assert_close("mtp logits", &ops.download(logits.value()), &wide("mtp_logits"), MTP_TOLERANCE);
+
+    // One lane or two, one micro-batch or several.
+    for (lanes, micro_batch_tokens) in [(1, 100), (1, 1), (2, 100)] {
+        let mut lanes = Lanes::new(lanes, 2).unwrap();
+        let mean = |targets: usize| 1.0 / targets as f32;
+        let targets = sequences.iter().map(Sequence::targets).sum();
+        let seconds = sequences.iter().map(Sequence::mtp_targets).sum();
+        let mtp_weight = 0.3 * mean(seconds);
+        let pass = Pass { micro_batch_tokens, balance: Balance::default(), entropy: false, mtp_weight };
+        let (stats, statistics) = lanes.gradient(&model, &params, &sequences, pass, &|_, _, _| -mean(targets));
+        let loss = -stats.iter().flat_map(|s| &s.logprob).map(|&l| f64::from(l)).sum::<f64>() / targets as f64;
+        let mtp_loss = statistics.mtp_loss / seconds as f64;
+        assert_close(
+            "losses",
+            &[loss as f32, mtp_loss as f32],
+            &[wide("loss"), wide("mtp_loss")].concat(),
+            MTP_TOLERANCE,
+        );
+
+        let mut compared = 0;
+        for param in params.iter().filter(|param| param.trainable) {
+            let name = &param.spec.name;
+            let theirs: Vec<f64> = golden_grads.read_f32(name).unwrap().into_iter().map(f64::from).collect();
+            let largest = theirs.iter().fold(0f64, |m, x| m.max(x.abs()));
+            assert!(largest > 0.0, "{name}: a fixture that moves nothing shows nothing");
+            let ours = ops.download(lanes.grads().unwrap().get(param.id).unwrap());
+            assert_close(name, &ours, &theirs, MTP_GRAD_TOLERANCE * largest);
+            compared += 1;
+        }
+        assert_eq!(compared, golden_grads.tensor_names().count());
+        // The router of the module is counted like any other: each row of ten has top-3.
+        let visits: Vec<u64> = statistics.expert_counts.iter().map(|counts| counts.iter().sum()).collect();
+        assert_eq!(visits, [2 * 11 * 3, 2 * 10 * 3]);
+        assert_eq!(model.router_biases().len(), 2);
     }
 }
 

@@ -84,7 +84,7 @@ impl<'a, O: Ops> Tape<'a, O> {
     }
 
     /// Rows of x, each at most once.
-    fn take_rows(&mut self, x: &Var<O>, rows: &[u32]) -> Var<O> {
+    pub(crate) fn take_rows(&mut self, x: &Var<O>, rows: &[u32]) -> Var<O> {
         let mut out = self.ops.scratch(rows.len() * x.width);
         self.ops.take_rows(x.value(), rows, x.width, &mut out);
         let out = self.var(out, rows.len(), x.width, x.needs_grad);

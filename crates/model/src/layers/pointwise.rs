@@ -1,4 +1,4 @@
-//! What acts on each row alone: residual sums, RMSNorm, SwiGLU, rotary embedding, splitting of columns.
+//! What acts on each row alone: residual sums, RMSNorm, SwiGLU, rotary embedding, splitting and joining of columns.
 
 use crate::ops::Ops;
 use crate::params::Param;
@@ -107,5 +107,22 @@ impl<'a, O: Ops> Tape<'a, O> {
             flow.put(x, dx);
         });
         (a, b)
+    }
+
+    /// a `[T, m]` and b `[T, n]` side by side: `[T, m + n]`. Splitting is its gradient, as it is splitting's.
+    pub fn join_columns(&mut self, a: &Var<O>, b: &Var<O>) -> Var<O> {
+        assert_eq!(a.rows, b.rows);
+        let widths = (a.width, b.width);
+        let mut x = self.ops.scratch(a.rows * (a.width + b.width));
+        self.ops.split_columns_backward(a.value(), b.value(), &mut x, widths);
+        let x = self.var(x, a.rows, a.width + b.width, a.needs_grad || b.needs_grad);
+        let (rows, a, b) = (a.rows, a.slot(), b.slot());
+        self.record(&x, move |flow, dx| {
+            let (mut da, mut db) = (flow.ops.scratch(rows * widths.0), flow.ops.scratch(rows * widths.1));
+            flow.ops.split_columns(&dx, &mut da, &mut db, widths);
+            flow.add(a, da);
+            flow.add(b, db);
+        });
+        x
     }
 }

@@ -8,7 +8,8 @@ use std::path::Path;
 /// Token ids in the models' vocabulary.
 pub const VOCABULARY: usize = 300;
 
-/// DeepSeek-V3 (MLA with q-LoRA, a dense layer and a sparse one with groups), Llama and Qwen3, by name.
+/// DeepSeek-V3 (MLA with q-LoRA, a dense layer and a sparse one with groups, multi-token prediction), Llama and Qwen3, by
+/// name.
 pub fn models() -> Vec<(&'static str, Model)> {
     let common = json!({
         "vocab_size": VOCABULARY, "hidden_size": 80, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -19,7 +20,7 @@ pub fn models() -> Vec<(&'static str, Model)> {
         "model_type": "deepseek_v3", "q_lora_rank": 24, "kv_lora_rank": 20, "qk_nope_head_dim": 12,
         "qk_rope_head_dim": 8, "v_head_dim": 14, "first_k_dense_replace": 1, "n_shared_experts": 1,
         "n_routed_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 40, "n_group": 3, "topk_group": 2,
-        "norm_topk_prob": true, "routed_scaling_factor": 2.5
+        "norm_topk_prob": true, "routed_scaling_factor": 2.5, "num_nextn_predict_layers": 1
     });
     let llama = json!({ "model_type": "llama", "num_key_value_heads": 2 });
     let qwen3 = json!({ "model_type": "qwen3", "num_key_value_heads": 2, "head_dim": 24, "tie_word_embeddings": true });

@@ -45,6 +45,18 @@ fn check_template(template: Option<&str>) -> Result<(), Fault> {
     }
 }
 
+/// A model without the module cannot train it.
+fn no_mtp(mtp_weight: f64) -> Result<(), Fault> {
+    match mtp_weight > 0.0 {
+        true => Err(Fault::new(
+            "mtp_weight",
+            format!("{mtp_weight} needs a module for multi-token prediction"),
+            "give model.num_nextn_predict_layers=1 or mtp_weight=0",
+        )),
+        false => Ok(()),
+    }
+}
+
 fn check_sampling(temperature: f64, top_p: f64) -> Result<(), Fault> {
     within("temperature", temperature, 0.0..=100.0)?;
     within("top_p", top_p, 1e-6..=1.0)

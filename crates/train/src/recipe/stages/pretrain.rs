@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, MAX_BATCH, MAX_STEPS, MAX_TOKENS, Optimizer, Stage, check_balance, default, fits, within};
+use super::{Fault, MAX_BATCH, MAX_STEPS, MAX_TOKENS, Optimizer, Stage, check_balance, default, fits, no_mtp, within};
 
 /// Pre-training on generated text, packed into sequences of one length.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct Pretrain {
     /// α, the weight of the sequence-wise balance loss [V3].
     #[serde(default = "default::balance_alpha")]
     pub balance_alpha: f64,
+    /// λ, the weight of the loss of multi-token prediction; 0 leaves the module as it is. V3: 0.3, then 0.1.
+    #[serde(default)]
+    pub mtp_weight: f64,
     /// Steps between checkpoints that `--resume` can go on from; the finished model needs none.
     #[serde(default = "default::checkpoint_every")]
     pub checkpoint_every: usize,
@@ -35,7 +38,12 @@ impl Stage for Pretrain {
         within("sequence_tokens", self.sequence_tokens, 2..=MAX_TOKENS)?;
         fits("sequence_tokens", self.sequence_tokens, positions)?;
         check_balance(self.router_bias_speed, self.balance_alpha)?;
+        within("mtp_weight", self.mtp_weight, 0.0..=1.0)?;
         within("checkpoint_every", self.checkpoint_every, 1..=MAX_STEPS)?;
         self.optimizer.check()
+    }
+
+    fn check_without_mtp(&self) -> Result<(), Fault> {
+        no_mtp(self.mtp_weight)
     }
 }

@@ -61,7 +61,7 @@ pub struct Student {
 }
 
 impl Stage for R1 {
-    const RL: &'static [&'static str] = &["rl"];
+    const RL: &'static [&'static str] = &["zero", "rl", "rl2"];
 
     fn check(&self, positions: Option<usize>) -> Result<(), Fault> {
         match &self.pretrain {
@@ -86,13 +86,23 @@ impl Stage for R1 {
         check("on_policy", self.on_policy.as_ref(), positions)?;
         check("eval", Some(&self.eval), positions)
     }
+
+    fn check_without_mtp(&self) -> Result<(), Fault> {
+        if let Some(pretrain) = &self.pretrain {
+            pretrain.check_without_mtp().map_err(|fault| fault.under("pretrain"))?;
+        }
+        if let Some(sft2) = &self.sft2 {
+            sft2.check_without_mtp().map_err(|fault| fault.under("sft2"))?;
+        }
+        self.sft.check_without_mtp().map_err(|fault| fault.under("sft"))
+    }
 }
 
 impl Student {
     /// The student reads what the large model writes, so it must not be shorter.
     fn check(&self, positions: Option<usize>) -> Result<(), Fault> {
         // Any vocabulary will do: the tokenizer decides it later.
-        let own = check_model(&self.model, 256)?;
+        let own = check_model(&self.model, 256)?.max_position_embeddings;
         match positions {
             Some(positions) if own < positions => {
                 let problem = format!("{own} positions are fewer than the {positions} of the large model");

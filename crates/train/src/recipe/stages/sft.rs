@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, MAX_BATCH, MAX_STEPS, MAX_TOKENS, Optimizer, Stage, check_balance, default, fits, within};
+use super::{Fault, MAX_BATCH, MAX_STEPS, MAX_TOKENS, Optimizer, Stage, check_balance, default, fits, no_mtp, within};
 
 /// Cold-start fine-tuning on worked problems in the think/answer format.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct Sft {
     /// α, the weight of the sequence-wise balance loss.
     #[serde(default = "default::balance_alpha")]
     pub balance_alpha: f64,
+    /// λ, the weight of the loss of multi-token prediction; 0 leaves the module as it is.
+    #[serde(default)]
+    pub mtp_weight: f64,
     /// Steps between checkpoints that `--resume` can go on from; the finished model needs none.
     #[serde(default = "default::checkpoint_every")]
     pub checkpoint_every: usize,
@@ -43,7 +46,12 @@ impl Stage for Sft {
         within("max_tokens", self.max_tokens, 2..=MAX_TOKENS)?;
         fits("max_tokens", self.max_tokens, positions)?;
         check_balance(self.router_bias_speed, self.balance_alpha)?;
+        within("mtp_weight", self.mtp_weight, 0.0..=1.0)?;
         within("checkpoint_every", self.checkpoint_every, 1..=MAX_STEPS)?;
         self.optimizer.check()
+    }
+
+    fn check_without_mtp(&self) -> Result<(), Fault> {
+        no_mtp(self.mtp_weight)
     }
 }
