@@ -1,9 +1,10 @@
 //! The report of one run of the R1 chain: `report.json` for programs, `report.html` for people.
 //!
 //! Plain data in, two files out. Nothing here measures, samples or judges: the stages fill in a
-//! [`Report`], [`write`] puts it on disk. The only arithmetic is [`bootstrap_ci`], the interval
-//! that every accuracy in a report carries.
+//! [`Report`], [`write`] puts it on disk. The only arithmetic is that of intervals
+//! ([`bootstrap_ci`]) and of several samples of a problem ([`pass_at_k`], [`majority`]).
 
+mod at_k;
 mod bootstrap;
 mod html;
 mod svg;
@@ -15,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use bootstrap::{bootstrap_ci, bootstrap_ratio_ci};
+pub use at_k::{counted_as, majority, pass_at_k, shown_ks};
+pub use bootstrap::{bootstrap_ci, bootstrap_ratio_ci, paired_ci, unpaired_ci};
 
 /// One run of the chain: what it reached, what it cost, how it went.
 ///
@@ -89,6 +91,19 @@ pub struct StageResult {
     pub ci95: [f64; 2],
     /// The same, one task at a time.
     pub by_task: BTreeMap<String, TaskResult>,
+    /// Mean over problems of the chance that one of k samples is right, for k = 2, 4, 8, … and all samples.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pass_at_k: BTreeMap<usize, Share>,
+    /// Share of problems whose most frequent answer is right (DeepSeek-R1's cons@k); `None` with one sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub majority: Option<Share>,
+    /// Of each task, problem by problem, the share of right samples: what differences are computed from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, Vec<f32>>,
+    /// A hash of the problems: `scores` of two models stand side by side only where it is the same. Empty where it was
+    /// not recorded.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub problem_set: String,
     /// Share of samples in the format that the format reward asks for.
     pub well_formed: f64,
     /// Mean length of a sample, in tokens.
@@ -110,6 +125,29 @@ pub struct TaskResult {
     pub ci95: [f64; 2],
     /// Number of problems.
     pub n: u64,
+    /// As in [`StageResult::pass_at_k`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pass_at_k: BTreeMap<usize, Share>,
+    /// As in [`StageResult::majority`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub majority: Option<Share>,
+}
+
+/// A mean over problems with its interval, in 0..=1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// The mean.
+    pub value: f64,
+    /// Its 95 % interval, from [`bootstrap_ci`].
+    pub ci95: [f64; 2],
+}
+
+impl Share {
+    /// The mean of `per_problem` and its interval.
+    pub fn of(per_problem: &[f64], seed: u64) -> Share {
+        let value = per_problem.iter().sum::<f64>() / per_problem.len().max(1) as f64;
+        Share { value, ci95: bootstrap_ci(per_problem, seed) }
+    }
 }
 
 /// One quantity over the steps of one stage. Curves of one name share a plot.

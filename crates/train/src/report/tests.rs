@@ -7,12 +7,20 @@ fn sample(text: &str, verdict: Verdict) -> Sample {
     Sample { text: text.to_owned(), verdict }
 }
 
+fn task(accuracy: f64, ci95: [f64; 2], n: u64) -> TaskResult {
+    TaskResult { accuracy, ci95, n, pass_at_k: BTreeMap::new(), majority: None }
+}
+
 fn result(accuracy: f64) -> StageResult {
     let ci95 = [accuracy - 0.05, accuracy + 0.05];
     StageResult {
         accuracy,
         ci95,
-        by_task: BTreeMap::from([("countdown".to_owned(), TaskResult { accuracy, ci95, n: 200 })]),
+        by_task: BTreeMap::from([("countdown".to_owned(), task(accuracy, ci95, 200))]),
+        pass_at_k: BTreeMap::new(),
+        majority: None,
+        scores: BTreeMap::new(),
+        problem_set: String::new(),
         well_formed: 0.97,
         mean_length: 88.0,
         could_not_judge: 2,
@@ -25,7 +33,7 @@ fn result(accuracy: f64) -> StageResult {
 fn report(text: &str) -> Report {
     let curve = |points| Curve { name: text.to_owned(), unit: text.to_owned(), points };
     let mut tagged = result(0.4);
-    tagged.by_task.insert(text.to_owned(), TaskResult { accuracy: 0.4, ci95: [0.3, 0.5], n: 9 });
+    tagged.by_task.insert(text.to_owned(), task(0.4, [0.3, 0.5], 9));
     Report {
         recipe_name: text.to_owned(),
         seconds: 1210.0,
@@ -135,4 +143,20 @@ fn an_unwritable_place_is_named() {
     fs::write(&file, "").unwrap();
     let error = write(&file, &report("a run")).unwrap_err().to_string();
     assert!(error.contains("occupied"), "{error}");
+}
+
+#[test]
+fn an_evaluation_from_before_pass_at_k_still_reads() {
+    let old = r#"{"accuracy": 0.25, "ci95": [0.1, 0.4], "by_task": {"countdown":
+        {"accuracy": 0.25, "ci95": [0.1, 0.4], "n": 20}}, "well_formed": 1.0, "mean_length": 9.5,
+        "could_not_judge": 0, "loss": null, "loss_ci95": null}"#;
+    let read: StageResult = serde_json::from_str(old).unwrap();
+    assert!(read.pass_at_k.is_empty() && read.majority.is_none() && read.scores.is_empty());
+    let mut new = read.clone();
+    new.pass_at_k = BTreeMap::from([(2, Share::of(&[0.0, 0.5], 1))]);
+    new.majority = Some(Share::of(&[0.0, 1.0], 1));
+    new.scores = BTreeMap::from([("countdown".to_owned(), vec![0.0, 1.0 / 3.0])]);
+    let text = serde_json::to_string(&new).unwrap();
+    assert!(text.contains(r#""2":{"value":0.25"#), "{text}");
+    assert_eq!(serde_json::from_str::<StageResult>(&text).unwrap(), new);
 }
