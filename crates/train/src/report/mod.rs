@@ -7,6 +7,7 @@
 mod at_k;
 mod bootstrap;
 mod html;
+mod questions;
 mod svg;
 
 use std::collections::BTreeMap;
@@ -14,10 +15,12 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use at_k::{counted_as, majority, pass_at_k, shown_ks};
 pub use bootstrap::{bootstrap_ci, bootstrap_ratio_ci, paired_ci, unpaired_ci};
+pub use html::page;
+pub use questions::{Answer, Difference, QUESTIONS, Question, answered, difference, difference_on};
 
 /// One run of the chain: what it reached, what it cost, how it went.
 ///
@@ -157,8 +160,14 @@ pub struct Curve {
     pub name: String,
     /// Its unit ("nats", "tokens"), empty for a bare number.
     pub unit: String,
-    /// `(step, value)`, steps ascending.
+    /// `(step, value)`, steps ascending. A value that was not finite is `null` in the JSON, and NaN when read.
+    #[serde(deserialize_with = "points")]
     pub points: Vec<(u64, f64)>,
+}
+
+fn points<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(u64, f64)>, D::Error> {
+    let points = Vec::<(u64, Option<f64>)>::deserialize(from)?;
+    Ok(points.into_iter().map(|(step, value)| (step, value.unwrap_or(f64::NAN))).collect())
 }
 
 /// One held-out problem, answered before and after RL.
@@ -210,9 +219,17 @@ pub struct StageCost {
     pub core_hours: f64,
 }
 
-/// Why a report could not be written.
+/// Why a report could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
+    /// There is none, or it is none of ours.
+    #[error("{path}: {problem}; name the folder of a run that picnic r1 has finished")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The file system refused.
     #[error("cannot write {path}: {source}; check free space and permissions, then write it again")]
     Write {
@@ -239,6 +256,25 @@ pub fn write(dir: &Path, report: &Report) -> Result<(), ReportError> {
     json.push('\n');
     replace_file(&dir.join("report.json"), json.as_bytes())?;
     replace_file(&dir.join("report.html"), html::page(report).as_bytes())
+}
+
+/// Reads `report.json` in `dir`.
+///
+/// # Errors
+/// [`ReportError::Read`] if there is no such file, or none that is a report.
+pub fn read(dir: &Path) -> Result<Report, ReportError> {
+    let path = dir.join("report.json");
+    let bad = |problem: String| ReportError::Read { path: path.clone(), problem };
+    let text = fs::read(&path).map_err(|e| bad(format!("cannot read a report here ({e})")))?;
+    serde_json::from_slice(&text).map_err(|e| bad(format!("is no whole report ({e})")))
+}
+
+/// Writes a page beside its place and renames it.
+///
+/// # Errors
+/// [`ReportError::Write`] if the file system refuses.
+pub fn write_page(path: &Path, page: &str) -> Result<(), ReportError> {
+    replace_file(path, page.as_bytes())
 }
 
 fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
