@@ -7,6 +7,7 @@ mod export;
 mod load;
 mod output;
 mod parity;
+mod report;
 mod serve;
 mod tokenizer;
 mod train;
@@ -41,6 +42,8 @@ enum Command {
     Distill(train::RecipeArgs),
     /// Judge a model on held-out problems, or pose problems from a file
     Eval(eval::EvalArgs),
+    /// Write a run's page again, compare two runs, or set runs from several seeds side by side
+    Report(report::ReportArgs),
     /// Talk with a model in the terminal
     Chat(chat::ChatArgs),
     /// Serve a model over HTTP, in the API of OpenAI and DeepSeek
@@ -76,6 +79,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Reject(args) => train::run_reject(&args),
         Command::Distill(args) => train::run_distill(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Chat(args) => chat::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Export(args) => export::run(&args),
