@@ -19,6 +19,7 @@ pub mod arithmetic;
 pub mod countdown;
 pub mod gsm8k;
 
+mod curriculum;
 mod draw;
 mod number;
 mod pretrain;
@@ -26,7 +27,8 @@ mod registry;
 mod reward;
 mod task;
 
+pub use curriculum::{Curriculum, CurriculumSettings};
 pub use pretrain::pretrain_text;
-pub use registry::{Mixture, TaskSpec};
+pub use registry::{Arm, Mixture, TaskSpec};
 pub use reward::{Format, Parts, Reward, score};
-pub use task::{Problem, SftExample, Split, Task, TaskError, Trace, Verdict};
+pub use task::{Language, Problem, SftExample, Split, Task, TaskError, Trace, Verdict};
