@@ -112,12 +112,7 @@ impl Task for Arithmetic {
         let Some(question) = Question::of(problem) else {
             return Verdict::foreign(NAME, problem);
         };
-        let gold = question.result().to_string();
-        match (Number::parse(answer), Number::parse(&gold)) {
-            (Ok(answer), Ok(gold)) if answer == gold => Verdict::Right(1.0),
-            (Ok(_), _) => Verdict::wrong("another number"),
-            (Err(fault), _) => Verdict::wrong(fault),
-        }
+        Number::judge(answer, &question.result().to_string())
     }
 }
 

@@ -91,14 +91,9 @@ impl Task for Gsm8k {
     }
 
     fn verify(&self, problem: &Problem, answer: &str) -> Verdict {
-        let gold = Gold::of(problem).and_then(|gold| Number::parse(&gold.answer).ok());
-        let Some(gold) = gold else {
-            return Verdict::foreign(NAME, problem);
-        };
-        match Number::parse(answer) {
-            Ok(number) if number == gold => Verdict::Right(1.0),
-            Ok(_) => Verdict::wrong("another number"),
-            Err(fault) => Verdict::wrong(fault),
+        match Gold::of(problem).filter(|gold| Number::parse(&gold.answer).is_ok()) {
+            Some(gold) => Number::judge(answer, &gold.answer),
+            None => Verdict::foreign(NAME, problem),
         }
     }
 }

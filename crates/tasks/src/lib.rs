@@ -18,6 +18,10 @@
 pub mod arithmetic;
 pub mod countdown;
 pub mod gsm8k;
+pub mod knights_knaves;
+pub mod reverse_text;
+pub mod sequences;
+pub mod word_problems;
 
 mod curriculum;
 mod draw;
@@ -30,5 +34,5 @@ mod task;
 pub use curriculum::{Curriculum, CurriculumSettings};
 pub use pretrain::pretrain_text;
 pub use registry::{Arm, Mixture, TaskSpec};
-pub use reward::{Format, Parts, Reward, score};
+pub use reward::{Format, Parts, Reward, RewardWeights, language_share, score};
 pub use task::{Language, Problem, SftExample, Split, Task, TaskError, Trace, Verdict};

@@ -8,7 +8,6 @@
 //! ```
 //! A new task gets a line in the list below.
 
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use crate::draw;
@@ -41,6 +40,16 @@ tasks! {
     Arithmetic(crate::arithmetic::Config) => crate::arithmetic::Arithmetic::new,
     /// The Countdown numbers game.
     Countdown(crate::countdown::Config) => crate::countdown::Countdown::new,
+    /// Texts backwards.
+    ReverseText(crate::reverse_text::Config) => crate::reverse_text::ReverseText::new,
+    /// Who tells the truth.
+    KnightsKnaves(crate::knights_knaves::Config) => crate::knights_knaves::KnightsKnaves::new,
+    /// The next number.
+    Sequences(crate::sequences::Config) => crate::sequences::Sequences::new,
+    /// Stories with numbers, in English.
+    WordProblems(crate::word_problems::Config) => crate::word_problems::WordProblems::english,
+    /// The same in Russian.
+    WordProblemsRu(crate::word_problems::Config) => crate::word_problems::WordProblems::russian,
     /// Word problems from a file.
     Gsm8k(crate::gsm8k::Config) => crate::gsm8k::Gsm8k::new,
 }
@@ -150,7 +159,7 @@ impl Task for Mixture {
 mod tests {
     use super::*;
     use crate::countdown;
-    use crate::{Format, score};
+    use crate::{Format, RewardWeights, score};
     use std::collections::HashSet;
 
     #[derive(Deserialize)]
@@ -241,7 +250,7 @@ mod tests {
         assert!(matches!(mixture.verify(&problem, "e4"), Verdict::CouldNotJudge(_)));
         assert_eq!(mixture.trace(&problem), None);
         let text = "<think>so</think><answer>e4</answer>";
-        let reward = score(&mixture, &problem, text, Format::default());
+        let reward = score(&mixture, &problem, text, Format::default(), RewardWeights::default());
         assert_eq!((reward.format, reward.total), (true, None));
     }
 }

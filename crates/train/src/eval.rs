@@ -10,7 +10,7 @@ use picnic_data::ChatFormat;
 use picnic_engine::Finish;
 use picnic_model::checkpoint::Checkpoint;
 use picnic_model::{Balance, CpuOps, Model, ParamStore, load};
-use picnic_tasks::{Mixture, Problem, Reward, Task};
+use picnic_tasks::{Mixture, Problem, Reward, RewardWeights, Task};
 use picnic_tokenizer::Tokenizer;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -112,7 +112,8 @@ impl Judged {
             read += eval.samples * prompts(&chat, &problems)?.iter().map(Vec::len).sum::<usize>();
             let mut of_task = Vec::with_capacity(problems.len());
             for group in samples.chunks(eval.samples) {
-                let rewards: Vec<Reward> = group.iter().map(|s| judge(task, &chat, &problems, s)).collect();
+                let judged = |s| judge(task, &chat, &problems, s, RewardWeights::default());
+                let rewards: Vec<Reward> = group.iter().map(judged).collect();
                 of_task.push(mean(rewards.iter().map(|r| f64::from(u8::from(r.accuracy.is_right())))));
                 for (sample, reward) in group.iter().zip(rewards) {
                     length += sample.completion.tokens.len() as u64;

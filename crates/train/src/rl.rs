@@ -12,7 +12,7 @@ use crate::rollout::{Draw, Sample, judge, mix, prompts, roll_out};
 use crate::training::{Outcome, Setting, Start, StepPlan, StepStats, Training};
 use picnic_data::ChatFormat;
 use picnic_engine::Finish;
-use picnic_tasks::{Mixture, Problem, Reward, Split, Task};
+use picnic_tasks::{Mixture, Problem, Reward, RewardWeights, Split, Task};
 use picnic_tokenizer::Tokenizer;
 use std::time::Instant;
 
@@ -107,7 +107,7 @@ fn rewards(
 ) -> Result<Vec<Reward>, Error> {
     let chat = ChatFormat::new(&run.tokenizer)?;
     let judged = samples.iter().enumerate().map(|(i, sample)| {
-        let mut reward = judge(tasks, &chat, problems, sample);
+        let mut reward = judge(tasks, &chat, problems, sample, RewardWeights::default());
         if recipe.stage.reward == RewardSource::Random {
             // The control: a fair coin that knows nothing of the answer.
             let coin = mix(mix(recipe.common.seed, !run.step), i as u64) & 1;

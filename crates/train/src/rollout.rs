@@ -5,7 +5,7 @@ use crate::lanes::Lanes;
 use picnic_data::ChatFormat;
 use picnic_engine::{Completion, Limits, Request, RequestError, Sampling, generate};
 use picnic_model::{CpuOps, Model, ParamStore};
-use picnic_tasks::{Problem, Reward, Task, score};
+use picnic_tasks::{Problem, Reward, RewardWeights, Task, score};
 
 /// Sequences that a lane generates at once: enough rows for full tiles, few enough to stay in cache.
 const SEQUENCES: usize = 128;
@@ -86,8 +86,14 @@ pub fn prompts(chat: &ChatFormat, problems: &[Problem]) -> Result<Vec<Vec<u32>>,
 }
 
 /// What the rules say of a sample.
-pub fn judge(tasks: &dyn Task, chat: &ChatFormat, problems: &[Problem], sample: &Sample) -> Reward {
-    score(tasks, &problems[sample.prompt], &chat.text(&sample.completion.tokens), chat.format)
+pub fn judge(
+    tasks: &dyn Task,
+    chat: &ChatFormat,
+    problems: &[Problem],
+    sample: &Sample,
+    weights: RewardWeights,
+) -> Reward {
+    score(tasks, &problems[sample.prompt], &chat.text(&sample.completion.tokens), chat.format, weights)
 }
 
 /// Splits one seed into many (Steele et al. 2014, SplitMix64).
