@@ -129,6 +129,10 @@ fn reversed(parts: &[String]) -> String {
     parts.iter().rev().map(String::as_str).collect::<Vec<_>>().join("-")
 }
 
+pub(crate) fn id(parts: &[String]) -> String {
+    format!("{NAME}/{}", parts.join("-"))
+}
+
 /// `None` if there is no word of the wanted length.
 fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
     let [low, high] = config.length;
@@ -148,7 +152,7 @@ fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
         Kind::Spelling => format!("Spell {} backwards, letter by letter, with hyphens.", parts.concat()),
     };
     // The same letters spelled and whole are one problem.
-    Some(Problem { id: format!("{NAME}/{shown}"), task: NAME.to_owned(), prompt, gold: serde_json::json!(parts) })
+    Some(Problem { id: id(&parts), task: NAME.to_owned(), prompt, gold: serde_json::json!(parts) })
 }
 
 /// Plain short words.

@@ -236,4 +236,7 @@ pub enum TaskError {
     /// The recipe's list of tasks is empty, repeats one, or weighs them impossibly.
     #[error("tasks: {0}")]
     Mixture(String),
+    /// The recipe's list of kinds of text is empty, repeats one, or weighs them impossibly.
+    #[error("corpus: {0}")]
+    Corpus(String),
 }

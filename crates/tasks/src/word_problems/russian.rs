@@ -8,6 +8,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Change, End, Plot, Start, Story};
+use crate::task::Split;
 
 /// A name: who, whose (after `у`), to whom.
 struct Name(&'static str, &'static str, &'static str);
@@ -129,38 +130,40 @@ pub(super) fn tell(plot: &Plot, rng: &mut ChaCha8Rng) -> Story {
     Story { sentences, question }
 }
 
-/// Counting for pre-training: a few numbers of a thing in a row, or a little more of it.
+/// Counting for pre-training: a few numbers of a thing in a row, or a little more or less of it. No held-out problem
+/// of one step is solved.
 pub(crate) fn counting(rng: &mut ChaCha8Rng) -> String {
     let things = THINGS.choose(rng).unwrap_or(&THINGS[0]);
     let Name(who, whose, _) = NAMES.choose(rng).unwrap_or(&NAMES[0]);
-    let (a, b) = (rng.random_range(1..=50_u32), rng.random_range(1..=50_u32));
-    match rng.random_range(0..4) {
-        0 => {
-            let counted: Vec<String> = (a..a + 4).map(|count| things.counted(count)).collect();
-            format!("{}.", counted.join(", "))
+    loop {
+        let (a, b) = (rng.random_range(1..=50_u32), rng.random_range(1..=50_u32));
+        let (start, changes) = match rng.random_range(0..4) {
+            0 => {
+                let counted: Vec<String> = (a..a + 4).map(|count| things.counted(count)).collect();
+                return format!("{}.", counted.join(", "));
+            }
+            1 => (Start::Has(a), vec![Change::More(b)]),
+            2 => (Start::Has(a.max(b)), vec![Change::Less(a.min(b))]),
+            _ => (Start::Boxes(rng.random_range(2..=9), rng.random_range(2..=9)), vec![]),
+        };
+        let plot = Plot { start, changes, end: End::Now };
+        let Some(equations) = plot.equations() else { continue };
+        if Split::of(&Plot::id(&equations)) == Split::HeldOut {
+            continue;
         }
-        1 => format!(
-            "У {whose} {}. {who} находит ещё {}. Стало {}+{}={}.",
-            things.counted(a),
-            things.object(b),
-            a,
-            b,
-            a + b
-        ),
-        2 => {
-            let (more, less) = (a.max(b), a.min(b));
-            let left = more - less;
-            format!(
-                "Было {}. {who} теряет {}. Осталось {more}-{less}={left}.",
-                things.counted(more),
-                things.object(less)
-            )
-        }
-        _ => {
-            let (boxes, each) = (rng.random_range(2..=9_u32), rng.random_range(2..=9_u32));
-            let all = boxes * each;
-            format!("{}, в каждой {}: всего {boxes}*{each}={all}.", BOX.counted(boxes), things.counted(each))
-        }
+        let sum = equations[0].write();
+        return match (start, plot.changes.first()) {
+            (Start::Boxes(boxes, each), _) => {
+                format!("{}, в каждой {}: всего {sum}.", BOX.counted(boxes), things.counted(each))
+            }
+            (Start::Has(count), Some(Change::Less(less))) => {
+                format!("Было {}. {who} теряет {}. Осталось {sum}.", things.counted(count), things.object(*less))
+            }
+            (Start::Has(count), _) => {
+                let more = things.object(b);
+                format!("У {whose} {}. {who} находит ещё {more}. Стало {sum}.", things.counted(count))
+            }
+        };
     }
 }
 
