@@ -9,7 +9,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::draw;
+use crate::draw::Source;
 use crate::number::Number;
 use crate::task::{Problem, Split, Task, TaskError, Trace, Verdict};
 
@@ -56,8 +56,7 @@ pub enum Operation {
 
 /// Multi-digit arithmetic with written working.
 pub struct Arithmetic {
-    config: Config,
-    seed: u64,
+    source: Source<Config>,
 }
 
 impl Arithmetic {
@@ -80,8 +79,9 @@ impl Arithmetic {
             let cure = "give at least one of \"+\", \"-\", \"*\"";
             return Err(dial("operations", "[]".into(), cure));
         }
-        draw::check_splits(seed, NAME, |rng| Some(draw_question(&config, rng).pose()))?;
-        Ok(Self { config, seed })
+        let levels: Vec<Config> = (low..=high).map(|digits| Config { digits: [digits; 2], ..config.clone() }).collect();
+        let source = Source::new(NAME, seed, config, levels, |c, rng| Some(draw_question(c, rng).pose()))?;
+        Ok(Self { source })
     }
 }
 
@@ -91,7 +91,16 @@ impl Task for Arithmetic {
     }
 
     fn problem(&self, split: Split, index: u64) -> Problem {
-        draw::problem(self.seed, NAME, split, index, |rng| Some(draw_question(&self.config, rng).pose()))
+        self.source.problem(split, index)
+    }
+
+    fn levels(&self) -> u8 {
+        self.source.levels()
+    }
+
+    /// A level for each number of digits.
+    fn problem_at(&self, split: Split, level: u8, index: u64) -> Problem {
+        self.source.problem_at(split, level, index)
     }
 
     fn trace(&self, problem: &Problem) -> Option<Trace> {
@@ -103,12 +112,7 @@ impl Task for Arithmetic {
         let Some(question) = Question::of(problem) else {
             return Verdict::foreign(NAME, problem);
         };
-        let gold = question.result().to_string();
-        match (Number::parse(answer), Number::parse(&gold)) {
-            (Ok(answer), Ok(gold)) if answer == gold => Verdict::Right(1.0),
-            (Ok(_), _) => Verdict::wrong("another number"),
-            (Err(fault), _) => Verdict::wrong(fault),
-        }
+        Number::judge(answer, &question.result().to_string())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Randomness by address, so that problem i needs no problem before it, and the hash that
 //! splits train from held-out.
 
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::task::{Problem, Split, TaskError};
@@ -16,19 +16,78 @@ pub(crate) fn rng(seed: u64, purpose: &str, stream: u64, index: u64) -> ChaCha8R
     ChaCha8Rng::from_seed(key)
 }
 
-/// Problem `index` of `split`, by drawing `candidate`s until one lies in the split.
-///
-/// Ends with probability one, because [`check_splits`] has seen a problem of each split.
+/// A task's problems by address: under all of its dials, or at one level of difficulty.
+pub(crate) struct Source<C> {
+    name: &'static str,
+    seed: u64,
+    dials: C,
+    /// Narrower dials, the easiest first.
+    levels: Vec<C>,
+    candidate: fn(&C, &mut ChaCha8Rng) -> Option<Problem>,
+}
+
+impl<C: Clone> Source<C> {
+    /// `candidate` draws a problem under the dials that it is given, or nothing.
+    ///
+    /// # Errors
+    /// [`TaskError::NoProblems`] if `dials` leave a split empty. A level that does is left out.
+    pub(crate) fn new(
+        name: &'static str,
+        seed: u64,
+        dials: C,
+        levels: impl IntoIterator<Item = C>,
+        candidate: fn(&C, &mut ChaCha8Rng) -> Option<Problem>,
+    ) -> Result<Self, TaskError> {
+        let check = |dials: &C| check_splits(seed, name, |rng| candidate(dials, rng));
+        check(&dials)?;
+        let mut levels: Vec<C> = levels.into_iter().filter(|dials| check(dials).is_ok()).collect();
+        if levels.is_empty() {
+            levels.push(dials.clone());
+        }
+        Ok(Self { name, seed, dials, levels, candidate })
+    }
+
+    /// See [`Task::problem`](crate::Task::problem).
+    pub(crate) fn problem(&self, split: Split, index: u64) -> Problem {
+        problem(self.seed, self.name, split, index, |rng| (self.candidate)(&self.dials, rng))
+    }
+
+    /// See [`Task::levels`](crate::Task::levels).
+    pub(crate) fn levels(&self) -> u8 {
+        u8::try_from(self.levels.len()).unwrap_or(u8::MAX)
+    }
+
+    /// See [`Task::problem_at`](crate::Task::problem_at).
+    pub(crate) fn problem_at(&self, split: Split, level: u8, index: u64) -> Problem {
+        let level = usize::from(level).min(self.levels.len() - 1);
+        // Streams 0 and 1 are the splits with all levels mixed.
+        let stream = 2 * (level as u64 + 1) + split as u64;
+        let mut rng = rng(self.seed, self.name, stream, index);
+        first_in(split, &mut rng, |rng| (self.candidate)(&self.levels[level], rng))
+    }
+}
+
+/// Problem `index` of `split`.
 pub(crate) fn problem(
     seed: u64,
     task: &str,
     split: Split,
     index: u64,
+    candidate: impl FnMut(&mut ChaCha8Rng) -> Option<Problem>,
+) -> Problem {
+    first_in(split, &mut rng(seed, task, split as u64, index), candidate)
+}
+
+/// The first candidate that lies in the split.
+///
+/// Ends with probability one, because [`check_splits`] has seen a problem of each split.
+fn first_in(
+    split: Split,
+    rng: &mut ChaCha8Rng,
     mut candidate: impl FnMut(&mut ChaCha8Rng) -> Option<Problem>,
 ) -> Problem {
-    let mut rng = rng(seed, task, split as u64, index);
     loop {
-        if let Some(problem) = candidate(&mut rng)
+        if let Some(problem) = candidate(rng)
             && Split::of(&problem.id) == split
         {
             return problem;
@@ -36,8 +95,21 @@ pub(crate) fn problem(
     }
 }
 
+/// A place in `weights`, each as often as its weight says; the weights are positive.
+pub(crate) fn weighted(weights: &[f64], rng: &mut ChaCha8Rng) -> usize {
+    let total: f64 = weights.iter().sum();
+    let mut point = rng.random::<f64>() * total;
+    for (place, weight) in weights.iter().enumerate() {
+        if point < *weight {
+            return place;
+        }
+        point -= weight;
+    }
+    weights.len().saturating_sub(1)
+}
+
 /// Refuses dials under which a split is empty, or so rare that drawing from it would stall.
-pub(crate) fn check_splits(
+fn check_splits(
     seed: u64,
     task: &'static str,
     mut candidate: impl FnMut(&mut ChaCha8Rng) -> Option<Problem>,

@@ -49,7 +49,7 @@ impl Gsm8k {
     /// # Errors
     /// Strict: any row that is not of the format is an error with its line, and so is a file
     /// that leaves a split empty.
-    pub fn new(config: &Config, seed: u64) -> Result<Self, TaskError> {
+    pub fn new(config: Config, seed: u64) -> Result<Self, TaskError> {
         let path = &config.path;
         let (mut train, mut held_out) = (Vec::new(), Vec::new());
         let mut seen = HashSet::new();
@@ -91,14 +91,9 @@ impl Task for Gsm8k {
     }
 
     fn verify(&self, problem: &Problem, answer: &str) -> Verdict {
-        let gold = Gold::of(problem).and_then(|gold| Number::parse(&gold.answer).ok());
-        let Some(gold) = gold else {
-            return Verdict::foreign(NAME, problem);
-        };
-        match Number::parse(answer) {
-            Ok(number) if number == gold => Verdict::Right(1.0),
-            Ok(_) => Verdict::wrong("another number"),
-            Err(fault) => Verdict::wrong(fault),
+        match Gold::of(problem).filter(|gold| Number::parse(&gold.answer).is_ok()) {
+            Some(gold) => Number::judge(answer, &gold.answer),
+            None => Verdict::foreign(NAME, problem),
         }
     }
 }
@@ -197,7 +192,7 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text).unwrap();
         let config = Config { weight: 1.0, path: file.path().to_owned() };
-        Gsm8k::new(&config, 0)
+        Gsm8k::new(config, 0)
     }
 
     /// Rows of our own: how many eggs are left.
@@ -267,7 +262,7 @@ mod tests {
             assert!(message.contains("0 rows"), "{message}");
         }
         let config = Config { weight: 1.0, path: "no/such/file.jsonl".into() };
-        let message = Gsm8k::new(&config, 0).map(|_| ()).unwrap_err().to_string();
+        let message = Gsm8k::new(config, 0).map(|_| ()).unwrap_err().to_string();
         assert!(message.contains("no/such/file.jsonl"), "{message}");
     }
 
@@ -280,7 +275,7 @@ mod tests {
             println!("skipped: {} is not there", path.display());
             return;
         }
-        let task = Gsm8k::new(&Config { weight: 1.0, path }, 0).unwrap();
+        let task = Gsm8k::new(Config { weight: 1.0, path }, 0).unwrap();
         assert!(task.train.len() > 6000 && task.held_out.len() > 800);
         for problem in task.train.iter().chain(&task.held_out) {
             let trace = task.trace(problem).unwrap();

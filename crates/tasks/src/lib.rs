@@ -2,8 +2,8 @@
 //!
 //! A [`Task`] poses problems, works them out in writing for the cold start, and judges
 //! answers. [`Mixture`] is the weighted set of tasks that a recipe names, [`score`] is R1's
-//! rule-based reward (accuracy + format), and [`pretrain_text`] writes the text from which a
-//! tiny base model learns digits and arithmetic before it ever sees a problem.
+//! rule-based reward (accuracy + format), [`Curriculum`] chooses what to ask next, and [`Corpus`] writes the text from
+//! which a tiny base model learns digits and arithmetic before it ever sees a problem.
 //!
 //! Strings in, scores out: tokens, models and chat templates are other crates' business. The
 //! answers come from a model and are treated as hostile: a verifier never panics, ends in time
@@ -18,15 +18,23 @@
 pub mod arithmetic;
 pub mod countdown;
 pub mod gsm8k;
+pub mod knights_knaves;
+pub mod reverse_text;
+pub mod sequences;
+pub mod word_problems;
 
+mod corpus;
+mod curriculum;
 mod draw;
+mod lessons;
 mod number;
 mod pretrain;
 mod registry;
 mod reward;
 mod task;
 
-pub use pretrain::pretrain_text;
-pub use registry::{Mixture, TaskSpec};
-pub use reward::{Format, Parts, Reward, score};
-pub use task::{Problem, SftExample, Split, Task, TaskError, Trace, Verdict};
+pub use corpus::{Corpus, CorpusKind, CorpusPart, default_parts};
+pub use curriculum::{Curriculum, CurriculumSettings};
+pub use registry::{Arm, Mixture, TaskSpec};
+pub use reward::{Format, Parts, Reward, RewardWeights, language_share, score};
+pub use task::{Language, Problem, SftExample, Split, Task, TaskError, Trace, Verdict};

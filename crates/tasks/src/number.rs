@@ -2,6 +2,8 @@
 //!
 //! Not here: picking a number out of prose. An answer that says two numbers says none.
 
+use crate::task::Verdict;
+
 /// Longest answer that is looked at, in bytes.
 const MAX_LEN: usize = 80;
 /// Most words of a unit after the number, as in `miles per hour`.
@@ -18,6 +20,16 @@ pub(crate) struct Number {
 }
 
 impl Number {
+    /// Whether an answer is the number `gold`, with its unit or without.
+    pub(crate) fn judge(answer: &str, gold: &str) -> Verdict {
+        match (Self::parse(answer), Self::parse(gold)) {
+            (Ok(answer), Ok(gold)) if answer == gold => Verdict::Right(1.0),
+            (_, Err(fault)) => Verdict::CouldNotJudge(format!("the right answer is no number: {fault}")),
+            (Ok(_), _) => Verdict::wrong("another number"),
+            (Err(fault), _) => Verdict::wrong(fault),
+        }
+    }
+
     /// Reads an answer that is a single number, with an optional currency sign before it and
     /// `%` or a few words of unit after it. The error says what is wrong with the answer.
     pub(crate) fn parse(answer: &str) -> Result<Self, &'static str> {

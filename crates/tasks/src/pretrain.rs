@@ -1,10 +1,9 @@
-//! Generated text from which a tiny base model learns digits, arithmetic and the look of a
-//! problem before it is fine-tuned.
+//! The first text of a tiny base model: digits, arithmetic and the look of a problem, before it is fine-tuned.
 //!
-//! Five kinds of document: bare facts (`23+45=68`), column sums with a carry, ways to combine a
+//! Five kinds of document, the default corpus: bare facts (`23+45=68`), column sums with a carry, ways to combine a
 //! few numbers (`25-3=22 +19=41 (25-3)+19`), Countdown problems with a solution in equations, and
 //! short stories about quantities. Never the think/answer format, and never a search with its
-//! verdicts: those are the cold start's.
+//! verdicts: those are the cold start's. Which kinds a recipe has, and how much of each, is `corpus.rs`'s business.
 //!
 //! The combinations aim at nothing, so what follows `=` can only be computed. In solved problems
 //! the last result is the target, and a model that saw these alone would copy it instead.
@@ -13,32 +12,18 @@
 //! combination has a held-out problem's numbers and makes its target, and every equation with an
 //! operand of three digits or more, the default size of the arithmetic task, is from that task's
 //! training split too. Equations between smaller numbers are tables to be learnt and appear whole;
-//! arithmetic with fewer `digits` therefore tests recall, not generalisation.
+//! arithmetic with fewer `digits` and word problems of one step therefore test recall, not generalisation.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::arithmetic::{Operation, Question};
-use crate::countdown;
-use crate::draw;
 use crate::task::Split;
-
-/// Document `index` of the corpus: a few lines, under 250 characters, without a newline at the
-/// end. The same seed and index give the same text.
-pub fn pretrain_text(seed: u64, index: u64) -> String {
-    let mut rng = draw::rng(seed, "pretrain", 0, index);
-    match rng.random_range(0..100) {
-        0..30 => lines(&mut rng, 10, fact),
-        30..35 => lines(&mut rng, 10, column),
-        35..70 => until_held_out(&countdown::combined(seed, index)),
-        70..95 => until_held_out(&countdown::solved(seed, index)),
-        _ => lines(&mut rng, 2, story),
-    }
-}
+use crate::word_problems::{NAMES, THINGS};
 
 /// The text up to the first line with an equation that the arithmetic task keeps for evaluation.
-fn until_held_out(text: &str) -> String {
+pub(crate) fn until_held_out(text: &str) -> String {
     let shows_none = |line: &&str| !equations(line).any(|(left, symbol, right)| is_held_out(left, symbol, right));
     text.lines().take_while(shows_none).collect::<Vec<_>>().join("\n")
 }
@@ -56,7 +41,7 @@ fn equations(line: &str) -> impl Iterator<Item = (u32, char, u32)> {
     })
 }
 
-fn lines(rng: &mut ChaCha8Rng, count: usize, line: fn(&mut ChaCha8Rng) -> String) -> String {
+pub(crate) fn lines(rng: &mut ChaCha8Rng, count: usize, line: fn(&mut ChaCha8Rng) -> String) -> String {
     let lines: Vec<_> = (0..count).map(|_| line(rng)).collect();
     lines.join("\n")
 }
@@ -65,7 +50,7 @@ fn lines(rng: &mut ChaCha8Rng, count: usize, line: fn(&mut ChaCha8Rng) -> String
 const LARGEST: u32 = 200;
 
 /// A true equation of the size that Countdown's steps have.
-fn fact(rng: &mut ChaCha8Rng) -> String {
+pub(crate) fn fact(rng: &mut ChaCha8Rng) -> String {
     loop {
         let (left, symbol, right, result) = match rng.random_range(0..10) {
             0..4 => {
@@ -115,7 +100,7 @@ fn is_held_out(left: u32, symbol: char, right: u32) -> bool {
 }
 
 /// One column of written working: digits and a carry.
-fn column(rng: &mut ChaCha8Rng) -> String {
+pub(crate) fn column(rng: &mut ChaCha8Rng) -> String {
     let (a, b) = (rng.random_range(0..10_u32), rng.random_range(0..10_u32));
     match rng.random_range(0..3) {
         0 => format!("{a}+{b}+1={}", a + b + 1),
@@ -130,13 +115,8 @@ fn column(rng: &mut ChaCha8Rng) -> String {
     }
 }
 
-const NAMES: [&str; 12] =
-    ["Ada", "Ben", "Chidi", "Dara", "Elif", "Femi", "Goro", "Hana", "Ivo", "Juno", "Kofi", "Lena"];
-const THINGS: [&str; 12] =
-    ["apples", "books", "candles", "cups", "eggs", "keys", "lamps", "nuts", "pens", "shells", "stamps", "stones"];
-
 /// Two or three plain sentences in which a quantity changes hands.
-fn story(rng: &mut ChaCha8Rng) -> String {
+pub(crate) fn story(rng: &mut ChaCha8Rng) -> String {
     let pick = |rng: &mut ChaCha8Rng, from: &[&'static str; 12]| from.choose(rng).copied().unwrap_or(from[0]);
     let (who, things) = (pick(rng, &NAMES), pick(rng, &THINGS));
     let (a, b) = (rng.random_range(2..=50_u32), rng.random_range(2..=50_u32));
@@ -172,9 +152,11 @@ fn story(rng: &mut ChaCha8Rng) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::corpus::{Corpus, default_parts};
 
     fn corpus() -> impl Iterator<Item = String> {
-        (0..4000).map(|index| pretrain_text(3, index))
+        let corpus = Corpus::new(&default_parts(), &[], 3).unwrap();
+        (0..4000).map(move |index| corpus.text(index))
     }
 
     /// Sums and results of a text: `4*7+2=30` too; `+3=59` goes on from the one before.
@@ -254,12 +236,5 @@ mod tests {
             }
         }
         assert!(solved > 600 && combined > 1000 && large > 1000, "{solved} {combined} {large}");
-    }
-
-    #[test]
-    fn the_address_is_all_that_counts() {
-        assert_eq!(pretrain_text(1, 5), pretrain_text(1, 5));
-        assert_ne!(pretrain_text(1, 5), pretrain_text(2, 5));
-        assert_ne!(pretrain_text(1, 5), pretrain_text(1, 6));
     }
 }

@@ -6,39 +6,63 @@
 //! weight = 0.7
 //! numbers = [3, 4]
 //! ```
-//! A new task gets a line in [`TaskSpec`] and one in [`TaskSpec::build`].
+//! A new task gets a line in the list below.
 
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::arithmetic::{self, Arithmetic};
-use crate::countdown::{self, Countdown};
 use crate::draw;
-use crate::gsm8k::{self, Gsm8k};
-use crate::task::{Problem, Split, Task, TaskError, Trace, Verdict};
+use crate::task::{Language, Problem, Split, Task, TaskError, Trace, Verdict};
 
-/// One `[[tasks]]` table of a recipe: its `name` says which dials the rest are. Unknown names
-/// and keys are errors.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "snake_case")]
-pub enum TaskSpec {
-    /// Multi-digit arithmetic.
-    Arithmetic(arithmetic::Config),
-    /// The Countdown numbers game.
-    Countdown(countdown::Config),
-    /// Word problems from a file.
-    Gsm8k(gsm8k::Config),
+/// Makes [`TaskSpec`] of lines `Variant(dials) => constructor`; the recipe's name is the variant's in snake case.
+macro_rules! tasks {
+    ($($(#[$doc:meta])* $variant:ident($config:ty) => $new:expr,)*) => {
+        /// One `[[tasks]]` table of a recipe: its `name` says which dials the rest are. Unknown names
+        /// and keys are errors.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "name", rename_all = "snake_case")]
+        pub enum TaskSpec {
+            $($(#[$doc])* $variant($config),)*
+        }
+
+        impl TaskSpec {
+            /// The task's weight in the mixture and the task itself.
+            fn build(&self, seed: u64) -> Result<(f64, Box<dyn Task>), TaskError> {
+                Ok(match self {
+                    $(Self::$variant(config) => (config.weight, Box::new($new(config.clone(), seed)?)),)*
+                })
+            }
+        }
+    };
 }
 
-impl TaskSpec {
-    /// The task's weight in the mixture and the task itself.
-    fn build(&self, seed: u64) -> Result<(f64, Box<dyn Task>), TaskError> {
-        Ok(match self {
-            Self::Arithmetic(c) => (c.weight, Box::new(Arithmetic::new(c.clone(), seed)?)),
-            Self::Countdown(c) => (c.weight, Box::new(Countdown::new(c.clone(), seed)?)),
-            Self::Gsm8k(c) => (c.weight, Box::new(Gsm8k::new(c, seed)?)),
-        })
-    }
+tasks! {
+    /// Multi-digit arithmetic.
+    Arithmetic(crate::arithmetic::Config) => crate::arithmetic::Arithmetic::new,
+    /// The Countdown numbers game.
+    Countdown(crate::countdown::Config) => crate::countdown::Countdown::new,
+    /// Texts backwards.
+    ReverseText(crate::reverse_text::Config) => crate::reverse_text::ReverseText::new,
+    /// Who tells the truth.
+    KnightsKnaves(crate::knights_knaves::Config) => crate::knights_knaves::KnightsKnaves::new,
+    /// The next number.
+    Sequences(crate::sequences::Config) => crate::sequences::Sequences::new,
+    /// Stories with numbers, in English.
+    WordProblems(crate::word_problems::Config) => crate::word_problems::WordProblems::english,
+    /// The same in Russian.
+    WordProblemsRu(crate::word_problems::Config) => crate::word_problems::WordProblems::russian,
+    /// Word problems from a file.
+    Gsm8k(crate::gsm8k::Config) => crate::gsm8k::Gsm8k::new,
+}
+
+/// One task of a mixture at one level of difficulty.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Arm {
+    /// The task's name.
+    pub task: String,
+    /// The level, 0 the easiest.
+    pub level: u8,
+    /// The task's weight in the mixture, shared equally between its levels.
+    pub weight: f64,
 }
 
 /// Several tasks as one stream of problems.
@@ -80,6 +104,22 @@ impl Mixture {
         self.tasks.iter().map(|(_, task)| task.as_ref())
     }
 
+    /// Every task at every level, in the order of the recipe.
+    pub fn arms(&self) -> Vec<Arm> {
+        let arms = |(weight, task): &(f64, Box<dyn Task>)| -> Vec<Arm> {
+            let levels = task.levels().max(1);
+            let arm = |level| Arm { task: task.name().to_owned(), level, weight: weight / f64::from(levels) };
+            (0..levels).map(arm).collect()
+        };
+        self.tasks.iter().flat_map(arms).collect()
+    }
+
+    /// Problem `index` of `split` of one arm; `None` if its task is not part of the mixture.
+    pub fn problem_of(&self, arm: &Arm, split: Split, index: u64) -> Option<Problem> {
+        let task = self.tasks().find(|task| task.name() == arm.task)?;
+        Some(task.problem_at(split, arm.level, index))
+    }
+
     /// The task that made this problem, if it is part of the mixture.
     pub fn task_of(&self, problem: &Problem) -> Option<&dyn Task> {
         self.tasks().find(|task| task.name() == problem.task)
@@ -95,17 +135,12 @@ impl Task for Mixture {
     /// Each task as often as its weight says.
     fn problem(&self, split: Split, index: u64) -> Problem {
         let mut rng = draw::rng(self.seed, "mixture", split as u64, index);
-        let total: f64 = self.tasks.iter().map(|(weight, _)| weight).sum();
-        let mut point = rng.random::<f64>() * total;
-        let mut chosen = &self.tasks[0].1;
-        for (weight, task) in &self.tasks {
-            chosen = task;
-            if point < *weight {
-                break;
-            }
-            point -= weight;
-        }
-        chosen.problem(split, index)
+        let weights: Vec<f64> = self.tasks.iter().map(|(weight, _)| *weight).collect();
+        self.tasks[draw::weighted(&weights, &mut rng)].1.problem(split, index)
+    }
+
+    fn language(&self, problem: &Problem) -> Language {
+        self.task_of(problem).map_or(Language::English, |task| task.language(problem))
     }
 
     fn trace(&self, problem: &Problem) -> Option<Trace> {
@@ -123,7 +158,8 @@ impl Task for Mixture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Format, score};
+    use crate::countdown;
+    use crate::{Format, RewardWeights, score};
     use std::collections::HashSet;
 
     #[derive(Deserialize)]
@@ -185,6 +221,28 @@ mod tests {
     }
 
     #[test]
+    fn arms_are_tasks_at_levels() {
+        let mixture = Mixture::new(&parse(&TWO.replace("[3, 3]", "[2, 4]")).unwrap(), 7).unwrap();
+        let arms = mixture.arms();
+        let named: Vec<_> = arms.iter().map(|arm| (arm.task.as_str(), arm.level, arm.weight)).collect();
+        assert_eq!(
+            named,
+            [("countdown", 0, 0.25), ("countdown", 1, 0.25), ("countdown", 2, 0.25), ("arithmetic", 0, 0.25)]
+        );
+        for (arm, numbers) in arms.iter().zip(2..=4) {
+            for split in [Split::Train, Split::HeldOut] {
+                let problem = mixture.problem_of(arm, split, 3).unwrap();
+                assert_eq!(problem, mixture.problem_of(arm, split, 3).unwrap());
+                assert_eq!(Split::of(&problem.id), split);
+                assert_eq!(problem.gold["numbers"].as_array().unwrap().len(), numbers);
+            }
+        }
+        let beyond = Arm { level: 99, ..arms[2].clone() };
+        assert_eq!(mixture.problem_of(&beyond, Split::Train, 3), mixture.problem_of(&arms[2], Split::Train, 3));
+        assert_eq!(mixture.problem_of(&Arm { task: "chess".into(), ..beyond }, Split::Train, 3), None);
+    }
+
+    #[test]
     fn a_strangers_problem_is_not_judged() {
         let mixture = Mixture::new(&parse(TWO).unwrap(), 0).unwrap();
         let mut problem = mixture.problem(Split::Train, 0);
@@ -192,7 +250,7 @@ mod tests {
         assert!(matches!(mixture.verify(&problem, "e4"), Verdict::CouldNotJudge(_)));
         assert_eq!(mixture.trace(&problem), None);
         let text = "<think>so</think><answer>e4</answer>";
-        let reward = score(&mixture, &problem, text, Format::default());
+        let reward = score(&mixture, &problem, text, Format::default(), RewardWeights::default());
         assert_eq!((reward.format, reward.total), (true, None));
     }
 }

@@ -17,6 +17,24 @@ pub trait Task: Send + Sync {
     /// give the same problem; [`Task::held_out`] is for distinct ones.
     fn problem(&self, split: Split, index: u64) -> Problem;
 
+    /// How many levels of difficulty the dials span, at least 1.
+    fn levels(&self) -> u8 {
+        1
+    }
+
+    /// Problem `index` of `split` at one level, 0 the easiest; a level beyond the last is the last.
+    /// [`Task::problem`] has all of them mixed.
+    fn problem_at(&self, split: Split, level: u8, index: u64) -> Problem {
+        let _ = level;
+        self.problem(split, index)
+    }
+
+    /// The language of the prompt, in which an answer to it should be thought out.
+    fn language(&self, problem: &Problem) -> Language {
+        let _ = problem;
+        Language::English
+    }
+
     /// A written solution in the voice that the cold start teaches; the same problem gives the
     /// same text. It may end in a wrong answer where the task says so. `None` if the problem
     /// is not one of this task's or is too large to work out.
@@ -118,6 +136,15 @@ impl Verdict {
     }
 }
 
+/// A language that problems are posed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// In Latin letters.
+    English,
+    /// In Cyrillic letters.
+    Russian,
+}
+
 /// Which side of the fence a problem stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -209,4 +236,7 @@ pub enum TaskError {
     /// The recipe's list of tasks is empty, repeats one, or weighs them impossibly.
     #[error("tasks: {0}")]
     Mixture(String),
+    /// The recipe's list of kinds of text is empty, repeats one, or weighs them impossibly.
+    #[error("corpus: {0}")]
+    Corpus(String),
 }

@@ -10,7 +10,7 @@ use picnic_data::ChatFormat;
 use picnic_engine::Finish;
 use picnic_model::checkpoint::Checkpoint;
 use picnic_model::{Balance, CpuOps, Model, ParamStore, load};
-use picnic_tasks::{Mixture, Problem, Reward, Task};
+use picnic_tasks::{Mixture, Problem, Reward, RewardWeights, Task};
 use picnic_tokenizer::Tokenizer;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -113,7 +113,8 @@ impl Judged {
             read += eval.samples * prompts(&chat, &problems)?.iter().map(Vec::len).sum::<usize>();
             let mut of_task = Marks::new(eval.samples);
             for group in samples.chunks(eval.samples) {
-                let rewards: Vec<Reward> = group.iter().map(|s| judge(task, &chat, &problems, s)).collect();
+                let judged = |s| judge(task, &chat, &problems, s, RewardWeights::default());
+                let rewards: Vec<Reward> = group.iter().map(judged).collect();
                 let texts: Vec<String> = group.iter().map(|s| chat.text(&s.completion.tokens)).collect();
                 let is_right: Vec<bool> = rewards.iter().map(|r| r.accuracy.is_right()).collect();
                 let votes = texts.iter().map(|text| chat.format.parse(text).map(|parts| counted_as(parts.answer)));

@@ -1,11 +1,12 @@
-//! Pre-training: the next token of generated text, which has numbers and the look of problems but no thinking format.
+//! Pre-training: the next token of generated text, which has numbers and the look of problems but, unless the recipe's
+//! `corpus` says otherwise, no thinking format.
 
 use crate::error::Error;
 use crate::lanes::Sequence;
 use crate::recipe::{Pretrain, Recipe};
 use crate::training::{Outcome, Setting, Start, StepPlan, Training};
 use picnic_data::packed;
-use picnic_tasks::pretrain_text;
+use picnic_tasks::Corpus;
 use picnic_tokenizer::Tokenizer;
 use std::time::Instant;
 
@@ -24,11 +25,12 @@ pub fn pretrain(
     if let Some(outcome) = setting.finished(&fingerprint)? {
         return Ok(outcome);
     }
+    let corpus = common.text()?;
     let mut run = Training::open("pretrain", setting, common, stage.mtp_weight, fingerprint, start, tokenizer)?;
     let mut display = setting.progress.stage("pretrain", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
-        let sequences = batch(&run.tokenizer, recipe, run.step)?;
+        let sequences = batch(&run.tokenizer, &corpus, recipe, run.step)?;
         let targets: usize = sequences.iter().map(Sequence::targets).sum();
         let slope = -1.0 / targets.max(1) as f32;
         let plan = StepPlan {
@@ -56,13 +58,12 @@ pub fn pretrain(
 }
 
 /// The sequences of a step.
-fn batch(tokenizer: &Tokenizer, recipe: &Recipe<Pretrain>, step: u64) -> Result<Vec<Sequence>, Error> {
-    let Recipe { common, stage } = recipe;
+fn batch(tokenizer: &Tokenizer, corpus: &Corpus, recipe: &Recipe<Pretrain>, step: u64) -> Result<Vec<Sequence>, Error> {
+    let stage = &recipe.stage;
     let first = step * stage.batch_sequences as u64;
-    let text = |i| pretrain_text(common.seed, i);
     let sequence = |i| {
         // One more than the model reads: the last is only predicted.
-        let ids = packed(tokenizer, first + i, stage.sequence_tokens + 1, text)?;
+        let ids = packed(tokenizer, first + i, stage.sequence_tokens + 1, |i| corpus.text(i))?;
         Ok(Sequence { ids, first_target: 1 })
     };
     (0..stage.batch_sequences as u64).map(sequence).collect()

@@ -18,7 +18,7 @@ mod stages;
 use std::path::{Path, PathBuf};
 
 use picnic_model::config::{ConfigError, ModelConfig};
-use picnic_tasks::{Mixture, TaskError, TaskSpec};
+use picnic_tasks::{Corpus, CorpusPart, Mixture, TaskError, TaskSpec, default_parts};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -96,6 +96,9 @@ pub struct Common {
     /// The tokenizer to train.
     #[serde(default)]
     pub tokenizer: Option<TokenizerTraining>,
+    /// The kinds of text that pre-training and the tokenizer's training read, by weight.
+    #[serde(default = "default_parts")]
+    pub corpus: Vec<CorpusPart>,
     /// The problems, as a weighted mixture.
     pub tasks: Vec<TaskSpec>,
 }
@@ -148,8 +151,10 @@ impl<S: Stage> Recipe<S> {
             presets::lay_under(&mut layers, table).map_err(|fault| layers.locate(fault))?;
         }
         let recipe = Self::from_table(layers.table.clone()).map_err(|fault| layers.locate(fault))?;
-        match Mixture::new(&recipe.common.tasks, recipe.common.seed) {
-            Ok(_) => Ok(recipe),
+        let common = &recipe.common;
+        let set_up = Mixture::new(&common.tasks, common.seed).and_then(|_| common.text().map(drop));
+        match set_up {
+            Ok(()) => Ok(recipe),
             Err(source) => Err(RecipeError::Tasks { place: path.display().to_string(), source }),
         }
     }
@@ -195,6 +200,14 @@ impl Common {
                 Err(config_error("model", "is missing", cure))
             }
         }
+    }
+
+    /// The text for pre-training and for the tokenizer.
+    ///
+    /// # Errors
+    /// Parts that make no text, or tasks that cannot be set up for it.
+    pub fn text(&self) -> Result<Corpus, TaskError> {
+        Corpus::new(&self.corpus, &self.tasks, self.seed)
     }
 
     /// Checks every value, and gives the recipe's own model.

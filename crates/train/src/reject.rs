@@ -11,7 +11,7 @@ use crate::rollout::{Draw, judge, mix};
 use crate::traces::Trace;
 use crate::training::{OUTCOME, Outcome, RECIPE, Setting, read_json, write_file, write_json};
 use picnic_data::ChatFormat;
-use picnic_tasks::{Mixture, Problem, Split, Task};
+use picnic_tasks::{Mixture, Problem, RewardWeights, Split, Task};
 use picnic_tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -121,7 +121,7 @@ fn draw(recipe: &Recipe<Reject>, tasks: &Mixture, teacher: &mut Judged, number: 
             let problem = &problems[sample.prompt];
             let text = chat.text(&sample.completion.tokens);
             let Some(parts) = chat.format.parse(&text) else { continue };
-            if !judge(tasks, &chat, &problems, sample).accuracy.is_right() {
+            if !judge(tasks, &chat, &problems, sample, RewardWeights::default()).accuracy.is_right() {
                 continue;
             }
             batch.right += 1;

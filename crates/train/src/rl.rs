@@ -16,7 +16,7 @@ use crate::tokenizer::asking;
 use crate::training::{Outcome, Setting, Start, StepPlan, StepStats, Training};
 use picnic_data::ChatFormat;
 use picnic_engine::Finish;
-use picnic_tasks::{Mixture, Problem, Reward, Split, Task};
+use picnic_tasks::{Mixture, Problem, Reward, RewardWeights, Split, Task};
 use picnic_tokenizer::Tokenizer;
 use std::time::Instant;
 
@@ -149,8 +149,9 @@ fn answers(
     };
     let samples = roll_out(&mut run.lanes, &run.model, &run.params, &prompts, &stop, sampling)?;
     let coins = address(mix(common.seed, !run.step));
+    let weights = RewardWeights { language: stage.language_weight as f32 };
     let judged = samples.into_iter().enumerate().map(|(i, sample)| {
-        let mut reward = judge(tasks, &chat, &problems, &sample);
+        let mut reward = judge(tasks, &chat, &problems, &sample, weights);
         let mut shape = overlong_punishment(sample.completion.tokens.len(), stage.max_tokens, stage.overlong_share);
         if stage.reward == RewardSource::Random {
             // The control: a fair coin that knows nothing of the answer.
@@ -302,6 +303,9 @@ fn curves(numbers: &Numbers, rollout: &Rollout, stage: &Rl, tokens_per_second: f
         ("lr", numbers.lr),
         ("tokens/s", tokens_per_second),
     ];
+    if stage.language_weight > 0.0 {
+        values.push(("language reward", mean(&|i| f64::from(rewards[i].language))));
+    }
     if stage.overlong_share > 0.0 {
         let punishment = |i| overlong_punishment(length(i), stage.max_tokens, stage.overlong_share);
         values.push(("overlong punishment", mean(&punishment)));

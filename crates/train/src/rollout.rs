@@ -5,7 +5,7 @@ use crate::lanes::Lanes;
 use picnic_data::ChatFormat;
 use picnic_engine::{Completion, Limits, Request, RequestError, Sampling, generate};
 use picnic_model::{CpuOps, Model, ParamStore};
-use picnic_tasks::{Problem, Reward, Task, Verdict, score};
+use picnic_tasks::{Problem, Reward, RewardWeights, Task, Verdict, score};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -89,14 +89,21 @@ pub fn prompts(chat: &ChatFormat, problems: &[Problem]) -> Result<Vec<Vec<u32>>,
 }
 
 /// What the rules say of a sample. Verifiers must not panic; one that does could not judge, and the run goes on.
-pub fn judge(tasks: &dyn Task, chat: &ChatFormat, problems: &[Problem], sample: &Sample) -> Reward {
+pub fn judge(
+    tasks: &dyn Task,
+    chat: &ChatFormat,
+    problems: &[Problem],
+    sample: &Sample,
+    weights: RewardWeights,
+) -> Reward {
     let problem = &problems[sample.prompt];
     let text = chat.text(&sample.completion.tokens);
-    match caught(|| score(tasks, problem, &text, chat.format)) {
+    match caught(|| score(tasks, problem, &text, chat.format, weights)) {
         Some(reward) => reward,
         None => Reward {
             accuracy: Verdict::CouldNotJudge("the verifier panicked".to_owned()),
             format: chat.format.parse(&text).is_some(),
+            language: 0.0,
             total: None,
         },
     }
@@ -173,7 +180,7 @@ mod tests {
             let tokens = tokenizer.encode(text, false).unwrap();
             let logprobs = vec![-1.0; tokens.len()];
             let completion = Completion { tokens, logprobs, finish: Finish::Stop };
-            judge(&Careless, &chat, &problems, &Sample { prompt: 0, completion })
+            judge(&Careless, &chat, &problems, &Sample { prompt: 0, completion }, RewardWeights::default())
         };
         let broken = reward("<think>a</think><answer>a</answer>");
         assert!(matches!(broken.accuracy, Verdict::CouldNotJudge(_)) && broken.format && broken.total.is_none());

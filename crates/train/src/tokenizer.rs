@@ -4,14 +4,13 @@ use crate::error::Error;
 use crate::recipe::Common;
 use picnic_model::checkpoint::{Checkpoint, CheckpointError};
 use picnic_model::config::ModelConfig;
-use picnic_tasks::pretrain_text;
 use picnic_tokenizer::{BpeParts, PreTokenizer, R1_ZERO, TokenType, Tokenizer, TrainConfig, page_template};
 use std::path::Path;
 
 /// Trains the recipe's tokenizer.
 ///
 /// # Errors
-/// If the recipe has no `[tokenizer]` or its vocabulary is too small.
+/// If the recipe has no `[tokenizer]`, its vocabulary is too small, or there is no text.
 pub fn train_tokenizer(common: &Common) -> Result<Tokenizer, Error> {
     let Some(settings) = &common.tokenizer else {
         return Err(Error::Empty {
@@ -20,7 +19,8 @@ pub fn train_tokenizer(common: &Common) -> Result<Tokenizer, Error> {
         });
     };
     let config = TrainConfig { vocab_size: settings.vocab_size, ..TrainConfig::default() };
-    let texts = (0..settings.documents as u64).map(|i| pretrain_text(common.seed, i));
+    let corpus = common.text()?;
+    let texts = (0..settings.documents as u64).map(|i| corpus.text(i));
     Ok(Tokenizer::train(texts, &config)?)
 }
 

@@ -13,7 +13,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::draw;
+use crate::draw::{self, Source};
 use crate::task::{Problem, Split, Task, TaskError, Trace, Verdict};
 use expression::Fault;
 
@@ -67,6 +67,7 @@ impl Default for Config {
 /// The Countdown numbers game.
 pub struct Countdown {
     config: Config,
+    source: Source<Config>,
     seed: u64,
 }
 
@@ -78,8 +79,10 @@ impl Countdown {
     /// that the ranges are too narrow to hold problems for training and evaluation.
     pub fn new(config: Config, seed: u64) -> Result<Self, TaskError> {
         check_dials(&config)?;
-        draw::check_splits(seed, NAME, |rng| draw_problem(&config, rng))?;
-        Ok(Self { config, seed })
+        let [low, high] = config.numbers;
+        let levels: Vec<Config> = (low..=high).map(|count| Config { numbers: [count; 2], ..config.clone() }).collect();
+        let source = Source::new(NAME, seed, config.clone(), levels, draw_problem)?;
+        Ok(Self { config, source, seed })
     }
 }
 
@@ -89,14 +92,20 @@ impl Task for Countdown {
     }
 
     fn problem(&self, split: Split, index: u64) -> Problem {
-        draw::problem(self.seed, NAME, split, index, |rng| draw_problem(&self.config, rng))
+        self.source.problem(split, index)
+    }
+
+    fn levels(&self) -> u8 {
+        self.source.levels()
+    }
+
+    /// A level for each count of given numbers.
+    fn problem_at(&self, split: Split, level: u8, index: u64) -> Problem {
+        self.source.problem_at(split, level, index)
     }
 
     fn trace(&self, problem: &Problem) -> Option<Trace> {
-        let gold = Gold::of(problem)?;
-        // The prompt, not the id: the same numbers in another order get another search.
-        let mut rng = draw::rng(self.seed, "countdown trace", draw::hash(&problem.prompt), 0);
-        search::trace(&self.config, &gold, &mut rng)
+        work_out(&self.config, self.seed, problem)
     }
 
     fn verify(&self, problem: &Problem, answer: &str) -> Verdict {
@@ -114,13 +123,19 @@ impl Task for Countdown {
     }
 }
 
+fn work_out(config: &Config, seed: u64, problem: &Problem) -> Option<Trace> {
+    let gold = Gold::of(problem)?;
+    // The prompt, not the id: the same numbers in another order get another search.
+    let mut rng = draw::rng(seed, "countdown trace", draw::hash(&problem.prompt), 0);
+    search::trace(config, &gold, &mut rng)
+}
+
 /// A training problem with its solution, for pre-training: the prompt, the steps, the
 /// expression.
 pub(crate) fn solved(seed: u64, index: u64) -> String {
     let config = Config { skill: 1.0, foresight: 1.0, ..Config::default() };
-    let task = Countdown { config, seed };
-    let problem = task.problem(Split::Train, index);
-    let Some(trace) = task.trace(&problem) else { return problem.prompt };
+    let problem = draw::problem(seed, NAME, Split::Train, index, |rng| draw_problem(&config, rng));
+    let Some(trace) = work_out(&config, seed, &problem) else { return problem.prompt };
     // The few problems that the search cannot solve are only posed.
     match trace.thinking.strip_suffix(" yes") {
         Some(steps) => format!("{}\n{steps}\n{}", problem.prompt, trace.answer),
@@ -133,12 +148,11 @@ pub(crate) fn solved(seed: u64, index: u64) -> String {
 pub(crate) fn combined(seed: u64, index: u64) -> String {
     const LINES: usize = 4;
     let config = Config { skill: 0.0, foresight: 0.0, ..Config::default() };
-    let task = Countdown { config, seed };
-    let problem = task.problem(Split::Train, index);
+    let problem = draw::problem(seed, NAME, Split::Train, index, |rng| draw_problem(&config, rng));
     let numbers = Gold::of(&problem).map_or_else(Vec::new, |gold| gold.numbers);
     let mut rng = draw::rng(seed, "countdown combined", 0, index);
     let solves_held_out = |result: &u32| Split::of(&id(&numbers, *result)) == Split::HeldOut;
-    let lines: Vec<String> = search::aimless(&task.config, &numbers, LINES, &mut rng)
+    let lines: Vec<String> = search::aimless(&config, &numbers, LINES, &mut rng)
         .into_iter()
         .filter(|attempt| !attempt.results.iter().any(solves_held_out))
         .map(|attempt| format!("{} {}", attempt.line, attempt.expression))

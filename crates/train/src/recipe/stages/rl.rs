@@ -72,6 +72,10 @@ pub struct Rl {
     /// Where the reward comes from.
     #[serde(default)]
     pub reward: RewardSource,
+    /// Weight of the reward for thinking in the question's language: the share of its words that are. R1's first RL,
+    /// after the cold start, has one; accuracy and format weigh 1 each.
+    #[serde(default)]
+    pub language_weight: f64,
     /// The last share of `max_tokens` over which a sample's reward falls linearly by 1 (DAPO §3.4: 0.2). 0: none.
     #[serde(default)]
     pub overlong_share: f64,
@@ -189,6 +193,7 @@ impl Stage for Rl {
         within("overlong_share", self.overlong_share, 0.0..=1.0)?;
         within("extra_rollouts", self.extra_rollouts, 0..=100)?;
         within("reference_every", self.reference_every, 1..=MAX_STEPS)?;
+        within("language_weight", self.language_weight, 0.0..=10.0)?;
         check_balance(self.router_bias_speed, self.balance_alpha)?;
         within("checkpoint_every", self.checkpoint_every, 1..=MAX_STEPS)?;
         self.optimizer.check()

@@ -1,0 +1,463 @@
+//! Knights, who say only what is true, and knaves, who say only what is false: who is which?
+//!
+//! Everybody makes one statement, and exactly one assignment agrees with all of them, which is counted out before a
+//! puzzle is posed. The working tries the assignments in a fixed order: each line is one, with the people checked
+//! until one does not fit (`no`) or all do. Not here: people who say nothing, spies, more than three people.
+
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::draw::Source;
+use crate::task::{Problem, Split, Task, TaskError, Trace, Verdict};
+
+const NAME: &str = "knights_knaves";
+/// Most people; there are as many permutations as 3! and as many assignments as 2³.
+const MOST: usize = 3;
+const PEOPLE: [char; MOST] = ['A', 'B', 'C'];
+/// Longest answer that is looked at, in bytes.
+const MAX_LEN: usize = 200;
+
+/// The dials of [`KnightsKnaves`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Share in the mixture, relative to the other tasks'.
+    pub weight: f64,
+    /// Fewest and most people, 2 to 3.
+    pub people: [usize; 2],
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { weight: 1.0, people: [2, 3] }
+    }
+}
+
+/// Who is a knight and who a knave.
+pub struct KnightsKnaves {
+    source: Source<Config>,
+}
+
+impl KnightsKnaves {
+    /// The task under these dials.
+    ///
+    /// # Errors
+    /// [`TaskError::Dial`] names the dial that is out of range.
+    pub fn new(config: Config, seed: u64) -> Result<Self, TaskError> {
+        let [low, high] = config.people;
+        if low < 2 || low > high || high > MOST {
+            let (value, cure) = (format!("{:?}", config.people), "give [fewest, most] between 2 and 3");
+            return Err(TaskError::Dial { task: NAME, key: "people", value, cure });
+        }
+        let levels: Vec<Config> = (low..=high).map(|count| Config { people: [count; 2], ..config.clone() }).collect();
+        Ok(Self { source: Source::new(NAME, seed, config, levels, draw_problem)? })
+    }
+}
+
+impl Task for KnightsKnaves {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn problem(&self, split: Split, index: u64) -> Problem {
+        self.source.problem(split, index)
+    }
+
+    fn levels(&self) -> u8 {
+        self.source.levels()
+    }
+
+    /// A level for each number of people.
+    fn problem_at(&self, split: Split, level: u8, index: u64) -> Problem {
+        self.source.problem_at(split, level, index)
+    }
+
+    fn trace(&self, problem: &Problem) -> Option<Trace> {
+        let puzzle = Puzzle::of(problem)?;
+        let solution = puzzle.solution()?;
+        let mut lines = Vec::new();
+        for kinds in assignments(puzzle.0.len()) {
+            let mut line = format!("{}:", write(&kinds));
+            for (who, statement) in puzzle.0.iter().enumerate() {
+                let fits = statement.holds(&kinds) == kinds[who];
+                line.push_str(&format!(" {} {}", PEOPLE[who], if fits { "yes" } else { "no" }));
+                if !fits {
+                    break;
+                }
+            }
+            lines.push(line);
+            if kinds == solution {
+                break;
+            }
+        }
+        Some(Trace { thinking: lines.join("\n"), answer: write(&solution) })
+    }
+
+    fn verify(&self, problem: &Problem, answer: &str) -> Verdict {
+        let Some(puzzle) = Puzzle::of(problem) else {
+            return Verdict::foreign(NAME, problem);
+        };
+        match (puzzle.solution(), read(answer, puzzle.0.len())) {
+            (None, _) => Verdict::foreign(NAME, problem),
+            (_, Err(fault)) => Verdict::wrong(fault),
+            (Some(solution), Ok(kinds)) if kinds == solution => Verdict::Right(1.0),
+            _ => Verdict::wrong("somebody is of the other kind"),
+        }
+    }
+}
+
+/// What somebody says. People are places in [`PEOPLE`]; a knight is `true`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Statement {
+    /// That one is of this kind.
+    Is(usize, bool),
+    /// These two are of the same kind, or of different kinds.
+    Same(usize, usize, bool),
+    /// The first is of this kind, or the second of that, or both.
+    Either(usize, bool, usize, bool),
+    /// The first is of this kind and the second of that.
+    Both(usize, bool, usize, bool),
+    /// At least one of all is a knave.
+    SomeKnave,
+    /// Exactly one of all is a knight.
+    OneKnight,
+}
+
+impl Statement {
+    /// Whether it is true under an assignment; of people that are not there, nothing is.
+    pub(crate) fn holds(self, kinds: &[bool]) -> bool {
+        let is = |who: usize, kind: bool| kinds.get(who) == Some(&kind);
+        match self {
+            Self::Is(who, kind) => is(who, kind),
+            Self::Same(one, other, same) => (kinds.get(one) == kinds.get(other)) == same,
+            Self::Either(one, kind, other, that) => is(one, kind) || is(other, that),
+            Self::Both(one, kind, other, that) => is(one, kind) && is(other, that),
+            Self::SomeKnave => kinds.contains(&false),
+            Self::OneKnight => kinds.iter().filter(|kind| **kind).count() == 1,
+        }
+    }
+
+    /// The statement about the same people under other numbers.
+    fn renamed(self, names: &[usize]) -> Self {
+        // Order means nothing between two who are the same or beside an "or" or "and".
+        match self {
+            Self::Is(who, kind) => Self::Is(names[who], kind),
+            Self::Same(one, other, same) => {
+                let (one, other) = (names[one], names[other]);
+                Self::Same(one.min(other), one.max(other), same)
+            }
+            Self::Either(one, kind, other, that) | Self::Both(one, kind, other, that) => {
+                let (first, second) = ((names[one], kind), (names[other], that));
+                let (first, second) = (first.min(second), first.max(second));
+                match self {
+                    Self::Either(..) => Self::Either(first.0, first.1, second.0, second.1),
+                    _ => Self::Both(first.0, first.1, second.0, second.1),
+                }
+            }
+            all => all,
+        }
+    }
+
+    /// Everybody it speaks of is among the first `count`, and nobody twice.
+    fn fits(self, count: usize) -> bool {
+        match self {
+            Self::Is(who, _) => who < count,
+            Self::Same(one, other, _) | Self::Either(one, _, other, _) | Self::Both(one, _, other, _) => {
+                one != other && one.max(other) < count
+            }
+            Self::SomeKnave | Self::OneKnight => true,
+        }
+    }
+
+    /// One that `speaker`, of `count` people, may make.
+    pub(crate) fn draw(speaker: usize, count: usize, rng: &mut ChaCha8Rng) -> Self {
+        let others: Vec<usize> = (0..count).filter(|&who| who != speaker).collect();
+        let other = others.choose(rng).copied().unwrap_or(0);
+        // Whoever speaks of two may be one of them.
+        let rest: Vec<usize> = (0..count).filter(|&who| who != other).collect();
+        let second = rest.choose(rng).copied().unwrap_or(0);
+        match rng.random_range(0..10) {
+            0..2 => Self::Is(other, rng.random_bool(0.5)),
+            2..4 => Self::Same(other, second, rng.random_bool(0.5)),
+            4..6 => Self::Either(other, rng.random_bool(0.5), second, rng.random_bool(0.5)),
+            6..8 => Self::Both(other, rng.random_bool(0.5), second, rng.random_bool(0.5)),
+            8 => Self::SomeKnave,
+            _ => Self::OneKnight,
+        }
+    }
+
+    pub(crate) fn say(self, speaker: usize) -> String {
+        let kind = |kind: bool| if kind { "a knight" } else { "a knave" };
+        let is = |who: usize, k: bool| match who == speaker {
+            true => format!("I am {}", kind(k)),
+            false => format!("{} is {}", PEOPLE[who], kind(k)),
+        };
+        match self {
+            Self::Is(who, k) => is(who, k),
+            Self::Same(one, other, same) => {
+                let same = if same { "the same kind" } else { "different kinds" };
+                match (one == speaker, other == speaker) {
+                    (true, _) => format!("{} and I are {same}", PEOPLE[other]),
+                    (_, true) => format!("{} and I are {same}", PEOPLE[one]),
+                    _ => format!("{} and {} are {same}", PEOPLE[one], PEOPLE[other]),
+                }
+            }
+            Self::Either(one, k, other, that) => format!("{} or {}", is(one, k), is(other, that)),
+            Self::Both(one, k, other, that) => format!("{} and {}", is(one, k), is(other, that)),
+            Self::SomeKnave => "at least one of us is a knave".to_owned(),
+            Self::OneKnight => "exactly one of us is a knight".to_owned(),
+        }
+    }
+}
+
+/// The statements in the order of the people: the gold of this task's problems.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Puzzle(pub(crate) Vec<Statement>);
+
+impl Puzzle {
+    pub(crate) fn of(problem: &Problem) -> Option<Self> {
+        let puzzle: Self = serde_json::from_value(problem.gold.clone()).ok()?;
+        let count = puzzle.0.len();
+        ((2..=MOST).contains(&count) && puzzle.0.iter().all(|statement| statement.fits(count))).then_some(puzzle)
+    }
+
+    /// The only assignment under which knights say what is true and knaves what is not.
+    fn solution(&self) -> Option<Vec<bool>> {
+        let agrees = |kinds: &Vec<bool>| (0..kinds.len()).all(|who| self.0[who].holds(kinds) == kinds[who]);
+        let mut agreeing = assignments(self.0.len()).filter(agrees);
+        let solution = agreeing.next()?;
+        agreeing.next().is_none().then_some(solution)
+    }
+
+    /// The same whoever of the people is called A, B and C.
+    pub(crate) fn id(&self) -> String {
+        let count = self.0.len();
+        let renamed = |names: &[usize]| {
+            let mut statements = vec![Statement::SomeKnave; count];
+            for (who, statement) in self.0.iter().enumerate() {
+                statements[names[who]] = statement.renamed(names);
+            }
+            statements
+        };
+        let least = permutations(count).iter().map(|names| renamed(names)).min().unwrap_or_default();
+        let said: Vec<String> = least.into_iter().enumerate().map(|(who, statement)| statement.say(who)).collect();
+        format!("{NAME}/{}", said.join("; "))
+    }
+}
+
+/// All assignments, first that of knights alone, the last person's kind changing fastest.
+pub(crate) fn assignments(count: usize) -> impl Iterator<Item = Vec<bool>> {
+    (0..1_usize << count).map(move |code| (0..count).map(|who| code >> (count - 1 - who) & 1 == 0).collect())
+}
+
+fn permutations(count: usize) -> Vec<Vec<usize>> {
+    let mut all = vec![Vec::new()];
+    for _ in 0..count {
+        let longer = |names: &Vec<usize>| {
+            let rest: Vec<usize> = (0..count).filter(|name| !names.contains(name)).collect();
+            let names = names.clone();
+            rest.into_iter().map(move |name| [&names[..], &[name]].concat())
+        };
+        all = all.iter().flat_map(longer).collect();
+    }
+    all
+}
+
+/// `None` if no assignment agrees with what is said, or several do.
+fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
+    let [low, high] = config.people;
+    let count = rng.random_range(low..=high);
+    let puzzle = Puzzle((0..count).map(|who| Statement::draw(who, count, rng)).collect());
+    puzzle.solution()?;
+    let said: Vec<String> =
+        puzzle.0.iter().enumerate().map(|(who, s)| format!("{} says: {}.", PEOPLE[who], s.say(who))).collect();
+    let form: Vec<String> = PEOPLE[..count].iter().map(|who| format!("{who} knight")).collect();
+    Some(Problem {
+        id: puzzle.id(),
+        task: NAME.to_owned(),
+        prompt: format!(
+            "Knights tell the truth, knaves lie. {} Who is what? Answer like {}.",
+            said.join(" "),
+            form.join(", ")
+        ),
+        gold: serde_json::json!(puzzle),
+    })
+}
+
+/// `A knight, B knave`
+pub(crate) fn write(kinds: &[bool]) -> String {
+    let words: Vec<String> = kinds
+        .iter()
+        .zip(PEOPLE)
+        .map(|(kind, who)| format!("{who} {}", if *kind { "knight" } else { "knave" }))
+        .collect();
+    words.join(", ")
+}
+
+/// Everybody once, in any order and case, as `A knight`, `A is a knight` or `A: knight`, parted by commas,
+/// semicolons, `and` or lines.
+fn read(answer: &str, count: usize) -> Result<Vec<bool>, &'static str> {
+    if answer.len() > MAX_LEN {
+        return Err("too long for a few people");
+    }
+    let text = answer.trim().trim_end_matches('.').to_lowercase().replace([',', ';', ':', '\n'], " ");
+    let mut kinds: Vec<Option<bool>> = vec![None; count];
+    let mut who: Option<usize> = None;
+    for word in text.split_whitespace() {
+        let person = PEOPLE[..count].iter().position(|p| p.to_ascii_lowercase().to_string() == word);
+        match (who, word, person) {
+            // `a` before a kind is an article, elsewhere the first person.
+            (Some(_), "is" | "a", _) => {}
+            (None, "and", _) => {}
+            (Some(index), "knight" | "knave", _) => {
+                if kinds[index].replace(word == "knight").is_some() {
+                    return Err("somebody is named twice");
+                }
+                who = None;
+            }
+            (None, _, Some(index)) => who = Some(index),
+            _ => return Err("not of the form A knight, B knave"),
+        }
+    }
+    match who {
+        Some(_) => Err("somebody's kind is not said"),
+        None => kinds.into_iter().collect::<Option<_>>().ok_or("somebody is not named"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    fn task() -> KnightsKnaves {
+        KnightsKnaves::new(Config::default(), 0).unwrap()
+    }
+
+    fn posed(statements: &[Statement]) -> Problem {
+        Problem {
+            id: "knights_knaves/test".into(),
+            task: NAME.into(),
+            prompt: String::new(),
+            gold: serde_json::json!(statements),
+        }
+    }
+
+    #[test]
+    fn traces_as_written() {
+        // A: B is a knave. B: A and I are the same kind. Only the first can be true.
+        let problem = posed(&[Statement::Is(1, false), Statement::Same(0, 1, true)]);
+        let trace = task().trace(&problem).unwrap();
+        assert_eq!(trace.thinking, "A knight, B knight: A no\nA knight, B knave: A yes B yes");
+        assert_eq!(trace.answer, "A knight, B knave");
+    }
+
+    #[test]
+    fn statements_in_words() {
+        for (statement, speaker, said) in [
+            (Statement::Is(1, false), 0, "B is a knave"),
+            (Statement::Same(2, 0, false), 0, "C and I are different kinds"),
+            (Statement::Same(1, 2, true), 0, "B and C are the same kind"),
+            (Statement::Either(1, true, 0, false), 0, "B is a knight or I am a knave"),
+            (Statement::Both(1, true, 2, false), 0, "B is a knight and C is a knave"),
+            (Statement::SomeKnave, 0, "at least one of us is a knave"),
+            (Statement::OneKnight, 1, "exactly one of us is a knight"),
+        ] {
+            assert_eq!(statement.say(speaker), said);
+        }
+    }
+
+    #[test]
+    fn ways_to_write_it() {
+        let problem = posed(&[Statement::Is(1, false), Statement::Same(0, 1, true)]);
+        for answer in [
+            "A knight, B knave",
+            "b KNAVE, a Knight.",
+            "A is a knight and B is a knave",
+            "A: knight; B: knave",
+            "A knight\nB knave",
+            "A a knight B a knave",
+        ] {
+            assert!(task().verify(&problem, answer).is_right(), "{answer}");
+        }
+        for answer in [
+            "A knave, B knave",
+            "A knight",
+            "A knight, B knave, A knight",
+            "A knight, B knave, B knight",
+            "A knight, B knave, C knave",
+            "A knight knave, B knave",
+            "A knight, B knight or knave",
+            "A not knave, B knave",
+            "A knight, B",
+            "knight, knave",
+            "A",
+            "a a a",
+        ] {
+            assert!(matches!(task().verify(&problem, answer), Verdict::Wrong(_)), "{answer}");
+        }
+    }
+
+    #[test]
+    fn names_make_no_new_puzzle() {
+        let ours = Puzzle(vec![Statement::Is(1, false), Statement::Same(1, 2, true), Statement::SomeKnave]);
+        // A is now called C, B A and C B.
+        let theirs = Puzzle(vec![Statement::Same(1, 0, true), Statement::SomeKnave, Statement::Is(0, false)]);
+        assert_eq!(ours.id(), theirs.id());
+        let other = Puzzle(vec![Statement::Is(1, true), Statement::Same(1, 2, true), Statement::SomeKnave]);
+        assert_ne!(ours.id(), other.id());
+    }
+
+    #[test]
+    fn puzzles_have_one_solution() {
+        // The slow way: walk all assignments by hand.
+        for index in 0..500 {
+            let problem = task().problem(Split::Train, index);
+            let puzzle = Puzzle::of(&problem).unwrap();
+            let mut solutions = HashSet::new();
+            for code in 0..8_u8 {
+                let kinds: Vec<bool> = (0..puzzle.0.len()).map(|who| code & 1 << who > 0).collect();
+                if puzzle
+                    .0
+                    .iter()
+                    .enumerate()
+                    .all(|(who, s)| if kinds[who] { s.holds(&kinds) } else { !s.holds(&kinds) })
+                {
+                    solutions.insert(kinds);
+                }
+            }
+            assert_eq!(solutions.len(), 1, "{}", problem.prompt);
+            let solution = solutions.iter().next().unwrap();
+            for kinds in assignments(puzzle.0.len()) {
+                assert_eq!(task().verify(&problem, &write(&kinds)).is_right(), &kinds == solution);
+            }
+        }
+    }
+
+    #[test]
+    fn dials_out_of_range_are_named() {
+        for people in [[1, 2], [3, 2], [2, 4]] {
+            let config = Config { people, ..Config::default() };
+            let error = KnightsKnaves::new(config, 0).map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains("people") && error.contains("between 2 and 3"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(answer in "[ABCabc knightve,;:.\n]{0,80}", one: usize, other: usize) {
+            for statements in [
+                vec![Statement::Is(one, true), Statement::Same(one, other, true)],
+                vec![Statement::Is(one % 3, true), Statement::Either(one % 3, true, other % 3, false)],
+                vec![Statement::SomeKnave; one % 5],
+            ] {
+                let problem = posed(&statements);
+                let _ = (task().verify(&problem, &answer), task().trace(&problem));
+            }
+        }
+    }
+}

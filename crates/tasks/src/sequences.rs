@@ -1,0 +1,420 @@
+//! The next number: `2, 5, 8, 11, 14` goes on with 17.
+//!
+//! Five rules make sequences ([`Kind`]). A sequence is posed only if every rule that fits it, whether or not the dials
+//! name it, goes on with the same number, so the answer is the only one. The working writes each term as the one
+//! before with its difference, `2+3=5 5+3=8`, then whatever the rule needs beyond that, the rule, and the step to the
+//! next number. Not here: negative numbers, fractions, rules of other kinds.
+
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::draw::Source;
+use crate::number::Number;
+use crate::task::{Problem, Split, Task, TaskError, Trace, Verdict};
+
+const NAME: &str = "sequences";
+/// Fewest and most terms shown.
+const TERMS: std::ops::RangeInclusive<usize> = 4..=8;
+
+/// The dials of [`Sequences`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Share in the mixture, relative to the other tasks'.
+    pub weight: f64,
+    /// The rules, each equally often; as levels of difficulty, in this order.
+    pub kinds: Vec<Kind>,
+    /// Terms that are shown, 4 to 8.
+    pub terms: usize,
+    /// Largest term, the answer included, 50 to 10,000.
+    pub max_term: i64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { weight: 1.0, kinds: Kind::ALL.to_vec(), terms: 5, max_term: 200 }
+    }
+}
+
+/// A rule by which a sequence goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The same difference each time.
+    Arithmetic,
+    /// Two differences in turn.
+    Alternating,
+    /// A difference that is multiplied by the same factor each time, from 2 on; so are the terms, if the first
+    /// difference is the first term times one less than the factor.
+    Geometric,
+    /// A difference that itself grows by the same each time.
+    SecondDifference,
+    /// Each term the sum of the two before.
+    Fibonacci,
+}
+
+impl Kind {
+    /// Every rule, the easier first.
+    const ALL: [Self; 5] =
+        [Self::Arithmetic, Self::Alternating, Self::Geometric, Self::SecondDifference, Self::Fibonacci];
+
+    /// The number after these, if the rule fits them all.
+    fn next(self, terms: &[i64]) -> Option<i64> {
+        let differences: Vec<i64> = terms.windows(2).map(|w| w[1].checked_sub(w[0])).collect::<Option<_>>()?;
+        let (&last, n) = (terms.last()?, differences.len());
+        match self {
+            Self::Arithmetic => {
+                let same = n >= 2 && differences.iter().all(|d| *d == differences[0]);
+                same.then(|| last.checked_add(differences[0]))?
+            }
+            Self::Alternating => {
+                let in_turn = n >= 3 && (2..n).all(|i| differences[i] == differences[i - 2]);
+                in_turn.then(|| last.checked_add(differences[n - 2]))?
+            }
+            Self::Geometric => {
+                let factor = factor(&differences)?;
+                last.checked_add(differences[n - 1].checked_mul(factor)?)
+            }
+            Self::SecondDifference => {
+                let grows: Vec<i64> = differences.windows(2).map(|w| w[1].checked_sub(w[0])).collect::<Option<_>>()?;
+                let same = grows.len() >= 2 && grows.iter().all(|g| *g == grows[0]);
+                same.then(|| last.checked_add(differences[n - 1].checked_add(grows[0])?))?
+            }
+            Self::Fibonacci => {
+                let sums = terms.len() >= 4 && terms.windows(3).all(|w| w[0].checked_add(w[1]) == Some(w[2]));
+                sums.then(|| last.checked_add(terms[terms.len() - 2]))?
+            }
+        }
+    }
+
+    /// The terms and the answer: one more than are shown. They may be out of range.
+    fn draw(self, config: &Config, rng: &mut ChaCha8Rng) -> Vec<i64> {
+        let count = config.terms + 1;
+        // Steps as wide as the range allows several times.
+        let step = config.max_term / 8;
+        let first = rng.random_range(1..=config.max_term / 4);
+        let mut terms = vec![first];
+        match self {
+            Self::Arithmetic => {
+                let first = rng.random_range(1..=config.max_term);
+                let difference = rng.random_range(-step..=step);
+                terms[0] = first;
+                terms.extend((1..count as i64).map(|i| first + i * difference));
+            }
+            Self::Alternating => {
+                let turn = [rng.random_range(1..=step), rng.random_range(-step..=step)];
+                (1..count).for_each(|i| terms.push(terms[i - 1] + turn[(i - 1) % 2]));
+            }
+            Self::Geometric => {
+                let factor = rng.random_range(2..=3);
+                let mut difference = rng.random_range(1..=9);
+                // The plain ones are few, but they are what everybody thinks of.
+                if rng.random_bool(0.25) {
+                    terms[0] = difference;
+                    difference *= factor - 1;
+                }
+                (1..count).for_each(|i| terms.push(terms[i - 1] + difference * factor.pow(i as u32 - 1)));
+            }
+            Self::SecondDifference => {
+                let (start, grow) = (rng.random_range(1..=step), rng.random_range(1..=9));
+                (1..count).for_each(|i| terms.push(terms[i - 1] + start + (i as i64 - 1) * grow));
+            }
+            Self::Fibonacci => {
+                terms = vec![rng.random_range(1..=20), rng.random_range(1..=20)];
+                (2..count).for_each(|i| terms.push(terms[i - 1] + terms[i - 2]));
+            }
+        }
+        terms
+    }
+}
+
+/// The whole number from 2 on by which each is the one before; there must be three.
+fn factor(differences: &[i64]) -> Option<i64> {
+    let factor = differences.get(1)?.checked_div(differences[0])?;
+    let fits = differences.len() >= 3 && differences.windows(2).all(|w| w[0].checked_mul(factor) == Some(w[1]));
+    (fits && factor >= 2).then_some(factor)
+}
+
+/// The number with which these terms go on, if some rule fits and all that do agree.
+pub(crate) fn continuation(terms: &[i64]) -> Option<(Kind, i64)> {
+    let mut fitting = Kind::ALL.into_iter().filter_map(|kind| Some((kind, kind.next(terms)?)));
+    let first = fitting.next()?;
+    fitting.all(|(_, next)| next == first.1).then_some(first)
+}
+
+/// The next number of a sequence.
+pub struct Sequences {
+    source: Source<Config>,
+}
+
+impl Sequences {
+    /// The task under these dials.
+    ///
+    /// # Errors
+    /// [`TaskError::Dial`] names the dial that is out of range; [`TaskError::NoProblems`] says that the ranges are too
+    /// narrow to hold problems for training and evaluation.
+    pub fn new(config: Config, seed: u64) -> Result<Self, TaskError> {
+        let dial = |key, value: String, cure| TaskError::Dial { task: NAME, key, value, cure };
+        if config.kinds.is_empty() {
+            let cure = "give at least one of \"arithmetic\", \"alternating\", \"geometric\", \"second_difference\", \
+                        \"fibonacci\"";
+            return Err(dial("kinds", "[]".into(), cure));
+        }
+        if !TERMS.contains(&config.terms) {
+            return Err(dial("terms", config.terms.to_string(), "give 4 to 8"));
+        }
+        if !(50..=10_000).contains(&config.max_term) {
+            return Err(dial("max_term", config.max_term.to_string(), "give 50 to 10000"));
+        }
+        let levels: Vec<Config> =
+            config.kinds.iter().map(|&kind| Config { kinds: vec![kind], ..config.clone() }).collect();
+        Ok(Self { source: Source::new(NAME, seed, config, levels, draw_problem)? })
+    }
+}
+
+impl Task for Sequences {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn problem(&self, split: Split, index: u64) -> Problem {
+        self.source.problem(split, index)
+    }
+
+    fn levels(&self) -> u8 {
+        self.source.levels()
+    }
+
+    /// A level for each rule.
+    fn problem_at(&self, split: Split, level: u8, index: u64) -> Problem {
+        self.source.problem_at(split, level, index)
+    }
+
+    fn trace(&self, problem: &Problem) -> Option<Trace> {
+        let terms = terms_of(problem)?;
+        let (kind, next) = continuation(&terms)?;
+        Some(Trace { thinking: working(kind, &terms, next)?.join("\n"), answer: next.to_string() })
+    }
+
+    fn verify(&self, problem: &Problem, answer: &str) -> Verdict {
+        let gold = terms_of(problem).and_then(|terms| continuation(&terms));
+        match gold {
+            Some((_, next)) => Number::judge(answer, &next.to_string()),
+            None => Verdict::foreign(NAME, problem),
+        }
+    }
+}
+
+/// The terms shown; `None` for another task's gold.
+fn terms_of(problem: &Problem) -> Option<Vec<i64>> {
+    let terms: Vec<i64> = serde_json::from_value(problem.gold.clone()).ok()?;
+    TERMS.contains(&terms.len()).then_some(terms)
+}
+
+/// `None` if a number is out of range, nothing changes, or the sequence could go on in two ways.
+fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
+    let kind = config.kinds.choose(rng)?;
+    let mut terms = kind.draw(config, rng);
+    let constant = terms.iter().all(|term| *term == terms[0]);
+    if constant || terms.iter().any(|term| !(0..=config.max_term).contains(term)) {
+        return None;
+    }
+    let next = terms.pop()?;
+    // Also: posed as the rule it is, so that a level holds no easier one.
+    if continuation(&terms) != Some((*kind, next)) {
+        return None;
+    }
+    Some(Problem {
+        id: id(&terms),
+        task: NAME.to_owned(),
+        prompt: format!("{}: which number comes next?", list(&terms)),
+        gold: serde_json::json!(terms),
+    })
+}
+
+pub(crate) fn id(terms: &[i64]) -> String {
+    let words: Vec<_> = terms.iter().map(i64::to_string).collect();
+    format!("{NAME}/{}", words.join(","))
+}
+
+pub(crate) fn list(terms: &[i64]) -> String {
+    let words: Vec<_> = terms.iter().map(i64::to_string).collect();
+    words.join(", ")
+}
+
+/// A sequence by one of the rules under the default dials and its next number, without looking at its split.
+pub(crate) fn example(rng: &mut ChaCha8Rng) -> (Kind, Vec<i64>, i64) {
+    let config = Config::default();
+    loop {
+        let kind = Kind::ALL[rng.random_range(0..Kind::ALL.len())];
+        let posed = draw_problem(&Config { kinds: vec![kind], ..config.clone() }, rng);
+        if let Some(terms) = posed.as_ref().and_then(terms_of)
+            && let Some((kind, next)) = continuation(&terms)
+        {
+            return (kind, terms, next);
+        }
+    }
+}
+
+/// The lines of the working; `None` where a number does not fit.
+pub(crate) fn working(kind: Kind, terms: &[i64], next: i64) -> Option<Vec<String>> {
+    let differences: Vec<i64> = terms.windows(2).map(|w| w[1].checked_sub(w[0])).collect::<Option<_>>()?;
+    let last = terms.last()?;
+    let (rule, step) = match kind {
+        Kind::Arithmetic => (format!("always {:+}", differences[0]), next.checked_sub(*last)?),
+        Kind::Alternating => (format!("{:+} {:+} in turn", differences[0], differences[1]), next.checked_sub(*last)?),
+        Kind::Geometric => {
+            let factor = factor(&differences)?;
+            let products: Vec<_> = differences.windows(2).map(|w| format!("{}*{factor}={}", w[0], w[1])).collect();
+            let step = next.checked_sub(*last)?;
+            let lines = [
+                steps(terms)?,
+                products.join(" "),
+                format!("always *{factor}"),
+                format!("{}*{factor}={step}", differences.last()?),
+                steps(&[*last, next])?,
+            ];
+            return Some(lines.to_vec());
+        }
+        Kind::SecondDifference => {
+            let step = next.checked_sub(*last)?;
+            let grow = step.checked_sub(*differences.last()?)?;
+            let all = [&differences[..], &[step]].concat();
+            let lines =
+                [steps(terms)?, steps(&differences)?, format!("always {grow:+}"), steps(&all[all.len() - 2..])?];
+            return Some([&lines[..], &[steps(&[*last, next])?]].concat());
+        }
+        Kind::Fibonacci => {
+            let sums: Vec<_> = terms.windows(3).map(|w| format!("{}+{}={}", w[0], w[1], w[2])).collect();
+            let two = &terms[terms.len() - 2..];
+            let lines =
+                [steps(terms)?, sums.join(" "), "the sum of two".to_owned(), format!("{}+{}={next}", two[0], two[1])];
+            return Some(lines.to_vec());
+        }
+    };
+    Some(vec![steps(terms)?, rule, format!("{last}{step:+}={next}")])
+}
+
+/// `2+3=5 5-1=4`
+fn steps(terms: &[i64]) -> Option<String> {
+    let step = |w: &[i64]| Some(format!("{}{:+}={}", w[0], w[1].checked_sub(w[0])?, w[1]));
+    let steps: Vec<String> = terms.windows(2).map(step).collect::<Option<_>>()?;
+    Some(steps.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn workings_as_written() {
+        for (terms, kind, next, lines) in [
+            (&[2, 5, 8, 11, 14], Kind::Arithmetic, 17, "2+3=5 5+3=8 8+3=11 11+3=14\nalways +3\n14+3=17"),
+            (&[9, 7, 5, 3, 1], Kind::Arithmetic, -1, "9-2=7 7-2=5 5-2=3 3-2=1\nalways -2\n1-2=-1"),
+            (&[2, 5, 4, 7, 6], Kind::Alternating, 9, "2+3=5 5-1=4 4+3=7 7-1=6\n+3 -1 in turn\n6+3=9"),
+            (
+                &[3, 6, 12, 24, 48],
+                Kind::Geometric,
+                96,
+                "3+3=6 6+6=12 12+12=24 24+24=48\n3*2=6 6*2=12 12*2=24\nalways *2\n24*2=48\n48+48=96",
+            ),
+            (
+                &[2, 5, 11, 23, 47],
+                Kind::Geometric,
+                95,
+                "2+3=5 5+6=11 11+12=23 23+24=47\n3*2=6 6*2=12 12*2=24\nalways *2\n24*2=48\n47+48=95",
+            ),
+            (
+                &[1, 3, 7, 13, 21],
+                Kind::SecondDifference,
+                31,
+                "1+2=3 3+4=7 7+6=13 13+8=21\n2+2=4 4+2=6 6+2=8\nalways +2\n8+2=10\n21+10=31",
+            ),
+            (
+                &[2, 3, 5, 8, 13],
+                Kind::Fibonacci,
+                21,
+                "2+1=3 3+2=5 5+3=8 8+5=13\n2+3=5 3+5=8 5+8=13\nthe sum of two\n8+13=21",
+            ),
+        ] {
+            assert_eq!(continuation(terms), Some((kind, next)));
+            assert_eq!(working(kind, terms, next).unwrap().join("\n"), lines);
+        }
+    }
+
+    #[test]
+    fn ambiguous_sequences_are_not_posed() {
+        // Differences 1, 2, 1 go on in turn with 2; sums of two make 1, 2, 4 no Fibonacci. 1, 2, 3, 5: sums of two only.
+        assert_eq!(continuation(&[1, 2, 4, 5]), Some((Kind::Alternating, 7)));
+        assert_eq!(continuation(&[1, 2, 3, 5]), Some((Kind::Fibonacci, 8)));
+        // Sums of two go on with 7, differences 1, 1, 1 would with 5; here 1, 2, 1 and sums of two disagree.
+        assert_eq!(continuation(&[3, 1, 4, 5]), Some((Kind::Fibonacci, 9)));
+        assert_eq!(continuation(&[2, 1, 3, 4, 7]), Some((Kind::Fibonacci, 11)));
+        assert_eq!(continuation(&[1, 1, 2, 3]), Some((Kind::Fibonacci, 5)));
+        // -1, 2, -1 in turn goes on with 3, sums of two with 3 too; 2, 2, 4, 6: no difference pattern fits.
+        assert_eq!(continuation(&[5, 1, 6, 2]), Some((Kind::Alternating, 7)));
+        // 0, 1, 1, 2: sums of two say 3, differences 1, 0, 1 in turn say 2.
+        assert_eq!(continuation(&[0, 1, 1, 2]), None);
+        assert_eq!(continuation(&[7, 1, 9, 2]), None);
+    }
+
+    #[test]
+    fn dials_out_of_range_are_named() {
+        let build = |edit: fn(&mut Config)| {
+            let mut config = Config::default();
+            edit(&mut config);
+            Sequences::new(config, 0).map(|_| ()).unwrap_err().to_string()
+        };
+        assert!(build(|c| c.kinds.clear()).contains("fibonacci"));
+        assert!(build(|c| c.terms = 3).contains("terms = 3"));
+        assert!(build(|c| c.max_term = 10).contains("max_term = 10"));
+    }
+
+    #[test]
+    fn every_rule_is_a_level() {
+        let task = Sequences::new(Config::default(), 1).unwrap();
+        assert_eq!(task.levels(), 5);
+        for (level, kind) in (0..).zip(Kind::ALL) {
+            for index in 0..100 {
+                let problem = task.problem_at(Split::Train, level, index);
+                let terms = terms_of(&problem).unwrap();
+                assert!(terms.iter().all(|term| (0..=200).contains(term)));
+                assert_eq!(continuation(&terms).unwrap().0, kind);
+            }
+        }
+    }
+
+    proptest! {
+        /// The slow definition: polynomials.
+        #[test]
+        fn the_rules_mean_what_they_say(a in -50..50_i64, b in -20..20_i64, c in -9..9_i64, n in 4..8_i64) {
+            let terms: Vec<i64> = (0..n).map(|i| a + b * i + c * i * (i - 1) / 2).collect();
+            let next = a + b * n + c * n * (n - 1) / 2;
+            prop_assert_eq!(Kind::SecondDifference.next(&terms), Some(next));
+            prop_assert_eq!(Kind::Arithmetic.next(&terms), (c == 0).then_some(next));
+        }
+
+        #[test]
+        fn factors_are_found(a in -50..50_i64, d in 1..20_i64, wrong in -3..3_i64, n in 4..8_usize) {
+            let mut terms = vec![a];
+            for i in 0..n {
+                terms.push(terms[i] + d * 3_i64.pow(i as u32));
+            }
+            let next = terms.pop().unwrap();
+            prop_assert_eq!(Kind::Geometric.next(&terms), Some(next));
+            terms[n - 1] += wrong;
+            prop_assert_eq!(Kind::Geometric.next(&terms).is_some(), wrong == 0);
+        }
+
+        #[test]
+        fn numbers_of_any_size_are_no_danger(terms in prop::collection::vec(any::<i64>(), 0..10)) {
+            let _ = continuation(&terms);
+            for kind in Kind::ALL {
+                let _ = kind.next(&terms);
+            }
+        }
+    }
+}
