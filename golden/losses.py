@@ -1,4 +1,5 @@
-"""Fixtures of the loss formulas that no library ships: GRPO, the router's gate, the sequence-wise balance loss.
+"""Fixtures of the loss formulas that no library ships: GRPO and its variants, the router's gate, the sequence-wise
+balance loss.
 
 Each formula is written as the paper has it, in float64, and its gradient is torch's autograd. The gate itself is
 `transformers`' DeepSeek-V3 router, or for a softmax its DeepSeek-V2 one, in float32. Called by make.py; README.md says what the files hold.
@@ -27,6 +28,7 @@ GATES = {
 
 def write(folder):
     save_file(grpo(), folder / "grpo_golden.safetensors")
+    save_file(variants(), folder / "grpo_variants.safetensors")
     (folder / "balance").mkdir(exist_ok=True)
     tensors = {f"{name}.{key}": t for name, config in GATES.items() for key, t in gate(config).items()}
     save_file(tensors, folder / "balance" / "gate.safetensors")
@@ -67,6 +69,53 @@ def grpo():
     return {"input_ids": ids, "rewards": rewards, "advantages": advantages, "mask": mask, "kl": kl.detach(),
             "logp_new": logp_new.detach(), "logp_old": logp_old, "logp_ref": logp_ref,
             "loss_seq_mean": seq_mean.detach().reshape(1), "loss_token_mean": token_mean.detach().reshape(1)} | grads
+
+
+def variants():
+    """Objectives after GRPO on one group of 8 samples of unequal length, off policy: losses and gradients.
+
+    Each is written for a whole sequence as its paper has it, and autograd finds what reaches a token. The samples lie
+    up to 0.35 nats a token from the policy that drew them, so that every clip and mask takes some and leaves some.
+    """
+    rng = torch.Generator().manual_seed(23)
+    rand = lambda *shape: torch.randn(*shape, generator=rng, dtype=torch.float64)
+    n, t, max_tokens = 8, 12, 15
+    lengths = torch.tensor([12, 5, 9, 12, 7, 3, 10, 6], dtype=torch.float64)
+    mask = (torch.arange(t)[None, :] < lengths[:, None]).double()
+    rewards = torch.tensor([0.0, 1.0, 2.0, 1.0, 0.0, 2.0, 0.0, 1.0], dtype=torch.float64)
+    away = torch.tensor([-0.3, 2e-4, 0.35, -1e-4, 1e-4, 3.5e-4, -0.05, -0.2], dtype=torch.float64)  # of each mean
+    noise = 0.4 * rand(n, t) * mask
+    noise = (noise - noise.sum(1, keepdim=True) / lengths[:, None] + away[:, None]) * mask
+    new = -(rand(n, t) * 1.2).abs() - 0.1
+    old, ref = new - noise, new + 0.4 * rand(n, t)
+    new.requires_grad_()
+
+    centred = rewards - rewards.mean()
+    scaled = centred / (rewards.std(correction=0) + 1e-8)
+    ratio = torch.exp(new - old)
+    log_ratio = ((new - old) * mask).sum(1) / lengths
+    k3 = torch.exp(ref - new) - (ref - new) - 1
+    least = lambda ratio, a, low, high: torch.minimum(ratio * a, ratio.clamp(1 - low, 1 + high) * a)
+
+    # DAPO, equation 8: over all tokens.
+    dapo = -(least(ratio, scaled[:, None], 0.2, 0.28) * mask).sum() / mask.sum()
+    # Dr. GRPO, section 3.2: the sum of a sample's tokens over a constant.
+    dr_grpo = -((least(ratio, centred[:, None], 0.2, 0.2) * mask).sum(1) / max_tokens).mean()
+    # GSPO, equations 5 and 7.
+    gspo = -least(torch.exp(log_ratio), scaled, 3e-4, 4e-4).mean()
+    # CISPO, MiniMax-M1, equations 4 and 5, with an upper bound that bites.
+    cispo = -(ratio.clamp(max=1.3).detach() * scaled[:, None] * new * mask).sum() / mask.sum()
+    # DeepSeek-V3.2, equations 5 to 9.
+    kept = 1 - ((centred < 0) & (-log_ratio > 0.1)).double().detach()
+    per_token = least(ratio, centred[:, None], 0.2, 0.2) * kept[:, None] - BETA * ratio * k3
+    v3_2 = -((per_token * mask).sum(1) / lengths).mean()
+
+    losses = {"dapo": dapo, "dr-grpo": dr_grpo, "gspo": gspo, "cispo": cispo, "v3.2": v3_2}
+    out = {"rewards": rewards, "lengths": lengths, "new": new.detach(), "old": old, "ref": ref, "kept": kept}
+    for name, loss in losses.items():
+        out[f"{name}.loss"] = loss.detach().reshape(1)
+        out[f"{name}.grad"] = torch.autograd.grad(loss, new, retain_graph=True)[0]
+    return out
 
 
 def gate(config, sequences=3, tokens=10):

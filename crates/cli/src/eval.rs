@@ -67,7 +67,7 @@ fn judge(args: &EvalArgs) -> Result<()> {
     let samples = args.samples.as_deref().map(Lines::create).transpose()?;
     let threads = args.recipe.common.threads();
     let mut judged = Judged::open(base, load_tokenizer(base)?, recipe.common.lanes, threads)?;
-    let evaluation = judged.evaluate(&recipe.common, &recipe.stage)?;
+    let mut evaluation = judged.evaluate(&recipe.common, &recipe.stage)?;
     if let Some(samples) = samples {
         let rows = evaluation.answers.iter().map(|answer| {
             json!({"id": answer.problem.id, "prompt": answer.problem.prompt, "completion": answer.text,
@@ -75,14 +75,15 @@ fn judge(args: &EvalArgs) -> Result<()> {
         });
         samples.write(rows)?;
     }
-    let text = serde_json::to_string_pretty(&evaluation.result)?;
     if let Some(out) = &args.recipe.out {
         std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
         let path = out.join("eval.json");
-        std::fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+        let text = serde_json::to_string_pretty(&evaluation.result)?;
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     if !args.recipe.common.quiet {
-        line(text)?;
+        evaluation.result.scores.clear(); // a number a problem: for files, not for eyes
+        line(serde_json::to_string_pretty(&evaluation.result)?)?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod export;
 mod load;
 mod output;
 mod parity;
+mod report;
 mod serve;
 mod tokenizer;
 mod train;
@@ -35,8 +36,14 @@ enum Command {
     Sft(train::RecipeArgs),
     /// Reinforcement learning with rewards by rules
     Rl(train::RecipeArgs),
+    /// Rejection sampling: right answers of a model, as a set to fine-tune on
+    Reject(train::RecipeArgs),
+    /// On-policy distillation: a teacher reads what a student writes
+    Distill(train::RecipeArgs),
     /// Judge a model on held-out problems, or pose problems from a file
     Eval(eval::EvalArgs),
+    /// Write a run's page again, compare two runs, or set runs from several seeds side by side
+    Report(report::ReportArgs),
     /// Talk with a model in the terminal
     Chat(chat::ChatArgs),
     /// Serve a model over HTTP, in the API of OpenAI and DeepSeek
@@ -69,7 +76,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Pretrain(args) => train::run_pretrain(&args),
         Command::Sft(args) => train::run_sft(&args),
         Command::Rl(args) => train::run_rl(&args),
+        Command::Reject(args) => train::run_reject(&args),
+        Command::Distill(args) => train::run_distill(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Chat(args) => chat::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Export(args) => export::run(&args),

@@ -3,13 +3,14 @@
 use crate::output::line;
 use anyhow::Result;
 use clap::Args;
+use picnic_tokenizer::Tokenizer;
 use picnic_train::progress::{Mode, Progress};
 use picnic_train::r1::{Chain, r1};
-use picnic_train::recipe::{Common, Pretrain, R1Recipe, Recipe, Rl, Sft, Stage};
+use picnic_train::recipe::{Common, OnPolicy, Pretrain, R1Recipe, Recipe, Reject, Rl, Sft, Stage};
 use picnic_train::report::Report;
 use picnic_train::tokenizer::{load_tokenizer, train_tokenizer};
 use picnic_train::training::{Outcome, Setting, Start};
-use picnic_train::{pretrain::pretrain, rl::rl, sft::sft};
+use picnic_train::{Error, distill::distill, pretrain::pretrain, reject::reject, rl::rl, sft::sft};
 use std::path::{Path, PathBuf};
 
 /// What every command on a recipe takes.
@@ -112,7 +113,8 @@ fn show(report: &Report, out: &Path) -> Result<()> {
     }
     line(format_args!("{:.0} s, {:.2} core hours, {:.0} MB", report.seconds, report.core_hours, report.peak_rss_mb))?;
     line(format_args!("report: {}", out.join("report.html").display()))?;
-    line(format_args!("talk to it: picnic chat {}", out.join("rl").display()))
+    let last = if report.stages.contains_key(&picnic_train::report::Stage::Rl2) { "rl2" } else { "rl" };
+    line(format_args!("talk to it: picnic chat {}", out.join(last).display()))
 }
 
 /// `picnic pretrain`.
@@ -122,7 +124,9 @@ pub fn run_pretrain(args: &RecipeArgs) -> Result<()> {
 
 /// `picnic sft`.
 pub fn run_sft(args: &RecipeArgs) -> Result<()> {
-    run_stage::<Sft>(args, "sft", sft)
+    run_stage::<Sft>(args, "sft", |recipe, setting, start, tokenizer| {
+        sft(recipe, setting, start, recipe.stage.traces.as_deref(), tokenizer)
+    })
 }
 
 /// `picnic rl`.
@@ -130,7 +134,27 @@ pub fn run_rl(args: &RecipeArgs) -> Result<()> {
     run_stage::<Rl>(args, "rl", rl)
 }
 
-type Run<S> = fn(&Recipe<S>, &Setting, Start, picnic_tokenizer::Tokenizer) -> Result<Outcome, picnic_train::Error>;
+/// `picnic reject`.
+pub fn run_reject(args: &RecipeArgs) -> Result<()> {
+    run_stage::<Reject>(args, "reject", |recipe, setting, start, tokenizer| match start {
+        Start::From(model) => reject(recipe, setting, model, tokenizer),
+        Start::Fresh => Err(missing("base=MODEL to draw answers from")),
+    })
+}
+
+/// `picnic distill`.
+pub fn run_distill(args: &RecipeArgs) -> Result<()> {
+    run_stage::<OnPolicy>(args, "distill", |recipe, setting, start, tokenizer| match &recipe.stage.teacher {
+        Some(teacher) => distill(recipe, setting, start, teacher, tokenizer),
+        None => Err(missing("teacher=MODEL to learn from")),
+    })
+}
+
+fn missing(what: &str) -> Error {
+    Error::Empty { what: format!("no {what}"), cure: "give one" }
+}
+
+type Run<S> = fn(&Recipe<S>, &Setting, Start, Tokenizer) -> Result<Outcome, Error>;
 
 /// One stage by itself: from `base`, or from fresh weights if the recipe names none.
 fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<()> {

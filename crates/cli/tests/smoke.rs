@@ -73,6 +73,8 @@ fn the_report_has_its_keys() {
         let [low, high] = [0, 1].map(|i| result["ci95"][i].as_f64().unwrap());
         assert!(low <= high && result["ci95"].as_array().unwrap().len() == 2, "{stage}: {result}");
         assert!(result["by_task"].as_object().unwrap().values().all(|task| share(&task["accuracy"])));
+        assert!(share(&result["majority"]["value"]) && share(&result["pass_at_k"]["2"]["value"]), "{stage}: {result}");
+        assert!(result["scores"].as_object().unwrap().values().all(|task| task.as_array().unwrap().iter().all(share)));
     }
     let html = fs::read_to_string(folder.join("run/report.html")).unwrap();
     assert!(html.contains("<svg") && !html.contains("src=\"http"), "curves are drawn, nothing is fetched");

@@ -48,9 +48,17 @@ impl<'t> ChatFormat<'t> {
     /// # Errors
     /// If the template fails.
     pub fn example(&self, example: &SftExample) -> Result<Example, Error> {
-        let mut ids = self.prompt(&example.prompt)?;
+        self.completed(&example.prompt, &self.format.render(&example.thinking, &example.answer))
+    }
+
+    /// The conversation in which `completion` answers `question`, with the end-of-turn token after it.
+    ///
+    /// # Errors
+    /// If the template fails.
+    pub fn completed(&self, question: &str, completion: &str) -> Result<Example, Error> {
+        let mut ids = self.prompt(question)?;
         let prompt = ids.len();
-        ids.extend(self.tokenizer.encode(&self.format.render(&example.thinking, &example.answer), false)?);
+        ids.extend(self.tokenizer.encode(completion, false)?);
         ids.extend(self.tokenizer.eos());
         Ok(Example { ids, prompt })
     }

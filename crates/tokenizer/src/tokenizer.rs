@@ -145,6 +145,17 @@ impl Tokenizer {
         template.render(messages, options)
     }
 
+    /// The same tokenizer with another chat template, which [`Self::save`] writes.
+    ///
+    /// # Errors
+    /// A template that does not parse.
+    pub fn with_chat_template(&self, source: &str) -> Result<Self> {
+        let template = ChatTemplate::new(source, special_tokens(&self.config))?;
+        let mut other = Self { template: Some(template), ..self.clone() };
+        other.config.insert("chat_template".to_owned(), source.into());
+        Ok(other)
+    }
+
     /// The model's chat template.
     pub fn chat_template(&self) -> Option<&ChatTemplate> {
         self.template.as_ref()

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::lanes::{Lanes, Pass, Sequence};
 use crate::recipe::{Common, Eval};
-use crate::report::{StageResult, TaskResult, bootstrap_ci, bootstrap_ratio_ci};
+use crate::report::{Share, StageResult, TaskResult, bootstrap_ratio_ci, counted_as, majority, pass_at_k, shown_ks};
 use crate::rollout::{Draw, Sample, judge, mix, prompts, roll_out};
 use crate::tokenizer::check_vocabulary;
 use picnic_data::ChatFormat;
@@ -97,7 +97,8 @@ impl Judged {
     pub fn evaluate(&mut self, common: &Common, eval: &Eval) -> Result<Evaluation, Error> {
         let tasks = Mixture::new(&common.tasks, eval.problem_seed)?;
         let (mut answers, mut length, mut read) = (Vec::new(), 0, 0);
-        let (mut by_task, mut scores, mut held_out) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let (mut by_task, mut all, mut scores, mut held_out) =
+            (BTreeMap::new(), Marks::new(eval.samples), BTreeMap::new(), Vec::new());
         for (i, task) in tasks.tasks().enumerate() {
             let problems = task.held_out(eval.problems)?;
             let draw = Draw {
@@ -110,31 +111,34 @@ impl Judged {
             let samples = self.answer(&problems, draw)?;
             let chat = ChatFormat::new(&self.tokenizer)?;
             read += eval.samples * prompts(&chat, &problems)?.iter().map(Vec::len).sum::<usize>();
-            let mut of_task = Vec::with_capacity(problems.len());
+            let mut of_task = Marks::new(eval.samples);
             for group in samples.chunks(eval.samples) {
                 let rewards: Vec<Reward> = group.iter().map(|s| judge(task, &chat, &problems, s)).collect();
-                of_task.push(mean(rewards.iter().map(|r| f64::from(u8::from(r.accuracy.is_right())))));
-                for (sample, reward) in group.iter().zip(rewards) {
+                let texts: Vec<String> = group.iter().map(|s| chat.text(&s.completion.tokens)).collect();
+                let is_right: Vec<bool> = rewards.iter().map(|r| r.accuracy.is_right()).collect();
+                let votes = texts.iter().map(|text| chat.format.parse(text).map(|parts| counted_as(parts.answer)));
+                of_task.add(&is_right, &votes.collect::<Vec<_>>());
+                for ((sample, text), reward) in group.iter().zip(texts).zip(rewards) {
                     length += sample.completion.tokens.len() as u64;
-                    let text = chat.text(&sample.completion.tokens);
                     answers.push(Answer { problem: problems[sample.prompt].clone(), text, reward });
                 }
             }
-            let result = TaskResult {
-                accuracy: mean(of_task.iter().copied()),
-                ci95: bootstrap_ci(&of_task, eval.problem_seed),
-                n: problems.len() as u64,
-            };
-            by_task.insert(task.name().to_owned(), result);
-            scores.extend(of_task);
+            by_task.insert(task.name().to_owned(), of_task.result(eval.problem_seed));
+            scores.insert(task.name().to_owned(), of_task.right.iter().map(|&share| share as f32).collect());
+            all.extend(of_task);
             held_out.extend(problems);
         }
         let worked = self.worked(common, &tasks, &held_out)?;
         let lengths = answers.iter().map(|a: &Answer| a.text.len() as f64);
+        let TaskResult { accuracy, ci95, pass_at_k, majority, .. } = all.result(eval.problem_seed);
         let result = StageResult {
-            accuracy: mean(scores.iter().copied()),
-            ci95: bootstrap_ci(&scores, eval.problem_seed),
+            accuracy,
+            ci95,
             by_task,
+            pass_at_k,
+            majority,
+            scores,
+            problem_set: hash_of(&held_out),
             well_formed: mean(answers.iter().map(|a| f64::from(u8::from(a.reward.format)))),
             mean_length: length as f64 / (lengths.len().max(1)) as f64,
             could_not_judge: answers.iter().filter(|a| a.reward.total.is_none()).count() as u64,
@@ -166,6 +170,60 @@ impl Judged {
             tokens: sequences.iter().map(|s| s.ids.len()).sum(),
         })
     }
+}
+
+/// What the samples of each problem came to.
+struct Marks {
+    /// Share of right samples.
+    right: Vec<f64>,
+    /// For each k of [`shown_ks`], pass@k.
+    pass_at: BTreeMap<usize, Vec<f64>>,
+    /// 1 where the most frequent answer is right, else 0.
+    voted: Vec<f64>,
+}
+
+impl Marks {
+    fn new(samples: usize) -> Marks {
+        let pass_at = shown_ks(samples).into_iter().map(|k| (k, Vec::new())).collect();
+        Marks { right: Vec::new(), pass_at, voted: Vec::new() }
+    }
+
+    /// The samples of the next problem; one that is not in the format has no vote.
+    fn add(&mut self, is_right: &[bool], votes: &[Option<String>]) {
+        let right = is_right.iter().filter(|&&is_right| is_right).count();
+        self.right.push(right as f64 / is_right.len().max(1) as f64);
+        for (&k, of_k) in &mut self.pass_at {
+            of_k.push(pass_at_k(is_right.len(), right, k));
+        }
+        self.voted.push(f64::from(u8::from(majority(votes).is_some_and(|winner| is_right[winner]))));
+    }
+
+    fn extend(&mut self, more: Marks) {
+        self.right.extend(more.right);
+        self.voted.extend(more.voted);
+        for (k, of_k) in more.pass_at {
+            self.pass_at.entry(k).or_default().extend(of_k);
+        }
+    }
+
+    fn result(&self, seed: u64) -> TaskResult {
+        let Share { value: accuracy, ci95 } = Share::of(&self.right, seed);
+        TaskResult {
+            accuracy,
+            ci95,
+            n: self.right.len() as u64,
+            pass_at_k: self.pass_at.iter().map(|(&k, of_k)| (k, Share::of(of_k, seed))).collect(),
+            majority: (!self.pass_at.is_empty()).then(|| Share::of(&self.voted, seed)),
+        }
+    }
+}
+
+/// FNV-1a (Fowler, Noll, Vo) over what the problems ask, in hexadecimal.
+fn hash_of(problems: &[Problem]) -> String {
+    let bytes = problems.iter().flat_map(|problem| problem.id.bytes().chain([b'\n']));
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    format!("{hash:016x}")
 }
 
 /// The model's loss on worked solutions.
@@ -217,4 +275,25 @@ pub fn read_questions(path: &Path) -> Result<Vec<Question>, Error> {
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let n = values.len().max(1) as f64;
     values.sum::<f64>() / n
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_of_a_problem_are_those_of_its_samples() {
+        let vote = |text: &str| Some(text.to_owned());
+        let mut marks = Marks::new(4);
+        // The right answer is found once and outvoted; then it wins though one sample is no answer at all.
+        marks.add(&[false, true, false, false], &[vote("8"), vote("7"), vote("8"), None]);
+        marks.add(&[true, false, true, false], &[vote("7"), None, vote("7"), vote("9")]);
+        let result = marks.result(0);
+        assert_eq!((result.accuracy, result.n), (0.375, 2));
+        assert_eq!(result.majority.unwrap().value, 0.5);
+        assert_eq!(result.pass_at_k[&4].value, 1.0);
+        // Of six pairs three hold the one right sample, five one of the two.
+        assert!((result.pass_at_k[&2].value - (3.0 / 6.0 + 5.0 / 6.0) / 2.0).abs() < 1e-15);
+        assert!(Marks::new(1).result(0).majority.is_none());
+    }
 }

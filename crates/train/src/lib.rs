@@ -1,10 +1,12 @@
 //! The stages of the R1 chain and what a person sees of them.
 //!
-//! One file a stage: [`tokenizer`], [`pretrain`](mod@pretrain), [`sft`](mod@sft), [`rl`](mod@rl), [`eval`], and all of
-//! them in order in [`r1`](mod@r1). What they share: [`recipe`] (everything that decides what is computed),
+//! One file a stage: [`tokenizer`], [`pretrain`](mod@pretrain), [`sft`](mod@sft), [`rl`](mod@rl),
+//! [`reject`](mod@reject), [`distill`](mod@distill), [`eval`], and all of them in order in [`r1`](mod@r1). What they share: [`recipe`] (everything that decides what is computed),
 //! [`training`] (model, step, checkpoint), [`lanes`] (gradients on threads), [`optimizer`], [`rollout`] and [`grpo`]
 //! (the objective). What a person sees: [`progress`] and [`report`].
 
+mod book;
+pub mod distill;
 mod error;
 pub mod eval;
 pub mod grpo;
@@ -15,11 +17,13 @@ pub mod pretrain;
 pub mod progress;
 pub mod r1;
 pub mod recipe;
+pub mod reject;
 pub mod report;
 pub mod rl;
 pub mod rollout;
 pub mod sft;
 pub mod tokenizer;
+pub mod traces;
 pub mod training;
 
 pub use error::Error;

@@ -3,13 +3,15 @@
 //! A recipe file holds the keys that all stages share ([`Common`]) beside those of its stage: one
 //! of [`Pretrain`], [`Sft`], [`Rl`] and [`Eval`], or the whole chain [`R1`], in which each stage is
 //! a table or the name of its file. `extends = "common.toml"` lays a file over another, dotted
-//! `key=value` overrides go on top (`recipe/layers.rs`), and what comes out is read strictly
-//! (`recipe/read.rs`): an unknown key is an error, and every error names the file that holds the key.
+//! `key=value` overrides go on top (`recipe/layers.rs`), a preset of RL lies below all of them
+//! (`recipe/presets.rs`), and what comes out is read strictly (`recipe/read.rs`): an unknown key is
+//! an error, and every error names the file that holds the key.
 //!
 //! Left out: what a run looks like from outside (folder, threads, display) belongs to the command
 //! line, because it changes no bit of the result.
 
 mod layers;
+mod presets;
 mod read;
 mod stages;
 
@@ -24,7 +26,10 @@ use toml::{Table, Value};
 use layers::Layers;
 pub use read::Fault;
 use read::{keys_of, unknown_key, within};
-pub use stages::{Advantage, Decay, Eval, LossAverage, Optimizer, Pretrain, R1, RewardSource, Rl, Sft};
+pub use stages::{
+    Advantage, Decay, Eval, KlEstimator, LossAverage, OnPolicy, Optimizer, Pretrain, R1, Ratio, Reject, RewardSource,
+    Rl, Sft, Student, Surrogate,
+};
 
 /// The recipe of one stage, or with [`R1`] of the whole chain.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +45,9 @@ pub type R1Recipe = Recipe<R1>;
 
 /// What a recipe can be for.
 pub trait Stage: Serialize + DeserializeOwned {
+    /// The tables that hold the keys of [`Rl`], and so may name a preset; "" is the recipe itself.
+    const RL: &'static [&'static str] = &[];
+
     /// Checks every value; `positions` is the longest sequence of the recipe's own model, `None`
     /// where a base model takes its place.
     ///
@@ -136,6 +144,9 @@ impl<S: Stage> Recipe<S> {
         for text in overrides {
             layers.set(text)?;
         }
+        for table in S::RL {
+            presets::lay_under(&mut layers, table).map_err(|fault| layers.locate(fault))?;
+        }
         let recipe = Self::from_table(layers.table.clone()).map_err(|fault| layers.locate(fault))?;
         match Mixture::new(&recipe.common.tasks, recipe.common.seed) {
             Ok(_) => Ok(recipe),
@@ -177,31 +188,13 @@ impl Common {
     /// # Errors
     /// The recipe has no `[model]`, or it describes none that we can run.
     pub fn model_config(&self, vocab_size: usize) -> Result<ModelConfig, ConfigError> {
-        let place = Path::new("recipe");
-        let refuse = |key: &str, problem: &str, cure: &str| ConfigError {
-            file: place.to_owned(),
-            key: key.to_owned(),
-            problem: problem.to_owned(),
-            cure: cure.to_owned(),
-        };
-        let Some(model) = &self.model else {
-            let cure = "add [model], in the keys of config.json, or give base=MODEL";
-            return Err(refuse("model", "is missing", cure));
-        };
-        // JSON has no such number: it would silently count as absent.
-        if let Some((key, _)) = model.iter().find(|(_, value)| value.as_float().is_some_and(|x| !x.is_finite())) {
-            return Err(refuse(&read::shorten(key), "is not finite", "give a finite number"));
+        match &self.model {
+            Some(model) => model_config(model, vocab_size),
+            None => {
+                let cure = "add [model], in the keys of config.json, or give base=MODEL";
+                Err(config_error("model", "is missing", cure))
+            }
         }
-        let Ok(mut json) = serde_json::to_value(model) else {
-            return Err(refuse("model", "has no form in JSON", "use the keys of config.json"));
-        };
-        json["vocab_size"] = vocab_size.into();
-        let config = ModelConfig::from_value(&json, place)?;
-        if config.num_nextn_predict_layers > 1 {
-            let problem = format!("{} modules are not supported", config.num_nextn_predict_layers);
-            return Err(refuse("num_nextn_predict_layers", &problem, "give 0 or 1"));
-        }
-        Ok(config)
     }
 
     /// Checks every value, and gives the recipe's own model.
@@ -233,12 +226,39 @@ impl Common {
         };
         within("tokenizer.vocab_size", tokenizer.vocab_size, 256 + 8..=1 << 20)?;
         within("tokenizer.documents", tokenizer.documents, 1..=10_000_000)?;
-        let fault = |e: ConfigError| Fault::new(&e.key, e.problem, e.cure);
-        let in_model = |fault: Fault| if fault.key == "model" { fault } else { fault.under("model") };
-        let config = self.model_config(tokenizer.vocab_size).map_err(|e| in_model(fault(e)))?;
-        check_model_keys(model, &config).map_err(in_model)?;
-        Ok(Some(config))
+        check_model(model, tokenizer.vocab_size).map(Some)
     }
+}
+
+/// The configuration that a table in the keys of `config.json` describes.
+fn model_config(model: &Table, vocab_size: usize) -> Result<ModelConfig, ConfigError> {
+    // JSON has no such number: it would silently count as absent.
+    if let Some((key, _)) = model.iter().find(|(_, value)| value.as_float().is_some_and(|x| !x.is_finite())) {
+        return Err(config_error(&read::shorten(key), "is not finite", "give a finite number"));
+    }
+    let Ok(mut json) = serde_json::to_value(model) else {
+        return Err(config_error("model", "has no form in JSON", "use the keys of config.json"));
+    };
+    json["vocab_size"] = vocab_size.into();
+    let config = ModelConfig::from_value(&json, Path::new("recipe"))?;
+    if config.num_nextn_predict_layers > 1 {
+        let problem = format!("{} modules are not supported", config.num_nextn_predict_layers);
+        return Err(config_error("num_nextn_predict_layers", &problem, "give 0 or 1"));
+    }
+    Ok(config)
+}
+
+fn config_error(key: &str, problem: &str, cure: &str) -> ConfigError {
+    ConfigError { file: "recipe".into(), key: key.to_owned(), problem: problem.to_owned(), cure: cure.to_owned() }
+}
+
+/// Checks a table that describes a model, and gives the model.
+fn check_model(model: &Table, vocab_size: usize) -> Result<ModelConfig, Fault> {
+    let fault = |e: ConfigError| Fault::new(&e.key, e.problem, e.cure);
+    let in_model = |fault: Fault| if fault.key == "model" { fault } else { fault.under("model") };
+    let config = model_config(model, vocab_size).map_err(|e| in_model(fault(e)))?;
+    check_model_keys(model, &config).map_err(in_model)?;
+    Ok(config)
 }
 
 /// Real `config.json` files hold keys that say nothing about the computation, so their reader lets

@@ -3,12 +3,16 @@
 //! Each step asks questions, draws a group of answers to each from the current policy, scores them by rules, and takes
 //! optimizer steps on the objective in [`grpo`](crate::grpo). A rollout's logprobs are the trainer's own, bit for bit,
 //! because both come from the same parameters through the same code: the first minibatch's ratios are exactly 1.
+//! What later papers changed is a key of the recipe, and this file does not know which keys belong to whom.
 
 use crate::error::Error;
-use crate::grpo::{Objective, advantages, no_variance, token_weights};
+use crate::grpo::{
+    Objective, Shared, Side, advantages, mean_log_ratio, no_variance, overlong_punishment, token_weights,
+};
 use crate::lanes::Sequence;
 use crate::recipe::{Recipe, RewardSource, Rl};
 use crate::rollout::{Draw, Sample, judge, mix, prompts, roll_out};
+use crate::tokenizer::asking;
 use crate::training::{Outcome, Setting, Start, StepPlan, StepStats, Training};
 use picnic_data::ChatFormat;
 use picnic_engine::Finish;
@@ -18,6 +22,26 @@ use std::time::Instant;
 
 /// RL's problems start here, so that they are not those of the cold start.
 const FIRST_PROBLEM: u64 = 1 << 32;
+
+/// Those that take the place of others start here.
+const FIRST_EXTRA_PROBLEM: u64 = 1 << 48;
+
+/// The answers to one question.
+struct Group {
+    prompt: Vec<u32>,
+    samples: Vec<Sample>,
+    rewards: Vec<Reward>,
+    /// What the advantages are made of: the rewards' totals and, if asked for, the punishment for length. `None` for an
+    /// answer that could not be judged.
+    totals: Vec<Option<f64>>,
+}
+
+/// A step's groups, and what was drawn and not kept.
+struct Rollout {
+    groups: Vec<Group>,
+    thrown_groups: usize,
+    thrown_tokens: usize,
+}
 
 /// One answer with what it needs to be learned from.
 struct Experience {
@@ -41,6 +65,7 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, tokenizer: Token
         return Ok(outcome);
     }
     let tasks = Mixture::new(&common.tasks, common.seed)?;
+    let tokenizer = asking(&tokenizer, stage.template.as_deref())?;
     let mut run = Training::open("rl", setting, common, 0.0, fingerprint, start, tokenizer)?;
     let mut display = setting.progress.stage("rl", stage.steps as u64);
     while run.step < stage.steps as u64 {
@@ -48,29 +73,26 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, tokenizer: Token
         if run.step.is_multiple_of(stage.reference_every as u64) {
             run.refresh_reference();
         }
-        let first = FIRST_PROBLEM + run.step * stage.questions as u64;
-        let problems: Vec<Problem> =
-            (0..stage.questions as u64).map(|i| tasks.problem(Split::Train, first + i)).collect();
-        let (samples, prompts) = answers(&mut run, recipe, &problems)?;
-        let rewards = rewards(&run, recipe, &tasks, &problems, &samples)?;
-        let experiences = experiences(&mut run, recipe, &samples, &prompts, &rewards);
+        let rollout = rollout(&mut run, recipe, &tasks)?;
+        let experiences = experiences(&mut run, recipe, &rollout.groups);
         let mut numbers = Numbers::default();
         let mut expert_counts: Vec<Vec<u64>> = Vec::new();
         for part in 0..stage.minibatches {
             // Every minibatch has its share of every group.
+            let is_on_policy = part == 0;
             let part: Vec<&Experience> = experiences.iter().skip(part).step_by(stage.minibatches).collect();
             if part.is_empty() {
                 continue;
             }
-            let done = learn(&mut run, recipe, &part, &mut numbers)?;
+            let done = learn(&mut run, recipe, &part, is_on_policy, &mut numbers)?;
             add_counts(&mut expert_counts, done.expert_counts);
         }
         // The router's bias rests while a rollout is learned from.
         run.balance_experts(&expert_counts, stage.router_bias_speed);
         let tokens: usize = experiences.iter().map(|e| e.sequence.ids.len()).sum();
         // Each token was generated once and, beside the training pass that `step` counts, read by the reference once.
-        run.outcome.tokens += (tokens * if stage.kl_beta > 0.0 { 2 } else { 1 }) as u64;
-        let values = curves(&numbers, &samples, &rewards, stage, tokens as f64 / clock.elapsed().as_secs_f64());
+        run.outcome.tokens += (tokens * if stage.kl_beta > 0.0 { 2 } else { 1 } + rollout.thrown_tokens) as u64;
+        let values = curves(&numbers, &rollout, stage, tokens as f64 / clock.elapsed().as_secs_f64());
         run.end_step(&values, stage.checkpoint_every)?;
         display.step(run.step, &values);
     }
@@ -78,74 +100,101 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, tokenizer: Token
     run.finish()
 }
 
-/// A group of answers to each problem, and the prompts.
+/// This step's groups. Those whose rewards are all equal are replaced by answers to new questions up to
+/// `extra_rollouts` times; what is still without variance then stays (DAPO, section 3.2).
+fn rollout(run: &mut Training, recipe: &Recipe<Rl>, tasks: &Mixture) -> Result<Rollout, Error> {
+    let Rl { questions, extra_rollouts, .. } = recipe.stage;
+    let problems = |first: u64, n: usize| (0..n as u64).map(|i| tasks.problem(Split::Train, first + i)).collect();
+    let first = FIRST_PROBLEM + run.step * questions as u64;
+    let groups = answers(run, recipe, tasks, problems(first, questions), 0)?;
+    let mut rollout = Rollout { groups, thrown_groups: 0, thrown_tokens: 0 };
+    for extra in 0..extra_rollouts {
+        let flat: Vec<usize> = (0..questions).filter(|&i| no_variance(&rollout.groups[i].totals)).collect();
+        if flat.is_empty() {
+            break;
+        }
+        let before = run.step * extra_rollouts as u64 + extra as u64;
+        let first = FIRST_EXTRA_PROBLEM + before * questions as u64;
+        let groups = answers(run, recipe, tasks, problems(first, flat.len()), 1 + extra as u64)?;
+        for (i, group) in flat.into_iter().zip(groups) {
+            let thrown = std::mem::replace(&mut rollout.groups[i], group);
+            rollout.thrown_groups += 1;
+            rollout.thrown_tokens +=
+                thrown.samples.iter().map(|s| thrown.prompt.len() + s.completion.tokens.len()).sum::<usize>();
+        }
+    }
+    Ok(rollout)
+}
+
+/// A group of judged answers to each problem; `draw` counts the rollouts of the step.
 fn answers(
     run: &mut Training,
     recipe: &Recipe<Rl>,
-    problems: &[Problem],
-) -> Result<(Vec<Sample>, Vec<Vec<u32>>), Error> {
+    tasks: &Mixture,
+    problems: Vec<Problem>,
+    draw: u64,
+) -> Result<Vec<Group>, Error> {
     let Recipe { common, stage } = recipe;
-    let prompts = prompts(&ChatFormat::new(&run.tokenizer)?, problems)?;
+    // Samples count up from 0 in each rollout, and the further rollouts of a step down from the end.
+    let address = |seed: u64| if draw == 0 { seed } else { mix(seed, u64::MAX - draw) };
+    let chat = ChatFormat::new(&run.tokenizer)?;
+    let prompts = prompts(&chat, &problems)?;
     let stop: Vec<u32> = run.tokenizer.eos().into_iter().collect();
-    let draw = Draw {
+    let sampling = Draw {
         samples: stage.group_size,
         max_tokens: stage.max_tokens,
         temperature: stage.temperature,
         top_p: stage.top_p,
-        seed: mix(common.seed, run.step),
+        seed: address(mix(common.seed, run.step)),
     };
-    Ok((roll_out(&mut run.lanes, &run.model, &run.params, &prompts, &stop, draw)?, prompts))
-}
-
-/// The reward of each sample.
-fn rewards(
-    run: &Training,
-    recipe: &Recipe<Rl>,
-    tasks: &Mixture,
-    problems: &[Problem],
-    samples: &[Sample],
-) -> Result<Vec<Reward>, Error> {
-    let chat = ChatFormat::new(&run.tokenizer)?;
-    let judged = samples.iter().enumerate().map(|(i, sample)| {
-        let mut reward = judge(tasks, &chat, problems, sample);
-        if recipe.stage.reward == RewardSource::Random {
+    let samples = roll_out(&mut run.lanes, &run.model, &run.params, &prompts, &stop, sampling)?;
+    let coins = address(mix(common.seed, !run.step));
+    let judged = samples.into_iter().enumerate().map(|(i, sample)| {
+        let mut reward = judge(tasks, &chat, &problems, &sample);
+        let mut shape = overlong_punishment(sample.completion.tokens.len(), stage.max_tokens, stage.overlong_share);
+        if stage.reward == RewardSource::Random {
             // The control: a fair coin that knows nothing of the answer.
-            let coin = mix(mix(recipe.common.seed, !run.step), i as u64) & 1;
-            reward.total = Some(coin as f32);
+            reward.total = Some((mix(coins, i as u64) & 1) as f32);
+            shape = 0.0;
         }
-        reward
+        let total = reward.total.map(|total| f64::from(total) + shape);
+        (sample, reward, total)
     });
-    Ok(judged.collect())
+    let mut judged = judged.collect::<Vec<_>>().into_iter();
+    let group = |prompt: Vec<u32>| {
+        let mut group = Group { prompt, samples: Vec::new(), rewards: Vec::new(), totals: Vec::new() };
+        for (sample, reward, total) in judged.by_ref().take(stage.group_size) {
+            group.samples.push(sample);
+            group.rewards.push(reward);
+            group.totals.push(total);
+        }
+        group
+    };
+    Ok(prompts.into_iter().map(group).collect())
 }
 
 /// Advantages by group, and the reference's logprobs.
-fn experiences(
-    run: &mut Training,
-    recipe: &Recipe<Rl>,
-    samples: &[Sample],
-    prompts: &[Vec<u32>],
-    rewards: &[Reward],
-) -> Vec<Experience> {
+fn experiences(run: &mut Training, recipe: &Recipe<Rl>, groups: &[Group]) -> Vec<Experience> {
     let Recipe { common, stage } = recipe;
-    let sequence = |sample: &Sample| {
-        let prompt = &prompts[sample.prompt];
-        let ids = [&prompt[..], &sample.completion.tokens].concat();
-        Sequence { ids, first_target: prompt.len() }
+    let samples: Vec<(&Group, &Sample)> =
+        groups.iter().flat_map(|group| group.samples.iter().map(move |sample| (group, sample))).collect();
+    let sequence = |(group, sample): &(&Group, &Sample)| {
+        let ids = [&group.prompt[..], &sample.completion.tokens].concat();
+        Sequence { ids, first_target: group.prompt.len() }
     };
     let sequences: Vec<Sequence> = samples.iter().map(sequence).collect();
     let reference: Vec<Vec<f32>> = if stage.kl_beta > 0.0 {
         run.reference_logprobs(common, &sequences).into_iter().map(|stats| stats.logprob).collect()
     } else {
-        samples.iter().map(|sample| sample.completion.logprobs.clone()).collect()
+        samples.iter().map(|(_, sample)| sample.completion.logprobs.clone()).collect()
     };
-    let totals: Vec<Option<f64>> = rewards.iter().map(|r| r.total.map(f64::from)).collect();
-    let advantages = totals.chunks(stage.group_size).flat_map(|group| advantages(group, stage.advantage));
+    let advantages = groups.iter().flat_map(|group| advantages(&group.totals, stage.advantage));
     sequences
         .into_iter()
         .zip(samples)
         .zip(reference)
         .zip(advantages)
-        .map(|(((sequence, sample), reference), advantage)| Experience {
+        .map(|(((sequence, (_, sample)), reference), advantage)| Experience {
             sequence,
             old: sample.completion.logprobs.clone(),
             reference,
@@ -159,6 +208,7 @@ fn learn(
     run: &mut Training,
     recipe: &Recipe<Rl>,
     part: &[&Experience],
+    is_on_policy: bool,
     numbers: &mut Numbers,
 ) -> Result<StepStats, Error> {
     let Recipe { common, stage } = recipe;
@@ -166,11 +216,21 @@ fn learn(
     let sequences: Vec<Sequence> = part.iter().map(|e| e.sequence.clone()).collect();
     let lengths: Vec<usize> = sequences.iter().map(Sequence::targets).collect();
     let advantages: Vec<Option<f64>> = part.iter().map(|e| e.advantage).collect();
-    let weights = token_weights(&lengths, &advantages, stage.loss);
+    let weights = token_weights(&lengths, &advantages, stage.loss, stage.max_tokens);
+    let mut shared: Vec<Shared> =
+        advantages.iter().map(|a| Shared { advantage: a.unwrap_or(0.0), log_ratio: 0.0 }).collect();
+    // A pass of its own: the gradient of a sample's first token is wanted before its last one has been read. The policy
+    // that drew the samples needs none, all its ratios being exactly 1.
+    if objective.needs_log_ratios() && !is_on_policy {
+        let now = run.policy_logprobs(common, &sequences);
+        for ((shared, now), e) in shared.iter_mut().zip(&now).zip(part) {
+            shared.log_ratio = mean_log_ratio(&now.logprob, &e.old);
+        }
+        run.outcome.tokens += sequences.iter().map(|s| s.ids.len() as u64).sum::<u64>();
+    }
     let token = |i: usize, t: usize, logprob: f32| {
         let e = part[i];
-        let advantage = e.advantage.unwrap_or(0.0);
-        objective.token(advantage, f64::from(logprob), f64::from(e.old[t]), f64::from(e.reference[t]))
+        objective.token(shared[i], f64::from(logprob), f64::from(e.old[t]), f64::from(e.reference[t]))
     };
     let plan = StepPlan {
         optimizer: &stage.optimizer,
@@ -187,10 +247,12 @@ fn learn(
             let token = token(i, t, logprob);
             numbers.loss += weights[i] * token.loss;
             numbers.kl += token.kl;
-            numbers.clipped += f64::from(u8::from(token.is_clipped));
+            numbers.clipped_low += f64::from(u8::from(token.clipped == Some(Side::Low)));
+            numbers.clipped_high += f64::from(u8::from(token.clipped == Some(Side::High)));
             numbers.entropy += f64::from(entropy);
             numbers.tokens += 1.0;
         }
+        numbers.masked += f64::from(u8::from(objective.is_masked(shared[i])));
     }
     numbers.grad_norm += done.grad_norm;
     numbers.lr = done.lr;
@@ -203,45 +265,55 @@ fn learn(
 struct Numbers {
     loss: f64,
     kl: f64,
-    clipped: f64,
+    clipped_low: f64,
+    clipped_high: f64,
     entropy: f64,
     tokens: f64,
+    masked: f64,
     grad_norm: f64,
     lr: f64,
     steps: f64,
 }
 
-/// What is shown and plotted of a step.
-fn curves(
-    numbers: &Numbers,
-    samples: &[Sample],
-    rewards: &[Reward],
-    stage: &Rl,
-    tokens_per_second: f64,
-) -> Vec<(&'static str, f64)> {
+/// What is shown and plotted of a step (docs/grpo.md says what each is), without the parts that the recipe does not use.
+fn curves(numbers: &Numbers, rollout: &Rollout, stage: &Rl, tokens_per_second: f64) -> Vec<(&'static str, f64)> {
+    let groups = &rollout.groups;
+    let samples: Vec<&Sample> = groups.iter().flat_map(|group| &group.samples).collect();
+    let rewards: Vec<&Reward> = groups.iter().flat_map(|group| &group.rewards).collect();
+    let totals: Vec<Option<f64>> = groups.iter().flat_map(|group| group.totals.iter().copied()).collect();
     let mean = |f: &dyn Fn(usize) -> f64| (0..samples.len()).map(f).sum::<f64>() / samples.len().max(1) as f64;
     let share = |f: &dyn Fn(usize) -> bool| mean(&|i| f64::from(u8::from(f(i))));
-    let groups: Vec<&[Reward]> = rewards.chunks(stage.group_size).collect();
-    let flat = groups.iter().filter(|group| {
-        let totals: Vec<Option<f64>> = group.iter().map(|r| r.total.map(f64::from)).collect();
-        no_variance(&totals)
-    });
-    vec![
-        ("reward", mean(&|i| rewards[i].total.map_or(0.0, f64::from))),
+    let length = |i: usize| samples[i].completion.tokens.len();
+    let flat = groups.iter().filter(|group| no_variance(&group.totals)).count();
+    let mut values = vec![
+        ("reward", mean(&|i| totals[i].unwrap_or(0.0))),
         ("accuracy reward", share(&|i| rewards[i].accuracy.is_right())),
         ("format reward", share(&|i| rewards[i].format)),
-        ("length", mean(&|i| samples[i].completion.tokens.len() as f64)),
+        ("length", mean(&|i| length(i) as f64)),
         ("truncated", share(&|i| samples[i].completion.finish == Finish::Length)),
-        ("zero-variance groups", flat.count() as f64 / groups.len().max(1) as f64),
+        ("zero-variance groups", flat as f64 / groups.len().max(1) as f64),
         ("could not judge", share(&|i| rewards[i].total.is_none())),
         ("kl", numbers.kl / numbers.tokens.max(1.0)),
-        ("clip share", numbers.clipped / numbers.tokens.max(1.0)),
+        ("clip share low", numbers.clipped_low / numbers.tokens.max(1.0)),
+        ("clip share high", numbers.clipped_high / numbers.tokens.max(1.0)),
         ("entropy", numbers.entropy / numbers.tokens.max(1.0)),
         ("loss", numbers.loss / numbers.steps.max(1.0)),
         ("grad norm", numbers.grad_norm / numbers.steps.max(1.0)),
         ("lr", numbers.lr),
         ("tokens/s", tokens_per_second),
-    ]
+    ];
+    if stage.overlong_share > 0.0 {
+        let punishment = |i| overlong_punishment(length(i), stage.max_tokens, stage.overlong_share);
+        values.push(("overlong punishment", mean(&punishment)));
+    }
+    if stage.off_policy_delta.is_some() {
+        values.push(("masked", numbers.masked / samples.len().max(1) as f64));
+    }
+    if stage.extra_rollouts > 0 {
+        values.push(("thrown groups", rollout.thrown_groups as f64));
+        values.push(("thrown tokens", rollout.thrown_tokens as f64));
+    }
+    values
 }
 
 fn add_counts(sum: &mut Vec<Vec<u64>>, more: Vec<Vec<u64>>) {

@@ -5,7 +5,10 @@ use crate::lanes::Lanes;
 use picnic_data::ChatFormat;
 use picnic_engine::{Completion, Limits, Request, RequestError, Sampling, generate};
 use picnic_model::{CpuOps, Model, ParamStore};
-use picnic_tasks::{Problem, Reward, Task, score};
+use picnic_tasks::{Problem, Reward, Task, Verdict, score};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
 
 /// Sequences that a lane generates at once: enough rows for full tiles, few enough to stay in cache.
 const SEQUENCES: usize = 128;
@@ -85,9 +88,41 @@ pub fn prompts(chat: &ChatFormat, problems: &[Problem]) -> Result<Vec<Vec<u32>>,
     problems.iter().map(|problem| Ok(chat.prompt(&problem.prompt)?)).collect()
 }
 
-/// What the rules say of a sample.
+/// What the rules say of a sample. Verifiers must not panic; one that does could not judge, and the run goes on.
 pub fn judge(tasks: &dyn Task, chat: &ChatFormat, problems: &[Problem], sample: &Sample) -> Reward {
-    score(tasks, &problems[sample.prompt], &chat.text(&sample.completion.tokens), chat.format)
+    let problem = &problems[sample.prompt];
+    let text = chat.text(&sample.completion.tokens);
+    match caught(|| score(tasks, problem, &text, chat.format)) {
+        Some(reward) => reward,
+        None => Reward {
+            accuracy: Verdict::CouldNotJudge("the verifier panicked".to_owned()),
+            format: chat.format.parse(&text).is_some(),
+            total: None,
+        },
+    }
+}
+
+thread_local! {
+    /// Whether a panic on this thread is caught by [`caught`], so that nobody needs to hear of it.
+    static IS_CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What `work` gives, or `None` if it panics, which is then not printed.
+fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !IS_CAUGHT.get() {
+                loud(panic);
+            }
+        }));
+    });
+    IS_CAUGHT.set(true);
+    // A verifier only reads, so there is nothing that it could leave half done.
+    let result = catch_unwind(AssertUnwindSafe(work));
+    IS_CAUGHT.set(false);
+    result.ok()
 }
 
 /// Splits one seed into many (Steele et al. 2014, SplitMix64).
@@ -96,4 +131,54 @@ pub fn mix(seed: u64, i: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use picnic_engine::Finish;
+    use picnic_tasks::{Split, Trace};
+    use picnic_tokenizer::{Tokenizer, TrainConfig};
+
+    /// Its verifier indexes into what a model may leave empty.
+    struct Careless;
+
+    impl Task for Careless {
+        fn name(&self) -> &'static str {
+            "careless"
+        }
+
+        fn problem(&self, _: Split, index: u64) -> Problem {
+            let id = format!("careless/{index}");
+            Problem { id, task: "careless".into(), prompt: "Say a.".into(), gold: "a".into() }
+        }
+
+        fn trace(&self, _: &Problem) -> Option<Trace> {
+            None
+        }
+
+        fn verify(&self, problem: &Problem, answer: &str) -> Verdict {
+            let said = answer.split('=').nth(1).expect("an equation");
+            if problem.gold == said { Verdict::Right(1.0) } else { Verdict::Wrong("another letter".into()) }
+        }
+    }
+
+    #[test]
+    fn a_verifier_that_panics_could_not_judge() {
+        let config = TrainConfig { vocab_size: 300, ..TrainConfig::default() };
+        let tokenizer = Tokenizer::train(["a b c"], &config).unwrap();
+        let chat = ChatFormat::new(&tokenizer).unwrap();
+        let problems = [Careless.problem(Split::Train, 0)];
+        let reward = |text: &str| {
+            let tokens = tokenizer.encode(text, false).unwrap();
+            let logprobs = vec![-1.0; tokens.len()];
+            let completion = Completion { tokens, logprobs, finish: Finish::Stop };
+            judge(&Careless, &chat, &problems, &Sample { prompt: 0, completion })
+        };
+        let broken = reward("<think>a</think><answer>a</answer>");
+        assert!(matches!(broken.accuracy, Verdict::CouldNotJudge(_)) && broken.format && broken.total.is_none());
+        // The next one is judged as ever, and so is a text that never reaches the verifier.
+        assert_eq!(reward("<think>a</think><answer>x=a</answer>").total, Some(2.0));
+        assert_eq!(reward("a").total, Some(0.0));
+    }
 }

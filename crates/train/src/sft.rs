@@ -1,26 +1,37 @@
-//! Cold start: supervised fine-tuning on a small set of worked problems in the think/answer format
-//! (DeepSeek-R1, section 2.3.1). Only completions are learned.
+//! Supervised fine-tuning in the think/answer format. Only completions are learned.
+//!
+//! On worked problems it is R1's cold start (DeepSeek-R1, section 2.3.1); on answers that rejection sampling kept, the
+//! fine-tuning of its second round (2.3.3), or on a smaller model distillation (2.4).
 
 use crate::error::Error;
 use crate::lanes::Sequence;
 use crate::recipe::{Recipe, Sft};
+use crate::traces::read_examples;
 use crate::training::{Outcome, Setting, Start, StepPlan, Training};
-use picnic_data::{ChatFormat, shuffled};
+use picnic_data::{ChatFormat, Example, shuffled};
 use picnic_tasks::{Mixture, Split, Task};
 use picnic_tokenizer::Tokenizer;
+use std::path::Path;
 use std::time::Instant;
 
-/// Fine-tunes the model of `start` into `setting.out`.
+/// Fine-tunes the model of `start` into `setting.out`, on the worked problems of the recipe's tasks or on those in
+/// `traces`.
 ///
 /// # Errors
 /// An empty set of examples, a folder in use, a checkpoint that cannot be written, a loss that is no number.
-pub fn sft(recipe: &Recipe<Sft>, setting: &Setting, start: Start, tokenizer: Tokenizer) -> Result<Outcome, Error> {
+pub fn sft(
+    recipe: &Recipe<Sft>,
+    setting: &Setting,
+    start: Start,
+    traces: Option<&Path>,
+    tokenizer: Tokenizer,
+) -> Result<Outcome, Error> {
     let Recipe { common, stage } = recipe;
     let fingerprint = recipe.resolved_toml();
     if let Some(outcome) = setting.finished(&fingerprint)? {
         return Ok(outcome);
     }
-    let examples = examples(recipe, &tokenizer)?;
+    let examples = examples(recipe, traces, &tokenizer)?;
     let mut run = Training::open("sft", setting, common, stage.mtp_weight, fingerprint, start, tokenizer)?;
     let mut display = setting.progress.stage("sft", stage.steps as u64);
     while run.step < stage.steps as u64 {
@@ -53,22 +64,26 @@ pub fn sft(recipe: &Recipe<Sft>, setting: &Setting, start: Start, tokenizer: Tok
     run.finish()
 }
 
-/// The cold-start set: the first problems of the training split that have a worked solution short enough.
-pub fn examples(recipe: &Recipe<Sft>, tokenizer: &Tokenizer) -> Result<Vec<Sequence>, Error> {
+/// What is learned from, as far as it is short enough: the first rows of `traces`, or else the first problems of the
+/// training split that have a worked solution.
+pub fn examples(recipe: &Recipe<Sft>, traces: Option<&Path>, tokenizer: &Tokenizer) -> Result<Vec<Sequence>, Error> {
     let Recipe { common, stage } = recipe;
-    let tasks = Mixture::new(&common.tasks, common.seed)?;
     let chat = ChatFormat::new(tokenizer)?;
-    let mut examples = Vec::with_capacity(stage.examples);
-    // A task whose solutions are all too long must not keep us here for ever.
-    for index in 0..20 * stage.examples as u64 {
-        if examples.len() == stage.examples {
-            break;
-        }
-        let problem = tasks.problem(Split::Train, index);
-        let Some(worked) = tasks.sft_example(&problem) else { continue };
-        let example = chat.example(&worked)?;
-        if example.ids.len() <= stage.max_tokens {
-            examples.push(Sequence { ids: example.ids, first_target: example.prompt });
+    let fits = |example: &Example| example.ids.len() <= stage.max_tokens;
+    let mut examples = Vec::new();
+    if let Some(traces) = traces {
+        examples = read_examples(traces, &chat, stage.examples)?;
+        examples.retain(fits);
+    } else {
+        let tasks = Mixture::new(&common.tasks, common.seed)?;
+        // A task whose solutions are all too long must not keep us here for ever.
+        for index in 0..20 * stage.examples as u64 {
+            if examples.len() == stage.examples {
+                break;
+            }
+            let problem = tasks.problem(Split::Train, index);
+            let Some(worked) = tasks.sft_example(&problem) else { continue };
+            examples.extend(Some(chat.example(&worked)?).filter(fits));
         }
     }
     if examples.is_empty() {
@@ -77,7 +92,7 @@ pub fn examples(recipe: &Recipe<Sft>, tokenizer: &Tokenizer) -> Result<Vec<Seque
             cure: "raise it or choose tasks with shorter solutions",
         });
     }
-    Ok(examples)
+    Ok(examples.into_iter().map(|Example { ids, prompt }| Sequence { ids, first_target: prompt }).collect())
 }
 
 /// The examples of a step: the set in a new order in each epoch.

@@ -5,7 +5,7 @@ use crate::recipe::Common;
 use picnic_model::checkpoint::{Checkpoint, CheckpointError};
 use picnic_model::config::ModelConfig;
 use picnic_tasks::pretrain_text;
-use picnic_tokenizer::{BpeParts, PreTokenizer, TokenType, Tokenizer, TrainConfig};
+use picnic_tokenizer::{BpeParts, PreTokenizer, R1_ZERO, TokenType, Tokenizer, TrainConfig, page_template};
 use std::path::Path;
 
 /// Trains the recipe's tokenizer.
@@ -53,6 +53,20 @@ pub fn load_tokenizer(model: &Path) -> Result<Tokenizer, Error> {
         add_bos: parts.add_bos,
         chat_template: parts.chat_template.clone(),
     })?)
+}
+
+/// The tokenizer as a stage uses it that poses its problems in `template`: `None` for the model's own chat template,
+/// `r1-zero`, or a page of text with `{question}` in it. A model that is saved with it is asked in the same way.
+///
+/// # Errors
+/// A page without `{question}`.
+pub fn asking(tokenizer: &Tokenizer, template: Option<&str>) -> Result<Tokenizer, Error> {
+    let page = match template {
+        None => return Ok(tokenizer.clone()),
+        Some("r1-zero") => R1_ZERO,
+        Some(page) => page,
+    };
+    Ok(tokenizer.with_chat_template(&page_template(page)?)?)
 }
 
 /// Whether `tokenizer` fits the model `config` that was read from `path`: no id past the embedding, and one that ends a

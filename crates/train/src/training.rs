@@ -49,6 +49,22 @@ impl Setting<'_> {
         Ok(Some(outcome))
     }
 
+    /// Begins a run in a folder that holds none, or goes on with one of the same recipe.
+    ///
+    /// # Errors
+    /// [`Error::Occupied`] if nobody asked to resume; another recipe's run.
+    pub(crate) fn claim(&self, fingerprint: &str) -> Result<(), Error> {
+        let path = self.out.join(RECIPE);
+        if path.exists() {
+            if !self.resume {
+                return Err(Error::Occupied(self.out.clone()));
+            }
+            return same_recipe(&path, fingerprint);
+        }
+        fs::create_dir_all(&self.out).map_err(Error::writing(&self.out))?;
+        write_file(&path, fingerprint)
+    }
+
     /// Whether a run, of whatever recipe, came to its end here.
     pub(crate) fn is_finished(&self) -> bool {
         self.out.join(OUTCOME).exists()
@@ -74,6 +90,19 @@ pub struct Outcome {
     pub seconds: f64,
     /// Steps taken.
     pub steps: u64,
+}
+
+impl Outcome {
+    /// Adds a point to each named curve.
+    pub(crate) fn add(&mut self, step: u64, values: &[(&str, f64)]) {
+        for &(name, value) in values {
+            let at = self.curves.iter().position(|curve| curve.name == name).unwrap_or_else(|| {
+                self.curves.push(Curve { name: name.into(), unit: unit(name).into(), points: Vec::new() });
+                self.curves.len() - 1
+            });
+            self.curves[at].points.push((step, value));
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -257,14 +286,13 @@ impl<'s> Training<'s> {
 
     /// Logprobs of the reference policy.
     pub fn reference_logprobs(&mut self, common: &Common, sequences: &[Sequence]) -> Vec<TokenStats> {
-        let pass = Pass {
-            micro_batch_tokens: common.micro_batch_tokens,
-            balance: Balance::default(),
-            entropy: false,
-            mtp_weight: 0.0,
-        };
         let reference = self.reference.as_ref().unwrap_or(&self.params);
-        self.lanes.logprobs(&self.model, reference, sequences, pass)
+        self.lanes.logprobs(&self.model, reference, sequences, reading(common))
+    }
+
+    /// Logprobs of the policy as it is now, the same bits as the next [`Training::step`] on these sequences finds.
+    pub fn policy_logprobs(&mut self, common: &Common, sequences: &[Sequence]) -> Vec<TokenStats> {
+        self.lanes.logprobs(&self.model, &self.params, sequences, reading(common))
     }
 
     /// Ends a step: adds `values` to the curves, and writes a checkpoint every `checkpoint_every` steps.
@@ -273,16 +301,7 @@ impl<'s> Training<'s> {
     /// If the checkpoint cannot be written or is not finite; the one before stays.
     pub fn end_step(&mut self, values: &[(&str, f64)], checkpoint_every: usize) -> Result<(), Error> {
         self.step += 1;
-        for &(name, value) in values {
-            let curve = match self.outcome.curves.iter().position(|c| c.name == name) {
-                Some(at) => &mut self.outcome.curves[at],
-                None => {
-                    self.outcome.curves.push(Curve { name: name.into(), unit: unit(name).into(), points: Vec::new() });
-                    self.outcome.curves.last_mut().expect("one was just added")
-                }
-            };
-            curve.points.push((self.step, value));
-        }
+        self.outcome.add(self.step, values);
         if self.step.is_multiple_of(checkpoint_every as u64) {
             self.checkpoint()?;
         }
@@ -410,9 +429,16 @@ impl<'s> Training<'s> {
     }
 }
 
+/// A pass for logprobs alone.
+pub(crate) fn reading(common: &Common) -> Pass {
+    let balance = Balance::default();
+    Pass { micro_batch_tokens: common.micro_batch_tokens, balance, entropy: false, mtp_weight: 0.0 }
+}
+
 const CHECKPOINTS: &str = "checkpoints";
 const MOMENTS: &str = "optimizer.safetensors";
-const OUTCOME: &str = "outcome.json";
+/// What a finished stage records.
+pub(crate) const OUTCOME: &str = "outcome.json";
 /// The resolved recipe of a run, in its folder.
 pub(crate) const RECIPE: &str = "recipe.toml";
 

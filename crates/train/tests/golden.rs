@@ -8,10 +8,10 @@ use picnic_model::checkpoint::Checkpoint;
 use picnic_model::kernels::{Cpu, router};
 use picnic_model::layers::Past;
 use picnic_model::{Balance, Batch, CpuOps, Ops, ParamStore, Tape, load};
-use picnic_train::grpo::{Objective, advantages, token_weights};
+use picnic_train::grpo::{Objective, Shared, Side, advantages, token_weights};
 use picnic_train::lanes::{Lanes, Pass, Sequence};
 use picnic_train::optimizer::Optimizer;
-use picnic_train::recipe::{Advantage, Decay, LossAverage, Optimizer as Settings};
+use picnic_train::recipe::{Advantage, Decay, KlEstimator, LossAverage, Optimizer as Settings, Ratio, Surrogate};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::fs;
@@ -131,17 +131,18 @@ fn grpo_of_autograd() {
         let [new, old, reference, mask, kl] = ["logp_new", "logp_old", "logp_ref", "mask", "kl"].map(get);
         let width = mask.len() / rewards.len();
         let lengths: Vec<usize> = mask.chunks(width).map(|row| row.iter().filter(|&&m| m == 1.0).count()).collect();
-        let objective = Objective { clip_low: 0.2, clip_high: 0.2, kl_beta: 0.04 };
+        let objective = Objective { kl_beta: 0.04, ..GRPO };
         for (average, name) in [(LossAverage::Sequence, "seq_mean"), (LossAverage::Token, "token_mean")] {
-            let weights = token_weights(&lengths, &ours, average);
+            let weights = token_weights(&lengths, &ours, average, width);
             let golden_slopes = read_f64(&bytes, &format!("grad_{name}"));
             let (mut loss, mut clipped) = (0.0, 0);
             for i in 0..mask.len() {
                 let sample = i / width;
-                let token = objective.token(ours[sample].unwrap(), new[i], old[i], reference[i]);
+                let shared = Shared { advantage: ours[sample].unwrap(), log_ratio: 0.0 };
+                let token = objective.token(shared, new[i], old[i], reference[i]);
                 assert!((token.kl - kl[i]).abs() <= GRPO_TOLERANCE, "kl {} {}", token.kl, kl[i]);
                 loss += mask[i] * weights[sample] * token.loss;
-                clipped += usize::from(token.is_clipped && mask[i] == 1.0);
+                clipped += usize::from(token.clipped.is_some() && mask[i] == 1.0);
                 if let Some(golden) = &golden_slopes {
                     let slope = mask[i] * weights[sample] * token.slope;
                     assert!((slope - golden[i]).abs() <= GRPO_TOLERANCE, "slope {slope} {}", golden[i]);
@@ -152,6 +153,67 @@ fn grpo_of_autograd() {
             assert!(clipped > 0, "a fixture that clips nothing shows little");
         }
     }
+}
+
+/// GRPO without nearness to a reference.
+const GRPO: Objective = Objective {
+    clip_low: 0.2,
+    clip_high: 0.2,
+    kl_beta: 0.0,
+    ratio: Ratio::Token,
+    surrogate: Surrogate::Ppo,
+    kl_estimator: KlEstimator::K3,
+    off_policy_delta: None,
+};
+
+/// Each objective as its paper writes it for whole samples, differentiated by autograd: the sum of our tokens' losses
+/// is its loss and our tokens' slopes are its gradient, through a sequence's ratio too.
+#[test]
+fn the_objectives_after_grpo_of_autograd() {
+    let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/grpo_variants.safetensors")).unwrap();
+    let get = |name: &str| read_f64(&bytes, name).unwrap();
+    let [new, old, reference, kept] = ["new", "old", "ref", "kept"].map(get);
+    let rewards: Vec<Option<f64>> = get("rewards").into_iter().map(Some).collect();
+    let lengths: Vec<usize> = get("lengths").into_iter().map(|n| n as usize).collect();
+    let width = new.len() / lengths.len();
+    let v3_2 = Objective { kl_beta: 0.04, kl_estimator: KlEstimator::Unbiased, off_policy_delta: Some(0.1), ..GRPO };
+    let gspo = Objective { clip_low: 3e-4, clip_high: 4e-4, ratio: Ratio::Sequence, ..GRPO };
+    let cispo = Objective { clip_low: 10.0, clip_high: 0.3, surrogate: Surrogate::Cispo, ..GRPO };
+    for (name, objective, advantage, average) in [
+        ("dapo", Objective { clip_high: 0.28, ..GRPO }, Advantage::Std, LossAverage::Token),
+        ("dr-grpo", GRPO, Advantage::Mean, LossAverage::Constant),
+        ("gspo", gspo, Advantage::Std, LossAverage::Sequence),
+        ("cispo", cispo, Advantage::Std, LossAverage::Token),
+        ("v3.2", v3_2, Advantage::Mean, LossAverage::Sequence),
+    ] {
+        let advantages = advantages(&rewards, advantage);
+        let weights = token_weights(&lengths, &advantages, average, 15);
+        let (golden_loss, golden_slopes) = (get(&format!("{name}.loss"))[0], get(&format!("{name}.grad")));
+        let (mut loss, mut low, mut high, mut free) = (0.0, 0, 0, 0);
+        for (i, &length) in lengths.iter().enumerate() {
+            let row = i * width..i * width + length;
+            let log_ratio = row.clone().map(|at| new[at] - old[at]).sum::<f64>() / length as f64;
+            let shared = Shared { advantage: advantages[i].unwrap(), log_ratio };
+            if objective.off_policy_delta.is_some() {
+                assert_eq!(objective.is_masked(shared), kept[i] == 0.0, "{name}: sample {i}");
+            }
+            for at in row {
+                let token = objective.token(shared, new[at], old[at], reference[at]);
+                loss += weights[i] * token.loss;
+                let slope = weights[i] * token.slope;
+                assert!((slope - golden_slopes[at]).abs() <= GRPO_TOLERANCE, "{name}: {slope} {}", golden_slopes[at]);
+                match token.clipped {
+                    Some(Side::Low) => low += 1,
+                    Some(Side::High) => high += 1,
+                    None => free += 1,
+                }
+            }
+        }
+        assert!((loss - golden_loss).abs() <= GRPO_TOLERANCE, "{name}: {loss} {golden_loss}");
+        let one_sided = objective.surrogate == Surrogate::Cispo;
+        assert!(high > 0 && free > 0 && (low > 0 || one_sided), "{name}: a fixture that clips nothing shows little");
+    }
+    assert!(kept.contains(&0.0) && kept.contains(&1.0));
 }
 
 #[test]

@@ -137,6 +137,22 @@ impl Layers {
         Ok(())
     }
 
+    /// Puts the keys of `below` that the table `name` ("" for the whole) lacks into it, as written in `place`.
+    pub fn lay_under(&mut self, name: &str, below: Table, place: &str) {
+        let mut added = Vec::new();
+        let own = match name {
+            "" => Some(&mut self.table),
+            name => self.table.get_mut(name).and_then(Value::as_table_mut),
+        };
+        if let Some(own) = own {
+            fill(own, below, name, &mut added);
+        }
+        let prefix = if name.is_empty() { 0 } else { name.len() + 1 };
+        for (key, value) in added {
+            self.note(&key, &value, place, &key[prefix..]);
+        }
+    }
+
     /// The place that wrote a key or, if none did, the table around it; and the key as it stands there.
     fn origin(&self, key: &str) -> (String, String) {
         let mut known = key;
@@ -177,6 +193,21 @@ fn merge(below: &mut Table, above: Table) {
             (Some(Value::Table(old)), Value::Table(new)) => merge(old, new),
             (_, value) => {
                 below.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Inserts what `own`, the table `name`, lacks, and lists it by dotted key.
+fn fill(own: &mut Table, below: Table, name: &str, added: &mut Vec<(String, Value)>) {
+    for (key, value) in below {
+        let dotted = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+        match (own.get_mut(&key), value) {
+            (Some(Value::Table(own)), Value::Table(below)) => fill(own, below, &dotted, added),
+            (Some(_), _) => {}
+            (None, value) => {
+                own.insert(key, value.clone());
+                added.push((dotted, value));
             }
         }
     }

@@ -60,6 +60,13 @@ fn every_shipped_recipe_parses() {
         assert_eq!((rl.common, rl.stage), (r1.common.clone(), r1.stage.rl));
         let eval = round_trip::<Eval>(&file("eval.toml"), &[]);
         assert_eq!((eval.common, eval.stage), (r1.common, r1.stage.eval));
+        let full = round_trip::<R1>(&file("full.toml"), &[]);
+        let zero = round_trip::<Rl>(&file("zero.toml"), &[]);
+        assert!(zero.stage.template.is_some() && Some(zero.stage) == full.stage.zero);
+        assert_eq!(Some(round_trip::<Reject>(&file("reject.toml"), &[]).stage), full.stage.reject);
+        assert_eq!(Some(round_trip::<OnPolicy>(&file("on_policy.toml"), &[]).stage), full.stage.on_policy);
+        assert!(full.stage.sft2.is_some() && full.stage.rl2.is_some() && full.stage.distill.is_some());
+        assert!(full.stage.student.is_some());
     }
     let (_folder, overrides) = base_and_data();
     let smollm2 = round_trip::<R1>(&shipped("smollm2/r1.toml"), &overrides.each_ref().map(String::as_str));
@@ -67,11 +74,104 @@ fn every_shipped_recipe_parses() {
     let TaskSpec::Gsm8k(task) = &smollm2.common.tasks[0] else { panic!("another task") };
     assert_eq!(Some(&task.path), smollm2.common.data.as_ref());
 
-    let known = ["tiny", "smoke", "smollm2"];
+    let to_try = round_trip::<Rl>(&shipped("tiny/rl-preset.toml"), &[]);
+    assert_eq!(to_try.stage.preset.as_deref(), Some("r1-zero"));
+
+    let known = ["tiny", "smoke", "smollm2", "presets"];
     for entry in fs::read_dir(shipped("")).unwrap() {
         let name = entry.unwrap().file_name();
         assert!(known.iter().any(|&known| name == known), "{name:?} is not tested here");
     }
+}
+
+#[test]
+fn stages_need_what_they_learn_from() {
+    let full = shipped("smoke/full.toml");
+    let folder = TempDir::new().unwrap();
+    let without = |missing: &str| {
+        let mut table: Table = toml::from_str(&Recipe::<R1>::load(&full, &[]).unwrap().resolved_toml()).unwrap();
+        table.remove(missing).unwrap();
+        let path = folder.path().join("r1.toml");
+        fs::write(&path, table.to_string()).unwrap();
+        refusal::<R1>(&path, &[])
+    };
+    for (missing, stage) in [("reject", "sft2"), ("sft2", "rl2"), ("student", "distill"), ("distill", "on_policy")] {
+        let line = without(missing);
+        assert!(line.contains(&format!("{stage}: needs {missing}")), "{line}");
+    }
+    for (key, word) in [
+        ("student.model.hidden_sise=4", "hidden_size"),
+        ("student.model.max_position_embeddings=8", "128 of the large model"),
+        ("student.colour=1", "colour"),
+        ("zero.template=ask", "{question}"),
+        ("on_policy.teacher=nowhere", "nowhere"),
+    ] {
+        let line = refusal::<R1>(&full, &[key]);
+        assert!(line.contains(word), "{key}: {line}");
+    }
+}
+
+#[test]
+fn every_shipped_preset_parses_and_says_where_it_is_from() {
+    let files: Vec<_> = fs::read_dir(shipped("presets")).unwrap().map(|f| f.unwrap().file_name()).collect();
+    assert_eq!(files.len(), presets::PRESETS.len());
+    for (name, text) in presets::PRESETS {
+        assert_eq!(fs::read_to_string(shipped("presets").join(format!("{name}.toml"))).unwrap(), text, "{name}");
+        let preset: Table = toml::from_str(text).unwrap();
+        // Every key has its source beside it, in the brackets that stand for a paper.
+        for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+            assert!(line.split_once('#').is_some_and(|(_, note)| note.contains('[')), "{name}: {line}");
+        }
+        // A recipe that is silent on the objective gets all of it.
+        let recipe = round_trip::<Rl>(&shipped("tiny/rl-preset.toml"), &[&format!("preset={name}")]);
+        let resolved: Table = toml::from_str(&recipe.resolved_toml()).unwrap();
+        let own: Table = toml::from_str(&fs::read_to_string(shipped("tiny/rl-preset.toml")).unwrap()).unwrap();
+        for (key, value) in &preset {
+            assert_eq!(resolved.get(key), own.get(key).or(Some(value)), "{name}: {key}");
+        }
+    }
+}
+
+#[test]
+fn a_preset_gives_way_to_recipe_and_command_line() {
+    let tiny = shipped("tiny/rl.toml");
+    let plain = Recipe::<Rl>::load(&tiny, &[]).unwrap().stage;
+    assert!(plain.preset.is_none() && plain.extra_rollouts == 0 && plain.ratio == Ratio::Token);
+    let dapo = round_trip::<Rl>(&tiny, &["preset=dapo", "extra_rollouts=1"]).stage;
+    // The recipe's, the command line's, the preset's.
+    assert_eq!((dapo.kl_beta, dapo.minibatches), (plain.kl_beta, plain.minibatches));
+    assert_eq!(dapo.extra_rollouts, 1);
+    assert_eq!((dapo.clip_epsilon_high, dapo.loss, dapo.overlong_share), (Some(0.28), LossAverage::Token, 0.2));
+    // In the chain the stage of RL has it.
+    let chain = round_trip::<R1>(&shipped("tiny/r1.toml"), &["rl.preset=dapo", "rl.extra_rollouts=1"]);
+    assert_eq!(chain.stage.rl, dapo);
+    // The name alone, without what the preset stands for, changes nothing.
+    let named = Rl { preset: Some("r1".into()), ..plain.clone() };
+    let r1_zero = Recipe::<Rl>::load(&tiny, &words(&["preset=r1"])).unwrap().stage;
+    assert_eq!(r1_zero, named, "tiny states all that R1's preset does, or has its defaults");
+
+    let list = "use one of r1-zero, r1, dapo, dr-grpo, gspo, cispo, v3.2";
+    for (recipe, key) in [("tiny/rl.toml", "preset"), ("tiny/r1.toml", "rl.preset")] {
+        let load = |value: &str| {
+            let change = [format!("{key}={value}")];
+            match key {
+                "preset" => Recipe::<Rl>::load(&shipped(recipe), &change).unwrap_err().to_string(),
+                _ => R1Recipe::load(&shipped(recipe), &change).unwrap_err().to_string(),
+            }
+        };
+        assert_eq!(load("dappo"), format!("command line: {key}: \"dappo\" is unknown; {list}"));
+        assert_eq!(load("3"), format!("command line: {key}: is integer, not a name; {list}"));
+    }
+    assert!(refusal::<Sft>(&shipped("tiny/sft.toml"), &["preset=dapo"]).contains("preset: is unknown"));
+    // A value of the preset that does not fit is the preset's.
+    let to_try = shipped("tiny/rl-preset.toml");
+    let text =
+        fs::read_to_string(&to_try).unwrap().replace("minibatches = 4", "#").replace("questions = 32", "questions = 3");
+    let folder = TempDir::new().unwrap();
+    fs::copy(shipped("tiny/common.toml"), folder.path().join("common.toml")).unwrap();
+    fs::write(folder.path().join("rl.toml"), text.replace("group_size = 16", "group_size = 2")).unwrap();
+    let error = refusal::<Rl>(&folder.path().join("rl.toml"), &["preset=gspo"]);
+    assert!(error.starts_with("preset gspo: minibatches: 4 does not divide the 6 samples"), "{error}");
 }
 
 #[test]
@@ -221,6 +321,10 @@ fn values_that_no_run_can_work_with_are_refused() {
         ("rl.temperature=0", "rl.temperature: 0 makes all samples"),
         ("rl.clip_epsilon=-0.2", "rl.clip_epsilon: -0.2"),
         ("rl.max_tokens=512", "rl.max_tokens: 512 tokens are too many"),
+        ("rl.off_policy_delta=-1", "rl.off_policy_delta: -1"),
+        ("rl.overlong_share=1.5", "rl.overlong_share: 1.5"),
+        ("rl.extra_rollouts=1000", "rl.extra_rollouts: 1000"),
+        ("rl.ratio=word", "rl.ratio: \"word\" is unknown; use one of token, sequence"),
         ("rl.reward=3", "rl.reward: is 3, not a name; use one of rules, random"),
         ("eval.top_p=0", "eval.top_p: 0"),
         ("eval=nothing", "eval: is string \"nothing\""),

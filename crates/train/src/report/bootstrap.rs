@@ -10,10 +10,50 @@ const RESAMPLES: usize = 2000;
 /// `per_problem[i]` in 0..=1 is problem i's mean over its samples. Problems are resampled, not
 /// samples: k samples of one problem are no k independent observations. The same values and seed
 /// give the same bits. Fewer than two problems say nothing about the spread, so the answer is
-/// then `[0, 1]`. Where every problem scores alike the interval has no width, as any bootstrap's.
+/// then `[0, 1]`. Where every problem scores alike a bootstrap has no width, though 0 of 40 does not
+/// prove that nothing can be solved: the answer is then [`wilson_ci`].
 pub fn bootstrap_ci(per_problem: &[f64], seed: u64) -> [f64; 2] {
-    let alike: Vec<(f64, f64)> = per_problem.iter().map(|&score| (score, 1.0)).collect();
-    bootstrap_ratio_ci(&alike, seed).unwrap_or([0.0, 1.0])
+    if let [first, second, ..] = *per_problem
+        && first == second
+        && per_problem.iter().all(|&score| score == first)
+    {
+        return wilson_ci(first, per_problem.len());
+    }
+    let weighted: Vec<(f64, f64)> = per_problem.iter().map(|&score| (score, 1.0)).collect();
+    bootstrap_ratio_ci(&weighted, seed).unwrap_or([0.0, 1.0])
+}
+
+/// 97.5 % quantile of the normal distribution.
+const Z: f64 = 1.959_963_985;
+
+/// Wilson's 95 % score interval (Wilson 1927) of a share `p` of `n` problems, at least one. For 0 of n it ends at
+/// z² / (n + z²), a little above the rule of three's 3 / n.
+fn wilson_ci(p: f64, n: usize) -> [f64; 2] {
+    let n = n as f64;
+    let centre = p + Z * Z / (2.0 * n);
+    let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    [centre - half, centre + half].map(|end| (end / (1.0 + Z * Z / n)).clamp(0.0, 1.0))
+}
+
+/// 95 % interval of the mean of `a[i] − b[i]` over the same problems i, resampled together: what makes a problem easy
+/// for both falls out, so it is narrower than the two intervals by themselves. `None` without two problems.
+///
+/// Where all differences are alike, d, the share of problems that differ otherwise is below z² / (n + z²) (as
+/// in [`bootstrap_ci`]), and each of them is at most 1 + |d| away: d ± (1 + |d|) z² / (n + z²).
+pub fn paired_ci(a: &[f64], b: &[f64], seed: u64) -> Option<[f64; 2]> {
+    let differences: Vec<(f64, f64)> = a.iter().zip(b).map(|(a, b)| (a - b, 1.0)).collect();
+    let [(first, _), _, ..] = differences[..] else { return None };
+    if differences.iter().all(|&(d, _)| d == first) {
+        let away = (1.0 + first.abs()) * wilson_ci(0.0, differences.len())[1];
+        return Some([(first - away).max(-1.0), (first + away).min(1.0)]);
+    }
+    bootstrap_ratio_ci(&differences, seed)
+}
+
+/// 95 % interval of a − b from the intervals of two independent shares: the distances from each share to the ends of
+/// its interval, squared and added (Newcombe 1998, method 10).
+pub fn unpaired_ci((a, [a_lo, a_hi]): (f64, [f64; 2]), (b, [b_lo, b_hi]): (f64, [f64; 2])) -> [f64; 2] {
+    [a - b - (a - a_lo).hypot(b_hi - b), a - b + (a_hi - a).hypot(b - b_lo)]
 }
 
 /// 95 % percentile bootstrap interval of a mean over all tokens: Σ sum / Σ count over problems,
@@ -85,7 +125,42 @@ mod tests {
     fn too_few_problems_say_nothing() {
         assert_eq!(bootstrap_ci(&[], 1), [0.0, 1.0]);
         assert_eq!(bootstrap_ci(&[1.0], 1), [0.0, 1.0]);
-        assert_eq!(bootstrap_ci(&[1.0, 1.0], 1), [1.0, 1.0]);
+    }
+
+    #[test]
+    fn alike_problems_still_leave_room() {
+        let [lo, hi] = bootstrap_ci(&[0.0; 40], 1);
+        assert_eq!(lo, 0.0);
+        // Clopper and Pearson's exact bound, which Wilson's approximates: 1 − 0.025^(1/40) = 0.0881.
+        assert!((hi - (1.0 - 0.025f64.powf(1.0 / 40.0))).abs() < 0.001, "{hi}");
+        let [lo, hi] = bootstrap_ci(&[1.0; 40], 1);
+        assert!(lo > 0.9 && lo < 0.92 && hi == 1.0, "{lo} {hi}");
+        let [lo, hi] = paired_ci(&[0.5; 40], &[0.5; 40], 1).unwrap();
+        assert!(lo < 0.0 && lo > -0.1 && hi == -lo, "{lo} {hi}");
+        assert_eq!(paired_ci(&[1.0], &[0.0], 1), None);
+    }
+
+    #[test]
+    fn pairs_know_more_than_two_intervals() {
+        // Problem i is solved with chance i / 100 by both, and one in ten by the first alone.
+        let b: Vec<f64> = (0..100).map(|i| f64::from(i) / 100.0).collect();
+        let a: Vec<f64> = b.iter().enumerate().map(|(i, b)| if i % 10 == 0 { 1.0 } else { *b }).collect();
+        let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
+        let difference = mean(&a) - mean(&b);
+        let paired = paired_ci(&a, &b, 5).unwrap();
+        let unpaired = unpaired_ci((mean(&a), bootstrap_ci(&a, 5)), (mean(&b), bootstrap_ci(&b, 5)));
+        for [lo, hi] in [paired, unpaired] {
+            assert!(lo < difference && difference < hi);
+        }
+        assert!(paired[0] > 0.0 && unpaired[0] < 0.0, "{paired:?} {unpaired:?}");
+    }
+
+    #[test]
+    fn unpaired_agrees_with_the_published_example() {
+        // Newcombe 1998, table II, example (a), method 10: 56/70 − 48/80 is 0.2, from 0.0524 to 0.3339.
+        let (a, b) = (56.0 / 70.0, 48.0 / 80.0);
+        let [lo, hi] = unpaired_ci((a, wilson_ci(a, 70)), (b, wilson_ci(b, 80)));
+        assert!((lo - 0.0524).abs() < 5e-5 && (hi - 0.3339).abs() < 5e-5, "{lo} {hi}");
     }
 
     proptest! {

@@ -1,11 +1,13 @@
 //! The report of one run of the R1 chain: `report.json` for programs, `report.html` for people.
 //!
 //! Plain data in, two files out. Nothing here measures, samples or judges: the stages fill in a
-//! [`Report`], [`write`] puts it on disk. The only arithmetic is [`bootstrap_ci`], the interval
-//! that every accuracy in a report carries.
+//! [`Report`], [`write`] puts it on disk. The only arithmetic is that of intervals
+//! ([`bootstrap_ci`]) and of several samples of a problem ([`pass_at_k`], [`majority`]).
 
+mod at_k;
 mod bootstrap;
 mod html;
+mod questions;
 mod svg;
 
 use std::collections::BTreeMap;
@@ -13,9 +15,12 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-pub use bootstrap::{bootstrap_ci, bootstrap_ratio_ci};
+pub use at_k::{counted_as, majority, pass_at_k, shown_ks};
+pub use bootstrap::{bootstrap_ci, bootstrap_ratio_ci, paired_ci, unpaired_ci};
+pub use html::page;
+pub use questions::{Answer, Difference, QUESTIONS, Question, answered, difference, difference_on};
 
 /// One run of the chain: what it reached, what it cost, how it went.
 ///
@@ -89,6 +94,19 @@ pub struct StageResult {
     pub ci95: [f64; 2],
     /// The same, one task at a time.
     pub by_task: BTreeMap<String, TaskResult>,
+    /// Mean over problems of the chance that one of k samples is right, for k = 2, 4, 8, … and all samples.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pass_at_k: BTreeMap<usize, Share>,
+    /// Share of problems whose most frequent answer is right (DeepSeek-R1's cons@k); `None` with one sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub majority: Option<Share>,
+    /// Of each task, problem by problem, the share of right samples: what differences are computed from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, Vec<f32>>,
+    /// A hash of the problems: `scores` of two models stand side by side only where it is the same. Empty where it was
+    /// not recorded.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub problem_set: String,
     /// Share of samples in the format that the format reward asks for.
     pub well_formed: f64,
     /// Mean length of a sample, in tokens.
@@ -110,6 +128,29 @@ pub struct TaskResult {
     pub ci95: [f64; 2],
     /// Number of problems.
     pub n: u64,
+    /// As in [`StageResult::pass_at_k`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pass_at_k: BTreeMap<usize, Share>,
+    /// As in [`StageResult::majority`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub majority: Option<Share>,
+}
+
+/// A mean over problems with its interval, in 0..=1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// The mean.
+    pub value: f64,
+    /// Its 95 % interval, from [`bootstrap_ci`].
+    pub ci95: [f64; 2],
+}
+
+impl Share {
+    /// The mean of `per_problem` and its interval.
+    pub fn of(per_problem: &[f64], seed: u64) -> Share {
+        let value = per_problem.iter().sum::<f64>() / per_problem.len().max(1) as f64;
+        Share { value, ci95: bootstrap_ci(per_problem, seed) }
+    }
 }
 
 /// One quantity over the steps of one stage. Curves of one name share a plot.
@@ -119,8 +160,14 @@ pub struct Curve {
     pub name: String,
     /// Its unit ("nats", "tokens"), empty for a bare number.
     pub unit: String,
-    /// `(step, value)`, steps ascending.
+    /// `(step, value)`, steps ascending. A value that was not finite is `null` in the JSON, and NaN when read.
+    #[serde(deserialize_with = "points")]
     pub points: Vec<(u64, f64)>,
+}
+
+fn points<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(u64, f64)>, D::Error> {
+    let points = Vec::<(u64, Option<f64>)>::deserialize(from)?;
+    Ok(points.into_iter().map(|(step, value)| (step, value.unwrap_or(f64::NAN))).collect())
 }
 
 /// One held-out problem, answered before and after RL.
@@ -172,9 +219,17 @@ pub struct StageCost {
     pub core_hours: f64,
 }
 
-/// Why a report could not be written.
+/// Why a report could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
+    /// There is none, or it is none of ours.
+    #[error("{path}: {problem}; name the folder of a run that picnic r1 has finished")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The file system refused.
     #[error("cannot write {path}: {source}; check free space and permissions, then write it again")]
     Write {
@@ -201,6 +256,25 @@ pub fn write(dir: &Path, report: &Report) -> Result<(), ReportError> {
     json.push('\n');
     replace_file(&dir.join("report.json"), json.as_bytes())?;
     replace_file(&dir.join("report.html"), html::page(report).as_bytes())
+}
+
+/// Reads `report.json` in `dir`.
+///
+/// # Errors
+/// [`ReportError::Read`] if there is no such file, or none that is a report.
+pub fn read(dir: &Path) -> Result<Report, ReportError> {
+    let path = dir.join("report.json");
+    let bad = |problem: String| ReportError::Read { path: path.clone(), problem };
+    let text = fs::read(&path).map_err(|e| bad(format!("cannot read a report here ({e})")))?;
+    serde_json::from_slice(&text).map_err(|e| bad(format!("is no whole report ({e})")))
+}
+
+/// Writes a page beside its place and renames it.
+///
+/// # Errors
+/// [`ReportError::Write`] if the file system refuses.
+pub fn write_page(path: &Path, page: &str) -> Result<(), ReportError> {
+    replace_file(path, page.as_bytes())
 }
 
 fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {

@@ -5,18 +5,22 @@
 //! supplement, [GRPO] DeepSeekMath §4.
 
 mod eval;
+mod on_policy;
 mod optimizer;
 mod pretrain;
 mod r1;
+mod reject;
 mod rl;
 mod sft;
 
 pub use eval::Eval;
+pub use on_policy::OnPolicy;
 pub use optimizer::{Decay, Optimizer};
 pub use pretrain::Pretrain;
 pub(super) use r1::NAMES;
-pub use r1::R1;
-pub use rl::{Advantage, LossAverage, RewardSource, Rl};
+pub use r1::{R1, Student};
+pub use reject::Reject;
+pub use rl::{Advantage, KlEstimator, LossAverage, Ratio, RewardSource, Rl, Surrogate};
 pub use sft::Sft;
 
 use super::Stage;
@@ -29,6 +33,16 @@ const MAX_TOKENS: usize = 1 << 24;
 fn check_balance(router_bias_speed: f64, balance_alpha: f64) -> Result<(), Fault> {
     within("router_bias_speed", router_bias_speed, 0.0..=1.0)?;
     within("balance_alpha", balance_alpha, 0.0..=1.0)
+}
+
+fn check_template(template: Option<&str>) -> Result<(), Fault> {
+    match template {
+        None | Some("r1-zero") => Ok(()),
+        Some(page) if page.matches("{question}").count() == 1 => Ok(()),
+        Some(_) => {
+            Err(Fault::new("template", "has no {question}, or more than one", "give r1-zero or a page with one"))
+        }
+    }
 }
 
 /// A model without the module cannot train it.

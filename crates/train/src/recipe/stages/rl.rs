@@ -3,13 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Fault, MAX_BATCH, MAX_STEPS, MAX_TOKENS, Optimizer, Stage, check_balance, check_sampling, leaves_room, within,
+    Fault, MAX_BATCH, MAX_STEPS, MAX_TOKENS, Optimizer, Stage, check_balance, check_sampling, check_template,
+    leaves_room, within,
 };
 
 /// Group relative policy optimisation [GRPO] with rule rewards [R1].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rl {
+    /// The preset whose keys stand in for those that are not given (`recipes/presets`).
+    #[serde(default)]
+    pub preset: Option<String>,
     /// Rollouts, each of `questions` · `group_size` samples. R1-Zero: 650, which are 10,400 optimizer steps.
     pub steps: usize,
     /// Questions in a rollout. R1: 512.
@@ -20,6 +24,10 @@ pub struct Rl {
     pub group_size: usize,
     /// Tokens that a sample may have after its prompt. R1: 32,768, later 65,536.
     pub max_tokens: usize,
+    /// How problems are posed: the model's own chat template if not given, `r1-zero`, or a page of
+    /// text with `{question}` in it.
+    #[serde(default)]
+    pub template: Option<String>,
     /// Of the samples. R1: 1. Any other value samples from another policy than the one whose
     /// gradient is taken.
     #[serde(default = "default::one")]
@@ -36,9 +44,22 @@ pub struct Rl {
     /// The ratio is clipped at 1 + this from above; the same as `clip_epsilon` if not given.
     #[serde(default)]
     pub clip_epsilon_high: Option<f64>,
+    /// Whose ratio is clipped: each token's, or that of the whole sample.
+    #[serde(default)]
+    pub ratio: Ratio,
+    /// What the clip does.
+    #[serde(default)]
+    pub surrogate: Surrogate,
     /// β, the weight of the divergence from the reference policy [R1].
     #[serde(default = "default::kl_beta")]
     pub kl_beta: f64,
+    /// How that divergence is estimated.
+    #[serde(default)]
+    pub kl_estimator: KlEstimator,
+    /// δ: a sample with a negative advantage and a mean ln(π_old/π) above this loses its part in the surrogate
+    /// (DeepSeek-V3.2 §3.1). Not given, none does.
+    #[serde(default)]
+    pub off_policy_delta: Option<f64>,
     /// Rollouts after which the reference becomes a copy of the policy. R1: 400 optimizer steps, which are 25.
     #[serde(default = "default::reference_every")]
     pub reference_every: usize,
@@ -51,6 +72,13 @@ pub struct Rl {
     /// Where the reward comes from.
     #[serde(default)]
     pub reward: RewardSource,
+    /// The last share of `max_tokens` over which a sample's reward falls linearly by 1 (DAPO §3.4: 0.2). 0: none.
+    #[serde(default)]
+    pub overlong_share: f64,
+    /// How often, at most, groups whose rewards are all equal are replaced by groups of new questions before a step
+    /// (dynamic sampling, DAPO §3.2). R1: 0.
+    #[serde(default)]
+    pub extra_rollouts: usize,
     /// AdamW and its schedule. R1-Zero: 3e-6.
     pub optimizer: Optimizer,
     /// γ, how far a router's bias moves after each rollout; it stands still while one is learned from.
@@ -84,6 +112,41 @@ pub enum LossAverage {
     Sequence,
     /// The mean over all tokens (Yu et al. 2025, DAPO).
     Token,
+    /// The sum over a sample's tokens divided by `max_tokens`, then the mean over samples (Liu et al. 2025, Dr. GRPO).
+    Constant,
+}
+
+/// Whose ratio π/π_old the surrogate takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ratio {
+    /// Each token's [GRPO].
+    #[default]
+    Token,
+    /// The geometric mean over the sample's tokens (Zheng et al. 2025, GSPO).
+    Sequence,
+}
+
+/// What is made of ratio ρ and advantage A.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Surrogate {
+    /// min(ρ·A, clip(ρ)·A): beyond the clip there is no gradient [GRPO].
+    #[default]
+    Ppo,
+    /// clip(ρ)·A·ln π with the clipped ratio held constant: beyond the clip the gradient is bounded (MiniMax-M1 §3.1).
+    Cispo,
+}
+
+/// How the divergence from the reference is estimated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KlEstimator {
+    /// π_ref/π − ln(π_ref/π) − 1 [GRPO].
+    #[default]
+    K3,
+    /// The same times π/π_old, whose gradient is unbiased for samples of π_old (DeepSeek-V3.2 §3.1).
+    Unbiased,
 }
 
 /// Where rewards come from.
@@ -98,6 +161,8 @@ pub enum RewardSource {
 }
 
 impl Stage for Rl {
+    const RL: &'static [&'static str] = &[""];
+
     fn check(&self, positions: Option<usize>) -> Result<(), Fault> {
         within("steps", self.steps, 1..=MAX_STEPS)?;
         within("questions", self.questions, 1..=MAX_BATCH)?;
@@ -105,6 +170,7 @@ impl Stage for Rl {
         within("group_size", self.group_size, 2..=1 << 16)?;
         within("max_tokens", self.max_tokens, 1..=MAX_TOKENS)?;
         leaves_room("max_tokens", self.max_tokens, positions)?;
+        check_template(self.template.as_deref())?;
         check_sampling(self.temperature, self.top_p)?;
         if self.temperature == 0.0 {
             let cure = "give a value above 0; R1's is 1";
@@ -119,6 +185,9 @@ impl Stage for Rl {
         within("clip_epsilon", self.clip_epsilon, 1e-6..=1e6)?;
         within("clip_epsilon_high", self.clip_epsilon_high.unwrap_or(1.0), 1e-6..=1e6)?;
         within("kl_beta", self.kl_beta, 0.0..=1e3)?;
+        within("off_policy_delta", self.off_policy_delta.unwrap_or(0.0), 0.0..=1e6)?;
+        within("overlong_share", self.overlong_share, 0.0..=1.0)?;
+        within("extra_rollouts", self.extra_rollouts, 0..=100)?;
         within("reference_every", self.reference_every, 1..=MAX_STEPS)?;
         check_balance(self.router_bias_speed, self.balance_alpha)?;
         within("checkpoint_every", self.checkpoint_every, 1..=MAX_STEPS)?;

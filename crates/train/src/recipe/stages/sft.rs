@@ -1,5 +1,7 @@
 //! The keys of supervised fine-tuning.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Fault, MAX_BATCH, MAX_STEPS, MAX_TOKENS, Optimizer, Stage, check_balance, default, fits, no_mtp, within};
@@ -10,6 +12,10 @@ use super::{Fault, MAX_BATCH, MAX_STEPS, MAX_TOKENS, Optimizer, Stage, check_bal
 pub struct Sft {
     /// Worked problems to learn from, seen over and over. R1: thousands.
     pub examples: usize,
+    /// A file to learn from instead of the tasks' own worked problems, the first `examples` of its rows:
+    /// `{"prompt", "completion"}` or `{"prompt", "thinking", "answer"}`, one a line.
+    #[serde(default)]
+    pub traces: Option<PathBuf>,
     /// Optimizer steps. R1: 2–3 epochs.
     pub steps: usize,
     /// Examples in a step. R1: 128.

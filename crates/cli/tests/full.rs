@@ -1,0 +1,128 @@
+//! The whole recipe from outside: every stage of R1's paper in seconds, the same bits on any threads, and what the single
+//! commands make of the models that it leaves.
+
+mod program;
+
+use program::{Folder, picnic, recipe, run, succeed};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+const MODELS: [&str; 13] = [
+    "base",
+    "zero",
+    "sft",
+    "rl",
+    "sft2",
+    "rl2",
+    "student_base",
+    "student_sft",
+    "student_rl",
+    "student_distilled",
+    "student_on_policy",
+    "control_sft_more",
+    "control_random_reward",
+];
+
+fn full(out: &Path, threads: &str, more: &[&str]) {
+    let recipe = recipe("smoke/full.toml");
+    let args = ["r1", &recipe, "--quiet", "--threads", threads, "--out", out.to_str().unwrap()];
+    succeed(picnic(&args).args(more));
+}
+
+fn bytes(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&bytes(path)).unwrap()
+}
+
+fn assert_same(one: &Path, other: &Path) {
+    for model in MODELS {
+        let file = Path::new(model).join("model.safetensors");
+        assert!(bytes(&one.join(&file)) == bytes(&other.join(&file)), "{model} has other bits");
+    }
+    assert_eq!(bytes(&one.join("traces/traces.jsonl")), bytes(&other.join("traces/traces.jsonl")));
+    let [one, other] = [one, other].map(|run| json(&run.join("report.json")));
+    for key in ["stages", "samples", "tokens", "notes"] {
+        assert_eq!(one[key], other[key], "{key} of the report");
+    }
+}
+
+#[test]
+fn every_stage_gives_the_same_bits_on_any_threads_and_again() {
+    let folder = Folder::new();
+    let [one, two] = ["one", "two"].map(|name| folder.join(name));
+    full(&one, "1", &[]);
+    full(&two, "2", &[]);
+    assert_same(&one, &two);
+    let stages = json(&one.join("report.json"))["stages"].as_object().unwrap().len();
+    assert_eq!(stages, MODELS.len() + 1, "and the base model in R1-Zero's template");
+    let traces = String::from_utf8(bytes(&one.join("traces/traces.jsonl"))).unwrap();
+    assert!(!traces.is_empty(), "something was right, or the rest of this test shows nothing");
+
+    // Stages that are gone are made again from what is there, traces among them.
+    for gone in ["traces", "rl2", "student_distilled", "student_on_policy"] {
+        fs::remove_dir_all(two.join(gone)).unwrap();
+    }
+    full(&two, "2", &["--resume"]);
+    assert_same(&one, &two);
+
+    // R1-Zero is asked, and talked to, in the template that it learned with.
+    let asked = |model: &str| json(&one.join(model).join("tokenizer_config.json"))["chat_template"].to_string();
+    assert!(asked("zero").contains("User: ") && !asked("rl").contains("User: "));
+    let chat = ["chat", &one.join("zero").display().to_string(), "--prompt", "1 + 1", "--max-tokens", "4"];
+    succeed(&mut picnic(&chat));
+}
+
+#[test]
+fn a_student_comes_nearer_to_its_teacher() {
+    let folder = Folder::new();
+    let run_folder = folder.join("run");
+    full(&run_folder, "2", &["controls=false"]);
+    let model = |name: &str| run_folder.join(name).display().to_string();
+    let (out, base, teacher) =
+        (folder.join("out"), format!("base={}", model("student_distilled")), format!("teacher={}", model("sft")));
+    let recipe = recipe("smoke/on_policy.toml");
+    let args = ["distill", &recipe, "--quiet", &base, "--out", out.to_str().unwrap()];
+    let more = ["steps=100", "questions=16", "samples=4", "max_tokens=20", "optimizer.lr=1e-2"];
+    let line = run(picnic(&args).args(more));
+    assert!(String::from_utf8_lossy(&line.stderr).contains("teacher=MODEL"), "{line:?}");
+    succeed(picnic(&args).args(more).arg(&teacher));
+    let curves = json(&out.join("outcome.json"))["curves"].clone();
+    let kl = curves.as_array().unwrap().iter().find(|curve| curve["name"] == "kl").unwrap()["points"].clone();
+    let points: Vec<f64> = kl.as_array().unwrap().iter().map(|point| point[1].as_f64().unwrap()).collect();
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    let (before, after) = (mean(&points[..5]), mean(&points[95..]));
+    assert!(after < 0.7 * before, "the divergence from the teacher went from {before} to {after}");
+}
+
+#[test]
+fn kept_answers_are_right_and_can_be_learned_from() {
+    let folder = Folder::new();
+    let run_folder = folder.join("run");
+    full(&run_folder, "2", &["controls=false"]);
+    let text = String::from_utf8(bytes(&run_folder.join("traces/traces.jsonl"))).unwrap();
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for row in &rows {
+        // `arithmetic/3+4` and the like.
+        let (left, right) = row["id"].as_str().unwrap().rsplit_once('/').unwrap().1.split_once('+').unwrap();
+        let sum = left.parse::<i32>().unwrap() + right.parse::<i32>().unwrap();
+        assert_eq!(row["answer"].as_str().unwrap().parse::<i32>().unwrap(), sum, "{row}");
+        assert!(!row["thinking"].as_str().unwrap().is_empty());
+    }
+    let most = rows.iter().filter(|row| row["id"] == rows[0]["id"]).count();
+    assert!(most <= 24, "{most}");
+
+    let (sft, reject) = (recipe("smoke/sft.toml"), recipe("smoke/reject.toml"));
+    let base = format!("base={}", run_folder.join("sft").display());
+    let (out, again) = (folder.join("tuned"), folder.join("again"));
+    let traces = format!("traces={}", run_folder.join("traces/traces.jsonl").display());
+    succeed(&mut picnic(&["sft", &sft, &base, &traces, "--quiet", "--out", out.to_str().unwrap()]));
+    // By itself the command keeps what the chain kept.
+    let from = format!("base={}", run_folder.join("rl").display());
+    let tasks = "tasks=[{name=\"arithmetic\", digits=[1, 1], operations=[\"+\"]}]";
+    succeed(&mut picnic(&["reject", &reject, &from, tasks, "--quiet", "--out", again.to_str().unwrap()]));
+    assert_eq!(bytes(&again.join("traces.jsonl")), text.as_bytes());
+}

@@ -1,0 +1,333 @@
+//! The report of a chain while it is written: runs a stage, evaluates what it made, and notes both.
+
+use crate::distill::distill;
+use crate::error::Error;
+use crate::eval::{Answer, Evaluation, Judged};
+use crate::pretrain::pretrain;
+use crate::r1::{Chain, peak_rss_mb};
+use crate::recipe::{Common, OnPolicy, Pretrain, R1Recipe, Recipe, Reject, Rl, Sft};
+use crate::reject::{TRACES, reject};
+use crate::report::{self, Report, Sample, SampleSet, Stage, StageCost, StageResult, Verdict as Mark};
+use crate::rl::rl;
+use crate::sft::sft;
+use crate::tokenizer::{asking, load_tokenizer, train_tokenizer};
+use crate::training::{Outcome, RECIPE, Setting, Start, read_json, same_recipe, write_file, write_json};
+use picnic_tasks::{Mixture, Verdict};
+use picnic_tokenizer::Tokenizer;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Samples that the report shows.
+const SHOWN: usize = 6;
+
+/// The report while it is written.
+pub(crate) struct Book<'b> {
+    recipe: &'b R1Recipe,
+    chain: &'b Chain<'b>,
+    report: Report,
+    /// Answers of the cold-started model, to stand beside RL's.
+    before: Vec<Posed>,
+    /// Remarks that the stages leave.
+    notes: Vec<String>,
+}
+
+/// What a stage's folder and files are called: its name in `report.json`.
+fn name(stage: Stage) -> String {
+    serde_json::to_value(stage).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// An evaluation as it is kept for a resumed run.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    result: StageResult,
+    shown: Vec<Posed>,
+    tokens: u64,
+    seconds: f64,
+}
+
+/// A problem and one answer to it.
+#[derive(Clone, Serialize, Deserialize)]
+struct Posed {
+    task: String,
+    problem: String,
+    gold: String,
+    sample: Sample,
+}
+
+impl<'b> Book<'b> {
+    /// Begins the book of a run, or opens it again.
+    pub fn new(recipe: &'b R1Recipe, chain: &'b Chain<'b>) -> Result<Self, Error> {
+        let out = &chain.out;
+        let (path, recipe_toml) = (out.join(RECIPE), recipe.resolved_toml());
+        if path.exists() {
+            if !chain.resume {
+                return Err(Error::Occupied(out.clone()));
+            }
+            same_recipe(&path, &recipe_toml)?;
+        }
+        let evaluations = out.join("evaluations");
+        std::fs::create_dir_all(&evaluations).map_err(Error::writing(&evaluations))?;
+        write_file(&path, &recipe_toml)?;
+        let report = Report {
+            recipe_name: recipe.common.name.clone(),
+            seconds: 0.0,
+            core_hours: 0.0,
+            tokens: 0,
+            peak_rss_mb: 0.0,
+            stages: BTreeMap::new(),
+            curves: BTreeMap::new(),
+            samples: Vec::new(),
+            costs: Vec::new(),
+            recipe_toml,
+            notes: Vec::new(),
+        };
+        Ok(Book { recipe, chain, report, before: Vec::new(), notes: Vec::new() })
+    }
+
+    /// The model that everything starts from and its tokenizer: the recipe's base, or a fresh model pre-trained.
+    pub fn base(&mut self, common: &Common) -> Result<(PathBuf, Tokenizer), Error> {
+        let (base, tokenizer) = match (&common.base, &self.recipe.stage.pretrain) {
+            (Some(base), _) => (base.clone(), load_tokenizer(base)?),
+            (None, Some(stage)) => {
+                let clock = Instant::now();
+                let tokenizer = train_tokenizer(common)?;
+                self.cost("tokenizer".to_owned(), clock.elapsed().as_secs_f64(), 0);
+                return Ok((self.pretrain(Stage::Base, common, stage, &tokenizer)?, tokenizer));
+            }
+            (None, None) => {
+                let what = "neither a base nor [pretrain]".into();
+                return Err(Error::Empty { what, cure: "name one in the recipe" });
+            }
+        };
+        self.evaluate(Stage::Base, &base, &tokenizer)?;
+        Ok((base, tokenizer))
+    }
+
+    /// Pre-trains a fresh model and evaluates it.
+    pub fn pretrain(
+        &mut self,
+        stage: Stage,
+        common: &Common,
+        settings: &Pretrain,
+        tokenizer: &Tokenizer,
+    ) -> Result<PathBuf, Error> {
+        let recipe = Recipe { common: common.clone(), stage: settings.clone() };
+        let (path, _) = self.train(stage, |s| pretrain(&recipe, s, Start::Fresh, tokenizer.clone()))?;
+        self.evaluate(stage, &path, tokenizer)?;
+        Ok(path)
+    }
+
+    /// Fine-tunes the model in `from` and evaluates it.
+    pub fn sft(
+        &mut self,
+        stage: Stage,
+        common: &Common,
+        settings: &Sft,
+        traces: Option<&Path>,
+        from: &Path,
+        tokenizer: &Tokenizer,
+    ) -> Result<(PathBuf, Outcome), Error> {
+        let recipe = Recipe { common: common.clone(), stage: settings.clone() };
+        let made = self.train(stage, |s| sft(&recipe, s, Start::From(from), traces, tokenizer.clone()))?;
+        self.evaluate(stage, &made.0, tokenizer)?;
+        Ok(made)
+    }
+
+    /// Reinforcement learning from the model in `from`, evaluated as it was asked.
+    pub fn rl(
+        &mut self,
+        stage: Stage,
+        common: &Common,
+        settings: &Rl,
+        from: &Path,
+        tokenizer: &Tokenizer,
+    ) -> Result<(PathBuf, Outcome), Error> {
+        let recipe = Recipe { common: common.clone(), stage: settings.clone() };
+        let made = self.train(stage, |s| rl(&recipe, s, Start::From(from), tokenizer.clone()))?;
+        self.ask(stage, &made.0, settings.template.as_deref(), tokenizer)?;
+        Ok(made)
+    }
+
+    /// On-policy distillation of the model in `from`.
+    pub fn distill(
+        &mut self,
+        stage: Stage,
+        common: &Common,
+        settings: &OnPolicy,
+        from: &Path,
+        teacher: &Path,
+        tokenizer: &Tokenizer,
+    ) -> Result<(PathBuf, Outcome), Error> {
+        let recipe = Recipe { common: common.clone(), stage: settings.clone() };
+        let made = self.train(stage, |s| distill(&recipe, s, Start::From(from), teacher, tokenizer.clone()))?;
+        self.evaluate(stage, &made.0, tokenizer)?;
+        Ok(made)
+    }
+
+    /// Rejection sampling from the model in `from`; gives the file with what was kept, unless nothing was.
+    pub fn reject(
+        &mut self,
+        common: &Common,
+        settings: &Reject,
+        from: &Path,
+        tokenizer: &Tokenizer,
+    ) -> Result<Option<PathBuf>, Error> {
+        let recipe = Recipe { common: common.clone(), stage: settings.clone() };
+        let setting = self.chain.setting("traces");
+        let outcome = reject(&recipe, &setting, from, tokenizer.clone())?;
+        self.cost("rejection sampling".to_owned(), outcome.seconds, outcome.tokens);
+        let last = |name: &str| outcome.curves.iter().find(|c| c.name == name)?.points.last().map(|p| p.1);
+        let (kept, asked) = (last("kept").unwrap_or(0.0), settings.questions * settings.samples);
+        self.notes.push(format!("Rejection sampling kept {kept} of {asked} answers."));
+        if kept == 0.0 {
+            self.notes.push("Without a right answer there was nothing to learn a second time or to distil.".to_owned());
+            return Ok(None);
+        }
+        Ok(Some(setting.out.join(TRACES)))
+    }
+
+    /// Runs a stage, which does nothing if an earlier run finished it, and enters its cost and curves.
+    fn train(
+        &mut self,
+        stage: Stage,
+        run: impl FnOnce(&Setting) -> Result<Outcome, Error>,
+    ) -> Result<(PathBuf, Outcome), Error> {
+        let name = name(stage);
+        let setting = self.chain.setting(&name);
+        let kept = self.evaluation(stage);
+        if !setting.is_finished() && kept.exists() {
+            // Of a model that is gone.
+            std::fs::remove_file(&kept).map_err(Error::writing(&kept))?;
+        }
+        let clock = Instant::now();
+        let outcome = run(&setting)?;
+        // A stage counts its own seconds, those of interrupted runs too; making its examples and reading its model are
+        // only in the clock.
+        let seconds = clock.elapsed().as_secs_f64().max(outcome.seconds);
+        self.cost(name, seconds, outcome.tokens);
+        self.report.curves.insert(stage, outcome.curves.clone());
+        Ok((setting.out, outcome))
+    }
+
+    /// Where a stage's evaluation is kept.
+    fn evaluation(&self, stage: Stage) -> PathBuf {
+        self.chain.out.join("evaluations").join(format!("{}.json", name(stage)))
+    }
+
+    /// Evaluates a model on questions put to it in `template`.
+    pub fn ask(
+        &mut self,
+        stage: Stage,
+        model: &Path,
+        template: Option<&str>,
+        tokenizer: &Tokenizer,
+    ) -> Result<(), Error> {
+        self.evaluate(stage, model, &asking(tokenizer, template)?)
+    }
+
+    fn evaluate(&mut self, stage: Stage, model: &Path, tokenizer: &Tokenizer) -> Result<(), Error> {
+        let (kept, name) = (self.evaluation(stage), name(stage));
+        let record: Record = match read_json(&kept)? {
+            Some(record) => record,
+            None => {
+                let clock = Instant::now();
+                let (common, eval) = (&self.recipe.common, &self.recipe.stage.eval);
+                let mut judged = Judged::open(model, tokenizer.clone(), common.lanes, self.chain.threads)?;
+                let Evaluation { result, answers, tokens } = judged.evaluate(common, eval)?;
+                let shown = shown(&answers, eval.samples);
+                let record = Record { result, shown, tokens, seconds: clock.elapsed().as_secs_f64() };
+                write_json(&kept, &record)?;
+                record
+            }
+        };
+        let Record { result, shown, tokens, seconds } = record;
+        self.chain.progress.note(&format!(
+            "{name}: {:.1} % right [{:.1}, {:.1}], {:.1} % well-formed",
+            100.0 * result.accuracy,
+            100.0 * result.ci95[0],
+            100.0 * result.ci95[1],
+            100.0 * result.well_formed
+        ));
+        self.cost(format!("evaluation of {name}"), seconds, tokens);
+        self.report.stages.insert(stage, result);
+        match stage {
+            Stage::Sft => self.before = shown,
+            Stage::Rl => self.report.samples = self.before.drain(..).zip(shown).map(side_by_side).collect(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn cost(&mut self, stage: String, seconds: f64, tokens: u64) {
+        let core_hours = seconds * self.chain.threads as f64 / 3600.0;
+        self.report.costs.push(StageCost { stage, seconds, tokens, core_hours });
+        self.report.seconds += seconds;
+        self.report.core_hours += core_hours;
+        self.report.tokens += tokens;
+    }
+
+    /// Writes the report.
+    pub fn close(mut self) -> Result<Report, Error> {
+        self.report.notes = notes(self.recipe)?;
+        self.report.notes.append(&mut self.notes);
+        self.report.peak_rss_mb = peak_rss_mb();
+        report::write(&self.chain.out, &self.report)?;
+        Ok(self.report)
+    }
+}
+
+/// What a reader should know before comparing the stages.
+fn notes(recipe: &R1Recipe) -> Result<Vec<String>, Error> {
+    let Recipe { common, stage } = recipe;
+    let mut notes = Vec::new();
+    if common.base.is_none() {
+        notes.push("The base model has never seen the answer format: its accuracy is 0 by construction.".to_owned());
+    }
+    if stage.rl2.is_some() {
+        notes.push("The second RL has rule rewards only: there is no reward for preference.".to_owned());
+    }
+    // An imitator of the cold start is bounded by it, RL is not.
+    for task in Mixture::new(&common.tasks, stage.eval.problem_seed)?.tasks() {
+        let problems = task.held_out(stage.eval.problems)?;
+        let solved = problems
+            .iter()
+            .filter(|problem| task.trace(problem).is_some_and(|trace| task.verify(problem, &trace.answer).is_right()));
+        let share = 100.0 * solved.count() as f64 / problems.len().max(1) as f64;
+        let name = task.name();
+        notes.push(format!(
+            "The worked solutions that the cold start imitates get {share:.1} % of the held-out {name} problems right."
+        ));
+    }
+    Ok(notes)
+}
+
+fn side_by_side((before, after): (Posed, Posed)) -> SampleSet {
+    let Posed { task, problem, gold, sample } = after;
+    SampleSet { task, problem, gold, before: before.sample, after: sample }
+}
+
+/// First answers to a few problems, spread over the tasks; the same problems for every stage.
+fn shown(answers: &[Answer], samples: usize) -> Vec<Posed> {
+    let problems = answers.len() / samples.max(1);
+    let step = (problems / SHOWN).max(1);
+    let posed = |answer: &Answer| Posed {
+        task: answer.problem.task.clone(),
+        problem: answer.problem.prompt.clone(),
+        gold: match &answer.problem.gold {
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        },
+        sample: Sample { text: answer.text.clone(), verdict: mark(&answer.reward.accuracy) },
+    };
+    answers.iter().step_by(samples.max(1) * step).take(SHOWN).map(posed).collect()
+}
+
+fn mark(verdict: &Verdict) -> Mark {
+    match verdict {
+        Verdict::Right(_) => Mark::Right,
+        Verdict::Wrong(_) => Mark::Wrong,
+        Verdict::CouldNotJudge(_) => Mark::CouldNotJudge,
+    }
+}

@@ -1,0 +1,70 @@
+//! The keys of on-policy distillation.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Fault, MAX_BATCH, MAX_STEPS, MAX_TOKENS, Optimizer, Stage, check_balance, check_sampling, leaves_room, within,
+};
+
+/// On-policy distillation: the student answers, the teacher says how likely it finds every token
+/// (Agarwal et al. 2024, generalised knowledge distillation, with the reverse divergence).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnPolicy {
+    /// The model to learn from, with the student's vocabulary. In the whole chain it is the chain's last model.
+    #[serde(default)]
+    pub teacher: Option<PathBuf>,
+    /// Optimizer steps, each on fresh answers.
+    pub steps: usize,
+    /// Questions in a step.
+    pub questions: usize,
+    /// Answers to each. They need no baseline, so one is enough.
+    #[serde(default = "default::samples")]
+    pub samples: usize,
+    /// Tokens that an answer may have.
+    pub max_tokens: usize,
+    /// Of the samples. Any other value than 1 samples from another policy than the one whose gradient is taken.
+    #[serde(default = "default::one")]
+    pub temperature: f64,
+    /// Share of the probability that is sampled from; less than 1 is another policy too.
+    #[serde(default = "default::one")]
+    pub top_p: f64,
+    /// AdamW and its schedule.
+    pub optimizer: Optimizer,
+    /// γ, how far a router's bias moves after each step.
+    #[serde(default = "default::router_bias_speed")]
+    pub router_bias_speed: f64,
+    /// α, the weight of the sequence-wise balance loss.
+    #[serde(default = "default::balance_alpha")]
+    pub balance_alpha: f64,
+    /// Steps between checkpoints that `--resume` can go on from; the finished model needs none.
+    #[serde(default = "default::checkpoint_every")]
+    pub checkpoint_every: usize,
+}
+
+impl Stage for OnPolicy {
+    fn check(&self, positions: Option<usize>) -> Result<(), Fault> {
+        if let Some(teacher) = self.teacher.as_ref().filter(|teacher| !teacher.exists()) {
+            let problem = format!("there is no {:?}", teacher.display().to_string());
+            return Err(Fault::new("teacher", problem, "give a Hugging Face folder or a GGUF file"));
+        }
+        within("steps", self.steps, 1..=MAX_STEPS)?;
+        within("questions", self.questions, 1..=MAX_BATCH)?;
+        within("samples", self.samples, 1..=1 << 16)?;
+        within("max_tokens", self.max_tokens, 1..=MAX_TOKENS)?;
+        leaves_room("max_tokens", self.max_tokens, positions)?;
+        check_sampling(self.temperature, self.top_p)?;
+        check_balance(self.router_bias_speed, self.balance_alpha)?;
+        within("checkpoint_every", self.checkpoint_every, 1..=MAX_STEPS)?;
+        self.optimizer.check()
+    }
+}
+
+mod default {
+    pub use super::super::default::*;
+    pub fn samples() -> usize {
+        1
+    }
+}

@@ -1,0 +1,140 @@
+//! Rejection sampling: answers of a trained model, of which the right ones in the right form become the next
+//! fine-tuning set (DeepSeek-R1, section 2.3.3).
+//!
+//! Each batch of problems is written when it is done, so a resumed run draws only what is missing. Left out: a judge for
+//! answers without a rule, and the general data that R1 mixes in.
+
+use crate::error::Error;
+use crate::eval::Judged;
+use crate::recipe::{Recipe, Reject};
+use crate::rollout::{Draw, judge, mix};
+use crate::traces::Trace;
+use crate::training::{OUTCOME, Outcome, RECIPE, Setting, read_json, write_file, write_json};
+use picnic_data::ChatFormat;
+use picnic_tasks::{Mixture, Problem, Split, Task};
+use picnic_tokenizer::Tokenizer;
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+/// The file with what was kept, in the stage's folder.
+pub const TRACES: &str = "traces.jsonl";
+
+/// Problems start here, so that they are neither the cold start's nor RL's.
+const FIRST_PROBLEM: u64 = 2 << 32;
+
+/// One batch of problems, as it is kept for a resumed run.
+#[derive(Serialize, Deserialize)]
+struct Batch {
+    kept: Vec<Trace>,
+    right: u64,
+    answers: u64,
+    tokens: u64,
+    seconds: f64,
+}
+
+/// Draws answers of the model in `model` and writes those that the rules find right, which may be none, to `traces.jsonl`
+/// in `setting.out`.
+///
+/// # Errors
+/// A model that cannot be read, a folder in use or that cannot be written.
+pub fn reject(
+    recipe: &Recipe<Reject>,
+    setting: &Setting,
+    model: &Path,
+    tokenizer: Tokenizer,
+) -> Result<Outcome, Error> {
+    let Recipe { common, stage } = recipe;
+    let fingerprint = recipe.resolved_toml();
+    if let Some(outcome) = setting.finished(&fingerprint)? {
+        return Ok(outcome);
+    }
+    let batches = setting.out.join("batches");
+    setting.claim(&fingerprint)?;
+    fs::create_dir_all(&batches).map_err(Error::writing(&batches))?;
+    let tasks = Mixture::new(&common.tasks, common.seed)?;
+    let mut teacher = Judged::open(model, tokenizer, common.lanes, setting.threads)?;
+    let count = stage.questions.div_ceil(stage.batch_questions) as u64;
+    let mut display = setting.progress.stage("reject", count);
+    let (mut outcome, mut kept, mut lines) = (Outcome::default(), 0, String::new());
+    for number in 0..count {
+        let path = batches.join(format!("{number:08}.json"));
+        let batch = match read_json(&path)? {
+            Some(batch) => batch,
+            None => {
+                let batch = draw(recipe, &tasks, &mut teacher, number)?;
+                write_json(&path, &batch)?;
+                batch
+            }
+        };
+        let Batch { kept: traces, right, answers, tokens, seconds } = batch;
+        kept += traces.len();
+        for trace in &traces {
+            lines += &serde_json::to_string(trace).map_err(|e| Error::writing(&path)(e.into()))?;
+            lines.push('\n');
+        }
+        outcome.tokens += tokens;
+        outcome.seconds += seconds;
+        outcome.steps += 1;
+        let values = [
+            ("right", right as f64 / answers.max(1) as f64),
+            ("kept", kept as f64),
+            ("tokens/s", tokens as f64 / seconds),
+        ];
+        outcome.add(number + 1, &values);
+        display.step(number + 1, &values);
+    }
+    display.finish();
+    if kept == 0 {
+        setting.progress.note("no right answer was found; give it a better model, easier tasks or more samples");
+    }
+    write_file(&setting.out.join(TRACES), &lines)?;
+    write_file(&setting.out.join(RECIPE), &fingerprint)?;
+    write_json(&setting.out.join(OUTCOME), &outcome)?;
+    fs::remove_dir_all(&batches).map_err(Error::writing(&batches))?;
+    Ok(outcome)
+}
+
+/// The answers to batch `number` of the problems.
+fn draw(recipe: &Recipe<Reject>, tasks: &Mixture, teacher: &mut Judged, number: u64) -> Result<Batch, Error> {
+    let Recipe { common, stage } = recipe;
+    let clock = Instant::now();
+    let first = number * stage.batch_questions as u64;
+    let last = (first + stage.batch_questions as u64).min(stage.questions as u64);
+    let problems: Vec<Problem> = (first..last).map(|i| tasks.problem(Split::Train, FIRST_PROBLEM + i)).collect();
+    let draw = Draw {
+        samples: stage.samples,
+        max_tokens: stage.max_tokens,
+        temperature: stage.temperature,
+        top_p: stage.top_p,
+        seed: mix(mix(common.seed, FIRST_PROBLEM), number),
+    };
+    let samples = teacher.answer(&problems, draw)?;
+    let chat = ChatFormat::new(&teacher.tokenizer)?;
+    let mut batch = Batch { kept: Vec::new(), right: 0, answers: samples.len() as u64, tokens: 0, seconds: 0.0 };
+    for group in samples.chunks(stage.samples) {
+        let mut distinct = HashSet::new();
+        for sample in group {
+            batch.tokens += sample.completion.tokens.len() as u64;
+            let problem = &problems[sample.prompt];
+            let text = chat.text(&sample.completion.tokens);
+            let Some(parts) = chat.format.parse(&text) else { continue };
+            if !judge(tasks, &chat, &problems, sample).accuracy.is_right() {
+                continue;
+            }
+            batch.right += 1;
+            if distinct.len() < stage.keep && distinct.insert(text.clone()) {
+                batch.kept.push(Trace {
+                    id: problem.id.clone(),
+                    prompt: problem.prompt.clone(),
+                    thinking: parts.thinking.to_owned(),
+                    answer: parts.answer.to_owned(),
+                });
+            }
+        }
+    }
+    batch.seconds = clock.elapsed().as_secs_f64();
+    Ok(batch)
+}

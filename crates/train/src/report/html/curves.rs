@@ -1,0 +1,90 @@
+//! What the stages measured while they trained, grouped so that a control is drawn over what it controls for.
+
+use maud::{Markup, html};
+
+use super::words::{class, name, visible};
+use crate::report::svg::{Series, line_plot};
+use crate::report::{Curve, Report, Stage};
+
+const GROUPS: [(&str, &[Stage]); 6] = [
+    ("Pre-training", &[Stage::Base]),
+    ("R1-Zero", &[Stage::Zero]),
+    ("Supervised fine-tuning", &[Stage::Sft, Stage::Sft2, Stage::ControlSftMore]),
+    ("Reinforcement learning", &[Stage::Rl, Stage::Rl2, Stage::ControlRandomReward]),
+    ("Student: supervised", &[Stage::StudentBase, Stage::StudentSft, Stage::StudentDistilled]),
+    ("Student: on its own samples", &[Stage::StudentRl, Stage::StudentOnPolicy]),
+];
+
+/// What a curve tells of, from its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// A reward, or the share of answers that earned one.
+    Reward,
+    /// The answers that were sampled.
+    Answers,
+    /// The optimisation.
+    Learning,
+}
+
+impl Topic {
+    const ALL: [Topic; 3] = [Topic::Reward, Topic::Answers, Topic::Learning];
+
+    /// Where a curve of this name belongs.
+    pub fn of(curve: &str) -> Topic {
+        let answers = ["length", "truncated", "zero-variance groups", "could not judge"];
+        if curve.contains("reward") {
+            Topic::Reward
+        } else if answers.iter().any(|&name| curve == name || curve.starts_with(&format!("{name} "))) {
+            Topic::Answers
+        } else {
+            Topic::Learning
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Topic::Reward => "Rewards",
+            Topic::Answers => "Answers",
+            Topic::Learning => "Learning",
+        }
+    }
+}
+
+/// All curves of a run.
+pub fn curves(report: &Report) -> Markup {
+    html! {
+        @for (title, stages) in GROUPS {
+            @let curves: Vec<(Stage, &Curve)> = stages.iter()
+                .filter_map(|stage| Some((*stage, report.curves.get(stage)?)))
+                .flat_map(|(stage, curves)| curves.iter().map(move |curve| (stage, curve)))
+                .collect();
+            @let topics: Vec<Topic> =
+                Topic::ALL.into_iter().filter(|topic| curves.iter().any(|(_, c)| Topic::of(&c.name) == *topic)).collect();
+            @if !curves.is_empty() {
+                section {
+                    h2 { (title) }
+                    @for topic in &topics {
+                        @if topics.len() > 1 { h3 { (topic.title()) } }
+                        div.plots { (plots(curves.iter().filter(|(_, c)| Topic::of(&c.name) == *topic))) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A plot for each name.
+fn plots<'a>(curves: impl Iterator<Item = &'a (Stage, &'a Curve)>) -> Markup {
+    let curves: Vec<_> = curves.collect();
+    html! {
+        @for (i, (_, first)) in curves.iter().enumerate() {
+            @if !curves[..i].iter().any(|(_, earlier)| earlier.name == first.name) {
+                @let series: Vec<Series> = curves.iter()
+                    .filter(|(_, curve)| curve.name == first.name)
+                    .map(|(stage, curve)| Series { class: class(*stage), label: name(*stage), points: &curve.points })
+                    .collect();
+                (line_plot(&visible(&first.name), &visible(&first.unit), &series))
+            }
+        }
+    }
+}

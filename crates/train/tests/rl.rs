@@ -1,0 +1,92 @@
+//! Whole runs of RL on a model that knows nothing: presets, dynamic sampling, and that threads do not show.
+//! Left out: what the objectives compute (`golden.rs`) and whether anything is learned.
+
+use picnic_train::progress::{Mode, Progress};
+use picnic_train::recipe::{Recipe, Rl};
+use picnic_train::rl::rl;
+use picnic_train::tokenizer::train_tokenizer;
+use picnic_train::training::{Outcome, Setting, Start};
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// Some steps of RL by the smoke recipe: the outcome and the bytes of the model.
+fn run(overrides: &[&str], threads: usize) -> (Outcome, Vec<u8>) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/smoke");
+    let folder = TempDir::new().unwrap();
+    // The recipe's own objective would win over a preset's.
+    let text = fs::read_to_string(root.join("rl.toml")).unwrap().replace("clip_epsilon = 0.2", "");
+    fs::copy(root.join("common.toml"), folder.path().join("common.toml")).unwrap();
+    fs::write(folder.path().join("rl.toml"), text).unwrap();
+    let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+    let recipe = Recipe::<Rl>::load(&folder.path().join("rl.toml"), &overrides).unwrap();
+    let tokenizer = train_tokenizer(&recipe.common).unwrap();
+    let progress = Progress::new(Mode::Quiet);
+    let setting = Setting { out: folder.path().join("out"), threads, resume: false, progress: &progress };
+    let outcome = rl(&recipe, &setting, Start::Fresh, tokenizer).unwrap();
+    (outcome, fs::read(setting.out.join("model.safetensors")).unwrap())
+}
+
+fn curve(outcome: &Outcome, name: &str) -> Vec<f64> {
+    let curve = outcome.curves.iter().find(|curve| curve.name == name).unwrap_or_else(|| panic!("no curve {name}"));
+    curve.points.iter().map(|&(_, value)| value).collect()
+}
+
+#[test]
+fn every_preset_runs_and_threads_do_not_show() {
+    // A coin as the reward: what an untrained model says earns nothing, so that nothing would move.
+    let coin = ["reward=random", "steps=2", "extra_rollouts=1"];
+    let (_, plain) = run(&coin, 2);
+    for preset in ["r1-zero", "r1", "dapo", "dr-grpo", "gspo", "cispo", "v3.2"] {
+        let preset = format!("preset={preset}");
+        let overrides = [&coin[..], &[&preset]].concat();
+        let (outcome, model) = run(&overrides, 1);
+        assert!(model == run(&overrides, 3).1, "{preset}");
+        assert!(curve(&outcome, "grad norm").iter().all(|&norm| norm > 0.0), "{preset}");
+        let is_r1 = preset.contains("=r1");
+        assert_eq!(model == plain, is_r1, "{preset}: R1's are the defaults, the others change the objective");
+    }
+}
+
+#[test]
+fn on_policy_neither_ratios_nor_masks_show() {
+    let on_policy = ["reward=random", "steps=2", "minibatches=1"];
+    let (outcome, grpo) = run(&on_policy, 2);
+    let loose = ["ratio=sequence", "off_policy_delta=0", "surrogate=cispo", "kl_estimator=unbiased", "kl_beta=0"];
+    let (other, loose) = run(&[&on_policy[..], &loose].concat(), 2);
+    for outcome in [&outcome, &other] {
+        assert_eq!(curve(outcome, "clip share low"), [0.0; 2]);
+        assert_eq!(curve(outcome, "clip share high"), [0.0; 2]);
+    }
+    assert_eq!(curve(&other, "masked"), [0.0; 2]);
+    // π/π_old is exactly 1, so all of them take the same step.
+    assert!(loose == run(&[&on_policy[..], &["kl_beta=0"]].concat(), 2).1);
+    assert!(loose != grpo, "and nearness to the reference is another one");
+}
+
+#[test]
+fn groups_without_variance_are_drawn_again_with_other_questions() {
+    // Everything that an untrained model says earns nothing: each draw is thrown away whole.
+    let (none, still) = run(&["steps=2"], 2);
+    assert!(none.curves.iter().all(|curve| !curve.name.starts_with("thrown")));
+    let (some, other) = run(&["steps=2", "extra_rollouts=3"], 2);
+    assert_eq!(curve(&some, "zero-variance groups"), [1.0; 2]);
+    assert_eq!(curve(&some, "thrown groups"), [12.0; 2]);
+    let thrown: f64 = curve(&some, "thrown tokens").iter().sum();
+    // 12 groups of 4, each with its prompt and at least one token, beside what was kept; answers differ in length.
+    assert!(thrown >= 2.0 * 12.0 * 4.0 * 2.0, "{thrown}");
+    assert!(some.tokens as f64 > thrown + 2.0 * 16.0);
+    assert!(curve(&some, "length") != curve(&none, "length") || still != other, "other questions, other answers");
+    // With a coin most groups have variance and stay.
+    let (coin, _) = run(&["steps=2", "extra_rollouts=3", "reward=random"], 2);
+    assert!(curve(&coin, "thrown groups").iter().all(|&n| n < 12.0));
+}
+
+#[test]
+fn long_answers_are_punished() {
+    let (outcome, _) = run(&["steps=1", "overlong_share=1"], 2);
+    let (punishment, length) = (curve(&outcome, "overlong punishment")[0], curve(&outcome, "length")[0]);
+    // Linear from 0 on, at most 48 tokens; nothing else is earned.
+    assert!((punishment + length / 48.0).abs() < 1e-9, "{punishment} {length}");
+    assert!((curve(&outcome, "reward")[0] - punishment).abs() < 1e-9);
+}
