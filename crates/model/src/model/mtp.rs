@@ -1,8 +1,8 @@
 //! Multi-token prediction of depth 1 (DeepSeek-V3, section 2.2): a module that predicts the token after the next.
 //!
-//! With h_t the main model's hidden state at token t and Emb, OutHead the main model's own:
+//! With h_t the main model's hidden state at token x_t and Emb, OutHead the main model's own:
 //!
-//!   h'_t = M·[RMSNorm(Emb(t_{t+1})); RMSNorm(h_t)],   p(t_{t+2}) = softmax(OutHead(RMSNorm(Block(h')_t)))
+//!   h'_t = M·[RMSNorm(Emb(x_{t+1})); RMSNorm(h_t)],   p(x_{t+2}) = softmax(OutHead(RMSNorm(Block(h')_t)))
 //!
 //! h_t is taken after the main model's last norm. The report says only "the representation given by the main model";
 //! Megatron-LM, which trains such modules, normalises before it hands them over, and vLLM and SGLang, which run
