@@ -93,8 +93,8 @@ impl Objective {
 
     /// The loss of one token (−J's summand), its derivative by the token's logprob, and what is worth plotting.
     ///
-    /// With a ratio of the sequence, s = exp(mean ln(π/π_old)), every token of the sample has the same loss −min(s·A, …) and
-    /// the derivative of the sum of all of them by its own logprob: |o|·A·∂s/∂logprob = A·s (GSPO, section 4.2).
+    /// With a ratio of the sequence, s = exp(mean ln(π/π_old)), each token of the sample has the loss −min(s·A, …), and
+    /// the derivative of all of them together by one logprob is |o|·A·∂s/∂logprob = A·s (GSPO, section 4.2).
     pub fn token(&self, sample: Shared, logprob: f64, old: f64, reference: f64) -> Token {
         let advantage = sample.advantage;
         let token_ratio = libm::exp(logprob - old);

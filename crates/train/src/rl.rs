@@ -276,7 +276,7 @@ struct Numbers {
     steps: f64,
 }
 
-/// What is shown and plotted of a step (docs/grpo.md says what each is), without the parts that the recipe does not use.
+/// What is shown and plotted of a step (docs/grpo.md says what each is), without what the recipe does not use.
 fn curves(numbers: &Numbers, rollout: &Rollout, stage: &Rl, tokens_per_second: f64) -> Vec<(&'static str, f64)> {
     let groups = &rollout.groups;
     let samples: Vec<&Sample> = groups.iter().flat_map(|group| &group.samples).collect();
