@@ -16,8 +16,9 @@ use crate::tokenizer::asking;
 use crate::training::{Outcome, Setting, Start, StepPlan, StepStats, Training};
 use picnic_data::ChatFormat;
 use picnic_engine::Finish;
-use picnic_tasks::{Mixture, Problem, Reward, RewardWeights, Split, Task};
+use picnic_tasks::{Curriculum, Mixture, Problem, Reward, RewardWeights, Split, Task};
 use picnic_tokenizer::Tokenizer;
+use std::ops::Range;
 use std::time::Instant;
 
 /// RL's problems start here, so that they are not those of the cold start.
@@ -67,6 +68,9 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, tokenizer: Token
     let tasks = Mixture::new(&common.tasks, common.seed)?;
     let tokenizer = asking(&tokenizer, stage.template.as_deref())?;
     let mut run = Training::open("rl", setting, common, 0.0, fingerprint, start, tokenizer)?;
+    if run.curriculum.is_none() {
+        run.curriculum = stage.curriculum.map(|settings| Curriculum::new(tasks.arms(), settings, common.seed));
+    }
     let mut display = setting.progress.stage("rl", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
@@ -93,6 +97,12 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, tokenizer: Token
         // Each token was generated once and, beside the training pass that `step` counts, read by the reference once.
         run.outcome.tokens += (tokens * if stage.kl_beta > 0.0 { 2 } else { 1 } + rollout.thrown_tokens) as u64;
         let values = curves(&numbers, &rollout, stage, tokens as f64 / clock.elapsed().as_secs_f64());
+        if let Some(curriculum) = &run.curriculum {
+            let rates = curriculum.arms().iter().zip(curriculum.pass_rates());
+            for (arm, &rate) in rates {
+                run.outcome.add(run.step + 1, &[(&format!("pass rate: {}, level {}", arm.task, arm.level), rate)]);
+            }
+        }
         run.end_step(&values, stage.checkpoint_every)?;
         display.step(run.step, &values);
     }
@@ -104,9 +114,8 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, tokenizer: Token
 /// `extra_rollouts` times; what is still without variance then stays (DAPO, section 3.2).
 fn rollout(run: &mut Training, recipe: &Recipe<Rl>, tasks: &Mixture) -> Result<Rollout, Error> {
     let Rl { questions, extra_rollouts, .. } = recipe.stage;
-    let problems = |first: u64, n: usize| (0..n as u64).map(|i| tasks.problem(Split::Train, first + i)).collect();
     let first = FIRST_PROBLEM + run.step * questions as u64;
-    let groups = answers(run, recipe, tasks, problems(first, questions), 0)?;
+    let groups = answers(run, recipe, tasks, first..first + questions as u64, 0)?;
     let mut rollout = Rollout { groups, thrown_groups: 0, thrown_tokens: 0 };
     for extra in 0..extra_rollouts {
         let flat: Vec<usize> = (0..questions).filter(|&i| no_variance(&rollout.groups[i].totals)).collect();
@@ -115,7 +124,7 @@ fn rollout(run: &mut Training, recipe: &Recipe<Rl>, tasks: &Mixture) -> Result<R
         }
         let before = run.step * extra_rollouts as u64 + extra as u64;
         let first = FIRST_EXTRA_PROBLEM + before * questions as u64;
-        let groups = answers(run, recipe, tasks, problems(first, flat.len()), 1 + extra as u64)?;
+        let groups = answers(run, recipe, tasks, first..first + flat.len() as u64, 1 + extra as u64)?;
         for (i, group) in flat.into_iter().zip(groups) {
             let thrown = std::mem::replace(&mut rollout.groups[i], group);
             rollout.thrown_groups += 1;
@@ -126,15 +135,29 @@ fn rollout(run: &mut Training, recipe: &Recipe<Rl>, tasks: &Mixture) -> Result<R
     Ok(rollout)
 }
 
-/// A group of judged answers to each problem; `draw` counts the rollouts of the step.
+/// The questions of these numbers, and of which arm of the curriculum each is.
+fn questions(run: &Training, tasks: &Mixture, numbers: Range<u64>) -> (Vec<Problem>, Vec<usize>) {
+    let Some(curriculum) = &run.curriculum else {
+        return (numbers.map(|i| tasks.problem(Split::Train, i)).collect(), Vec::new());
+    };
+    let question = |i| {
+        let arm = curriculum.draw(run.step, i);
+        let problem = tasks.problem_of(&curriculum.arms()[arm], Split::Train, i);
+        (problem.unwrap_or_else(|| tasks.problem(Split::Train, i)), arm)
+    };
+    numbers.map(question).unzip()
+}
+
+/// A group of judged answers to each question; `draw` counts the rollouts of the step.
 fn answers(
     run: &mut Training,
     recipe: &Recipe<Rl>,
     tasks: &Mixture,
-    problems: Vec<Problem>,
+    numbers: Range<u64>,
     draw: u64,
 ) -> Result<Vec<Group>, Error> {
     let Recipe { common, stage } = recipe;
+    let (problems, arms) = questions(run, tasks, numbers);
     // Samples count up from 0 in each rollout, and the further rollouts of a step down from the end.
     let address = |seed: u64| if draw == 0 { seed } else { mix(seed, u64::MAX - draw) };
     let chat = ChatFormat::new(&run.tokenizer)?;
@@ -171,7 +194,20 @@ fn answers(
         }
         group
     };
-    Ok(prompts.into_iter().map(group).collect())
+    let groups: Vec<Group> = prompts.into_iter().map(group).collect();
+    if let Some(curriculum) = &mut run.curriculum {
+        for (group, arm) in groups.iter().zip(arms) {
+            curriculum.record(arm, pass_rate(group));
+        }
+    }
+    Ok(groups)
+}
+
+/// The share of right answers among those that could be judged; no number where none could.
+fn pass_rate(group: &Group) -> f64 {
+    let judged = group.rewards.iter().filter(|reward| reward.total.is_some());
+    let right = judged.clone().filter(|reward| reward.accuracy.is_right()).count();
+    right as f64 / judged.count() as f64
 }
 
 /// Advantages by group, and the reference's logprobs.

@@ -15,6 +15,7 @@ use crate::tokenizer::check_vocabulary;
 use picnic_model::checkpoint::{Checkpoint, FloatType, SHARD_BYTES};
 use picnic_model::layers::TokenStats;
 use picnic_model::{Balance, CpuOps, Model, Ops, ParamStore, initialise, load, save};
+use picnic_tasks::Curriculum;
 use picnic_tokenizer::Tokenizer;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -112,6 +113,8 @@ struct State {
     step: u64,
     optimizer_steps: u64,
     outcome: Outcome,
+    #[serde(default)]
+    curriculum: Option<Curriculum>,
 }
 
 /// A model while it is trained.
@@ -132,6 +135,8 @@ pub struct Training<'s> {
     pub step: u64,
     /// Curves and costs so far.
     pub outcome: Outcome,
+    /// RL's pass rates, if it follows them.
+    pub curriculum: Option<Curriculum>,
     ops: CpuOps,
     optimizer: Optimizer,
     mtp_weight: f64,
@@ -224,6 +229,7 @@ impl<'s> Training<'s> {
             lanes,
             step: 0,
             outcome: Outcome::default(),
+            curriculum: None,
             ops,
             optimizer,
             mtp_weight,
@@ -368,6 +374,7 @@ impl<'s> Training<'s> {
             step: self.step,
             optimizer_steps: self.optimizer.step,
             outcome: self.outcome.clone(),
+            curriculum: self.curriculum.clone(),
         };
         write_json(&inner.join("state.json"), &state)?;
         sync_folder(&inner)?;
@@ -424,6 +431,7 @@ impl<'s> Training<'s> {
             self.reference = Some(load(&self.ops, &Checkpoint::open(&reference)?, false)?.1);
         }
         (self.step, self.optimizer.step, self.outcome) = (state.step, state.optimizer_steps, state.outcome);
+        self.curriculum = state.curriculum;
         self.started = Instant::now();
         Ok(())
     }

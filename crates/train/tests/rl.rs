@@ -90,3 +90,17 @@ fn long_answers_are_punished() {
     assert!((punishment + length / 48.0).abs() < 1e-9, "{punishment} {length}");
     assert!((curve(&outcome, "reward")[0] - punishment).abs() < 1e-9);
 }
+
+#[test]
+fn a_curriculum_follows_what_was_right() {
+    let (outcome, model) = run(&["steps=3", "curriculum={smoothing=0.5}"], 2);
+    let names: Vec<&str> =
+        outcome.curves.iter().map(|c| c.name.as_str()).filter(|name| name.starts_with("pass rate")).collect();
+    assert!(names.len() == 2 && names.contains(&"pass rate: countdown, level 0"), "{names:?}");
+    // Nothing is right, so what was asked falls from one half and what was not stays there.
+    let asked = names.iter().filter(|name| curve(&outcome, name)[2] < 0.5).count();
+    let rates = names.iter().flat_map(|name| curve(&outcome, name));
+    assert!(asked > 0 && rates.into_iter().all(|rate| rate <= 0.5));
+    assert!(model == run(&["steps=3", "curriculum={smoothing=0.5}"], 1).1);
+    assert!(model != run(&["steps=3"], 1).1, "other questions are asked");
+}

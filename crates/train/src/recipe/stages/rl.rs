@@ -1,5 +1,6 @@
 //! The keys of reinforcement learning.
 
+use picnic_tasks::CurriculumSettings;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -69,6 +70,10 @@ pub struct Rl {
     /// How token losses are averaged.
     #[serde(default)]
     pub loss: LossAverage,
+    /// Ask more of what is answered right sometimes, by pass rates that are followed for each task and level. Without
+    /// it questions come by the tasks' weights alone.
+    #[serde(default)]
+    pub curriculum: Option<CurriculumSettings>,
     /// Where the reward comes from.
     #[serde(default)]
     pub reward: RewardSource,
@@ -194,6 +199,10 @@ impl Stage for Rl {
         within("extra_rollouts", self.extra_rollouts, 0..=100)?;
         within("reference_every", self.reference_every, 1..=MAX_STEPS)?;
         within("language_weight", self.language_weight, 0.0..=10.0)?;
+        if let Some(CurriculumSettings { smoothing, floor }) = self.curriculum {
+            within("curriculum.smoothing", smoothing, 1e-6..=1.0)?;
+            within("curriculum.floor", floor, 1e-6..=1.0)?;
+        }
         check_balance(self.router_bias_speed, self.balance_alpha)?;
         within("checkpoint_every", self.checkpoint_every, 1..=MAX_STEPS)?;
         self.optimizer.check()
