@@ -439,6 +439,18 @@ mod tests {
     }
 
     #[test]
+    fn always_the_same_answer_does_not_pay() {
+        for (level, count) in [(0, 2), (1, 3)] {
+            let mut right = vec![0; 1 << count];
+            for index in 0..2000 {
+                let solution = Puzzle::of(&task().problem_at(Split::Train, level, index)).unwrap().solution().unwrap();
+                right[assignments(count).position(|kinds| kinds == solution).unwrap()] += 1;
+            }
+            assert!(right.iter().all(|right| *right < 1000), "{right:?}");
+        }
+    }
+
+    #[test]
     fn dials_out_of_range_are_named() {
         for people in [[1, 2], [3, 2], [2, 4]] {
             let config = Config { people, ..Config::default() };

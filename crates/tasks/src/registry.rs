@@ -40,6 +40,8 @@ tasks! {
     Arithmetic(crate::arithmetic::Config) => crate::arithmetic::Arithmetic::new,
     /// The Countdown numbers game.
     Countdown(crate::countdown::Config) => crate::countdown::Countdown::new,
+    /// Word problems from a file.
+    Gsm8k(crate::gsm8k::Config) => crate::gsm8k::Gsm8k::new,
     /// Texts backwards.
     ReverseText(crate::reverse_text::Config) => crate::reverse_text::ReverseText::new,
     /// Who tells the truth.
@@ -50,8 +52,6 @@ tasks! {
     WordProblems(crate::word_problems::Config) => crate::word_problems::WordProblems::english,
     /// The same in Russian.
     WordProblemsRu(crate::word_problems::Config) => crate::word_problems::WordProblems::russian,
-    /// Word problems from a file.
-    Gsm8k(crate::gsm8k::Config) => crate::gsm8k::Gsm8k::new,
 }
 
 /// One task of a mixture at one level of difficulty.

@@ -347,17 +347,16 @@ mod tests {
 
     #[test]
     fn ambiguous_sequences_are_not_posed() {
-        // Differences 1, 2, 1 go on in turn with 2; sums of two make 1, 2, 4 no Fibonacci. 1, 2, 3, 5: sums of two only.
+        // One rule fits: differences 1 and 2 in turn, or sums of two.
         assert_eq!(continuation(&[1, 2, 4, 5]), Some((Kind::Alternating, 7)));
         assert_eq!(continuation(&[1, 2, 3, 5]), Some((Kind::Fibonacci, 8)));
-        // Sums of two go on with 7, differences 1, 1, 1 would with 5; here 1, 2, 1 and sums of two disagree.
         assert_eq!(continuation(&[3, 1, 4, 5]), Some((Kind::Fibonacci, 9)));
         assert_eq!(continuation(&[2, 1, 3, 4, 7]), Some((Kind::Fibonacci, 11)));
         assert_eq!(continuation(&[1, 1, 2, 3]), Some((Kind::Fibonacci, 5)));
-        // -1, 2, -1 in turn goes on with 3, sums of two with 3 too; 2, 2, 4, 6: no difference pattern fits.
         assert_eq!(continuation(&[5, 1, 6, 2]), Some((Kind::Alternating, 7)));
-        // 0, 1, 1, 2: sums of two say 3, differences 1, 0, 1 in turn say 2.
+        // Sums of two say 3, differences 1 and 0 in turn say 2.
         assert_eq!(continuation(&[0, 1, 1, 2]), None);
+        // No rule fits.
         assert_eq!(continuation(&[7, 1, 9, 2]), None);
     }
 

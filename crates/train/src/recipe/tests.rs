@@ -209,6 +209,27 @@ fn overrides_reach_every_corner() {
 }
 
 #[test]
+fn a_recipe_chooses_its_text() {
+    let tiny = round_trip::<Pretrain>(&shipped("tiny/pretrain.toml"), &[]).common;
+    let kinds: Vec<_> = tiny.corpus.iter().map(|part| part.weight).collect();
+    assert_eq!(kinds, [30, 5, 35, 25, 5]);
+    let chosen = "corpus=[{kind=\"facts\", weight=1}, {kind=\"dialogues\", weight=2}]";
+    let recipe = round_trip::<Pretrain>(&shipped("tiny/pretrain.toml"), &[chosen]);
+    let text = recipe.common.text().unwrap();
+    assert!((0..50).any(|i| text.text(i).starts_with("User: Use ")));
+    for (corpus, fault) in [
+        ("corpus=[]", "corpus: there is no text"),
+        ("corpus=[{kind=\"facts\", weight=0}]", "corpus: there is no text"),
+        ("corpus=[{kind=\"chess\", weight=1}]", "corpus.0.kind: \"chess\" is unknown"),
+        ("corpus=[{kind=\"facts\", weight=0.5}]", "corpus.0.weight: is floating point"),
+        ("corpus=[{kind=\"facts\"}]", "corpus.0.weight: is missing"),
+    ] {
+        let error = refusal::<Pretrain>(&shipped("tiny/pretrain.toml"), &[corpus]);
+        assert!(error.contains(fault), "{error}");
+    }
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_place_and_its_neighbours() {
     let tiny = |name: &str| shipped("tiny").join(name);
     let said = |error: String, parts: &[&str]| {
