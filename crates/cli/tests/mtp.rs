@@ -86,9 +86,6 @@ fn refusals() {
     refused("pretrain", &[MODULE, "mtp_weight=1.1"], &["mtp_weight", "out of range"]);
     refused("pretrain", &["model.num_nextn_predict_layers=2"], &["model.num_nextn_predict_layers", "0 or 1"]);
     refused("r1", &["sft.mtp_weight=0.3"], &["sft.mtp_weight", "num_nextn_predict_layers=1"]);
-    let full = recipe("smoke/full.toml");
-    let chain = ["r1", &full, "--quiet", "--out", out.to_str().unwrap(), MODULE, "pretrain.mtp_weight=0.3"];
-    refuse(&mut picnic(&chain), &["student.model.num_nextn_predict_layers", "pretrain.mtp_weight"]);
     let base = format!("base={}", stage("pretrain", &folder.join("base"), &["steps=1"]).display());
     refused("sft", &[&base, "mtp_weight=0.3"], &["sft", "mtp_weight is 0.3"]);
     assert!(!out.join("model.safetensors").exists());

@@ -1,6 +1,5 @@
 //! The keys of the whole chain.
 
-use picnic_model::config::ModelConfig;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -75,8 +74,7 @@ impl Stage for R1 {
         }
         self.check_order()?;
         if let (Some(student), Some(_)) = (&self.student, positions) {
-            let model = student.check(positions).map_err(|fault| fault.under("student"))?;
-            self.check_student_mtp(&model)?;
+            student.check(positions).map_err(|fault| fault.under("student"))?;
         }
         check("zero", self.zero.as_ref(), positions)?;
         check("sft", Some(&self.sft), positions)?;
@@ -101,39 +99,21 @@ impl Stage for R1 {
 }
 
 impl Student {
-    /// The student reads what the large model writes, so it must not be shorter. Gives its model.
-    fn check(&self, positions: Option<usize>) -> Result<ModelConfig, Fault> {
+    /// The student reads what the large model writes, so it must not be shorter.
+    fn check(&self, positions: Option<usize>) -> Result<(), Fault> {
         // Any vocabulary will do: the tokenizer decides it later.
-        let model = check_model(&self.model, 256)?;
-        let own = model.max_position_embeddings;
+        let own = check_model(&self.model, 256)?.max_position_embeddings;
         match positions {
             Some(positions) if own < positions => {
                 let problem = format!("{own} positions are fewer than the {positions} of the large model");
                 Err(Fault::new("model.max_position_embeddings", problem, "give it as many"))
             }
-            _ => Ok(model),
+            _ => Ok(()),
         }
     }
 }
 
 impl R1 {
-    /// Multi-token prediction in the stages that the student takes from the chain needs a module in it too.
-    fn check_student_mtp(&self, student: &ModelConfig) -> Result<(), Fault> {
-        let weights = [
-            ("pretrain", self.pretrain.as_ref().map(|stage| stage.mtp_weight)),
-            ("sft", Some(self.sft.mtp_weight)),
-            ("distill", self.distill.as_ref().map(|stage| stage.mtp_weight)),
-        ];
-        match weights.iter().find(|(_, weight)| weight.is_some_and(|weight| weight > 0.0)) {
-            Some((stage, _)) if student.num_nextn_predict_layers == 0 => {
-                let problem = format!("is 0, but {stage}.mtp_weight is not");
-                let cure = "give 1, or mtp_weight=0 in the stages that the student takes";
-                Err(Fault::new("student.model.num_nextn_predict_layers", problem, cure))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Whether every stage has the one that it learns from.
     fn check_order(&self) -> Result<(), Fault> {
         let needs = [
