@@ -75,6 +75,17 @@ fn only_what_trains_the_module_moves_it_or_anything_by_it() {
 }
 
 #[test]
+fn a_student_without_a_module_takes_the_same_lessons() {
+    let folder = Folder::new();
+    let (full, out) = (recipe("smoke/full.toml"), folder.join("out"));
+    let args = ["r1", &full, "--quiet", "--out", out.to_str().unwrap()];
+    succeed(picnic(&args).args([MODULE, "pretrain.mtp_weight=0.3", "sft.mtp_weight=0.3", "controls=false"]));
+    let config = |stage: &str| fs::read_to_string(out.join(stage).join("config.json")).unwrap();
+    assert!(config("rl2").contains("\"num_nextn_predict_layers\": 1"));
+    assert!(config("student_on_policy").contains("qwen2"));
+}
+
+#[test]
 fn refusals() {
     let folder = Folder::new();
     let out = folder.join("out");
