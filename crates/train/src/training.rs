@@ -274,6 +274,7 @@ impl<'s> Training<'s> {
         self.check_weights()?;
         self.tick();
         let out = &self.setting.out;
+        remove_halves(out)?;
         self.tokenizer.save(out)?;
         save(&self.ops, &self.model, &self.params, out, FloatType::F32, SHARD_BYTES)?;
         self.outcome.steps = self.step;
@@ -421,6 +422,19 @@ fn list(out: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
 
 fn latest(out: &Path) -> Result<Option<(u64, PathBuf)>, Error> {
     Ok(list(out)?.pop())
+}
+
+/// Takes away the temporary files of a run that was killed while it wrote its finished model: nothing reads them, but
+/// each is as large as the model.
+fn remove_halves(out: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(out).map_err(Error::reading(out))? {
+        let path = entry.map_err(Error::reading(out))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with(".writing-") && name.ends_with(".tmp") {
+            fs::remove_file(&path).map_err(Error::writing(&path))?;
+        }
+    }
+    Ok(())
 }
 
 /// What a run recorded in `path`, if it did.
