@@ -12,6 +12,7 @@ use crate::progress::Progress;
 use crate::recipe::{Common, Optimizer as Settings};
 use crate::report::Curve;
 use crate::tokenizer::check_vocabulary;
+use crate::watch;
 use picnic_model::checkpoint::{Checkpoint, FloatType, SHARD_BYTES};
 use picnic_model::layers::TokenStats;
 use picnic_model::{Balance, CpuOps, Model, Ops, ParamStore, initialise, load, save};
@@ -149,6 +150,7 @@ impl<'s> Training<'s> {
         start: Start,
         tokenizer: Tokenizer,
     ) -> Result<Self, Error> {
+        let _opening = watch::at(format!("checkpoint: reading where {} left off", setting.out.display()));
         let checkpoint = latest(&setting.out)?;
         // Also somebody else's model must not be written over.
         let holds_model = ["model.safetensors", "config.json"].iter().any(|file| setting.out.join(file).exists());
@@ -274,6 +276,7 @@ impl<'s> Training<'s> {
         self.check_weights()?;
         self.tick();
         let out = &self.setting.out;
+        let _writing = watch::at(format!("model: writing {}", out.display()));
         remove_halves(out)?;
         self.tokenizer.save(out)?;
         save(&self.ops, &self.model, &self.params, out, FloatType::F32, SHARD_BYTES)?;
@@ -310,6 +313,7 @@ impl<'s> Training<'s> {
         let checkpoints = self.setting.out.join(CHECKPOINTS);
         let whole = checkpoints.join(format!("step-{:08}", self.step));
         let partial = checkpoints.join("partial");
+        let _writing = watch::at(format!("checkpoint: writing {}", whole.display()));
         let inner = partial.join("training");
         if partial.exists() {
             fs::remove_dir_all(&partial).map_err(Error::writing(&partial))?;
