@@ -60,7 +60,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let command = Cli::parse().command;
-    match instruction_set().and_then(|()| run(command)) {
+    match environment().and_then(|()| run(command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Where standard error is full too, the exit code has to do.
@@ -87,6 +87,12 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Tokenizer(args) => tokenizer::run(args),
         Command::Bench(args) => bench::run(&args),
     }
+}
+
+/// What the environment sets must be something that we know.
+fn environment() -> anyhow::Result<()> {
+    picnic_train::watch::limit().map_err(anyhow::Error::msg)?;
+    instruction_set()
 }
 
 /// A name in `PICNIC_ISA` must be one that this processor has: whoever sets it compares, and must not compare a thing

@@ -182,6 +182,15 @@ fn unknown_instruction_sets() {
 }
 
 #[test]
+fn a_limit_that_is_no_number_of_seconds() {
+    let golden = golden("llama");
+    for text in ["soon", "-1", "", "1.5"] {
+        let mut command = picnic(&["parity", golden.to_str().unwrap()]);
+        refuse(command.env("PICNIC_STALL_SECONDS", text), &["PICNIC_STALL_SECONDS", "whole seconds"]);
+    }
+}
+
+#[test]
 fn a_full_standard_output() {
     if !Path::new("/dev/full").exists() {
         eprintln!("skipped: this system has no /dev/full");

@@ -216,6 +216,21 @@ pub fn generate<O: Ops>(
     limits: Limits,
     requests: Vec<Request>,
 ) -> Result<Vec<Completion>, RequestError> {
+    generate_counted(ops, model, params, limits, requests, |_| ())
+}
+
+/// [`generate`], calling `finished` after every forward pass with the number of answers that are whole.
+///
+/// # Errors
+/// If one of the requests cannot be served.
+pub fn generate_counted<O: Ops>(
+    ops: &O,
+    model: &Model,
+    params: &ParamStore<O>,
+    limits: Limits,
+    requests: Vec<Request>,
+    mut finished: impl FnMut(usize),
+) -> Result<Vec<Completion>, RequestError> {
     let mut engine = Engine::new(ops, model, limits);
     let mut places = HashMap::new();
     let mut answers = Vec::with_capacity(requests.len());
@@ -223,13 +238,16 @@ pub fn generate<O: Ops>(
         places.insert(engine.submit(request)?, place);
         answers.push(Completion { tokens: Vec::new(), logprobs: Vec::new(), finish: Finish::Length });
     }
+    let mut whole = 0;
     while !engine.is_idle() {
         for event in engine.step(ops, model, params) {
+            whole += usize::from(event.finish.is_some());
             let answer = &mut answers[places[&event.id]];
             answer.tokens.push(event.token);
             answer.logprobs.push(event.logprob);
             answer.finish = event.finish.unwrap_or(answer.finish);
         }
+        finished(whole);
     }
     Ok(answers)
 }

@@ -10,5 +10,5 @@ mod pages;
 mod request;
 mod sampler;
 
-pub use engine::{Engine, Limits, generate};
+pub use engine::{Engine, Limits, generate, generate_counted};
 pub use request::{Completion, Event, Finish, Request, RequestError, RequestId, Sampling};

@@ -6,6 +6,7 @@ use crate::recipe::{Common, Eval};
 use crate::report::{Share, StageResult, TaskResult, bootstrap_ratio_ci, counted_as, majority, pass_at_k, shown_ks};
 use crate::rollout::{Draw, Sample, judge, mix, prompts, roll_out};
 use crate::tokenizer::check_vocabulary;
+use crate::watch;
 use picnic_data::ChatFormat;
 use picnic_engine::Finish;
 use picnic_model::checkpoint::Checkpoint;
@@ -100,6 +101,7 @@ impl Judged {
         let (mut by_task, mut all, mut scores, mut held_out) =
             (BTreeMap::new(), Marks::new(eval.samples), BTreeMap::new(), Vec::new());
         for (i, task) in tasks.tasks().enumerate() {
+            let _evaluating = watch::at(format!("evaluation: task {}", task.name()));
             let problems = task.held_out(eval.problems)?;
             let draw = Draw {
                 samples: eval.samples,

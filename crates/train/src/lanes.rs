@@ -4,6 +4,7 @@
 //! time, into one gradient of its own; the lanes' gradients are summed by a fixed binary tree. Which thread runs a lane,
 //! and how many threads share its operations, changes no bit; the number of lanes does and is part of the recipe.
 
+use crate::watch;
 use picnic_model::layers::{Past, Targets, TokenStats};
 use picnic_model::{Balance, Batch, CpuOps, Grads, Model, ParamStore, Statistics, Tape};
 use std::ops::Range;
@@ -185,6 +186,8 @@ fn pass_through(
     let (mut results, mut statistics) = (Vec::with_capacity(mine.len()), Statistics::default());
     let slope = learn.as_ref().map(|(_, slope)| *slope);
     let learn_mtp = learn.is_some() && pass.mtp_weight > 0.0;
+    let (lane, what) = (mine.first().copied().unwrap_or(0), if learn.is_some() { "gradient" } else { "logprobs" });
+    let mark = watch::counting(format!("{what}: lane {lane} has done"), mine.len(), "sequences");
     let mut rest = &mine[..];
     while !rest.is_empty() {
         let (now, later) = rest.split_at(micro_batch(sequences, rest, pass.micro_batch_tokens));
@@ -219,6 +222,7 @@ fn pass_through(
             let entropy = said.entropy.get(mine.clone()).unwrap_or_default().to_vec();
             results.push((i, TokenStats { logprob: said.logprob[mine].to_vec(), entropy }));
         }
+        mark.done(results.len() as u64);
     }
     (results, statistics)
 }

@@ -1,5 +1,5 @@
 //! What a run shows while it works: a bar per stage on a terminal, plain lines in a pipe, a JSON
-//! object per step with `--json`, nothing with `--quiet`.
+//! object per step with `--json`, nothing with `--quiet` but the note on a run that stalls.
 //!
 //! It shows what it is given and measures nothing but time. Everything goes to stderr but JSON,
 //! which goes to stdout. A display that cannot be written to never stops a run.
@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::watch::{self, Mark, Watchdog};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
@@ -30,6 +31,8 @@ pub enum Mode {
 #[derive(Clone)]
 pub struct Progress {
     show: Show,
+    /// Names what a run is at that does not move.
+    _watchdog: Option<Arc<Watchdog>>,
 }
 
 /// The display of one stage, from [`Progress::stage`].
@@ -43,6 +46,7 @@ pub struct StageProgress {
     first: Option<u64>,
     /// A step not shown yet, in case it turns out to be the last.
     pending: Option<String>,
+    mark: Mark,
 }
 
 type Output = Arc<Mutex<dyn Write + Send>>;
@@ -71,7 +75,16 @@ impl Progress {
             Mode::Json => Show::Json(Arc::new(Mutex::new(io::stdout()))),
             Mode::Quiet => Show::Nothing,
         };
-        Self { show }
+        let limit = watch::limit().unwrap_or_default();
+        let watchdog = limit.map(|limit| {
+            let bars = if let Show::Bars(bars) = &show { Some(bars.clone()) } else { None };
+            let stderr: Output = Arc::new(Mutex::new(io::stderr()));
+            Arc::new(Watchdog::start(limit, move |note| match &bars {
+                Some(bars) => drop(bars.println(note)),
+                None => write_line(&stderr, note),
+            }))
+        });
+        Self { show, _watchdog: watchdog }
     }
 
     /// Starts the display of a stage of `total` steps.
@@ -95,6 +108,7 @@ impl Progress {
             pace: Pace { last: None },
             first: None,
             pending: None,
+            mark: watch::counting(format!("stage {name} has done"), total as usize, "steps"),
         }
     }
 
@@ -113,6 +127,7 @@ impl Progress {
 impl StageProgress {
     /// Shows that `step` of the stage's steps are done, and what the last one measured, in order.
     pub fn step(&mut self, step: u64, metrics: &[(&str, f64)]) {
+        self.mark.done(step);
         let now = Instant::now();
         let is_first = self.first.is_none();
         let first = *self.first.get_or_insert(step.saturating_sub(1));
@@ -255,7 +270,7 @@ mod tests {
 
     fn captured(show: fn(Output) -> Show, run: impl FnOnce(&Progress)) -> Vec<String> {
         let written = Arc::new(Mutex::new(Vec::new()));
-        run(&Progress { show: show(written.clone()) });
+        run(&Progress { show: show(written.clone()), _watchdog: None });
         let bytes = written.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
     }
@@ -321,7 +336,7 @@ mod tests {
                 Ok(())
             }
         }
-        let progress = Progress { show: Show::Lines(Arc::new(Mutex::new(Gone))) };
+        let progress = Progress { show: Show::Lines(Arc::new(Mutex::new(Gone))), _watchdog: None };
         let mut stage = progress.stage("sft", 1);
         stage.step(1, &[]);
         stage.finish();

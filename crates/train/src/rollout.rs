@@ -2,8 +2,9 @@
 
 use crate::error::Error;
 use crate::lanes::Lanes;
+use crate::watch;
 use picnic_data::ChatFormat;
-use picnic_engine::{Completion, Limits, Request, RequestError, Sampling, generate};
+use picnic_engine::{Completion, Limits, Request, RequestError, Sampling, generate_counted};
 use picnic_model::{CpuOps, Model, ParamStore};
 use picnic_tasks::{Problem, Reward, RewardWeights, Task, Verdict, score};
 use std::cell::Cell;
@@ -68,7 +69,10 @@ pub fn roll_out(
     let count = prompts.len() * draw.samples;
     let shares = lanes.run_each(count, |ops, mine| {
         let requests = mine.iter().map(|&i| request(i)).collect();
-        Ok::<_, RequestError>((generate(ops, model, params, limits, requests)?, mine))
+        let lane = mine.first().copied().unwrap_or(0);
+        let mark = watch::counting(format!("rollout: lane {lane} has generated"), mine.len(), "answers");
+        let finished = |count| mark.done(count as u64);
+        Ok::<_, RequestError>((generate_counted(ops, model, params, limits, requests, finished)?, mine))
     });
     let mut samples: Vec<Option<Sample>> = (0..count).map(|_| None).collect();
     for share in shares {
@@ -98,6 +102,7 @@ pub fn judge(
 ) -> Reward {
     let problem = &problems[sample.prompt];
     let text = chat.text(&sample.completion.tokens);
+    let _judging = watch::at(format!("verifier: task {}", problem.task));
     match caught(|| score(tasks, problem, &text, chat.format, weights)) {
         Some(reward) => reward,
         None => Reward {

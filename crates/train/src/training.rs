@@ -12,6 +12,7 @@ use crate::progress::Progress;
 use crate::recipe::{Common, Optimizer as Settings};
 use crate::report::Curve;
 use crate::tokenizer::check_vocabulary;
+use crate::watch;
 use picnic_model::checkpoint::{Checkpoint, FloatType, SHARD_BYTES};
 use picnic_model::layers::TokenStats;
 use picnic_model::{Balance, CpuOps, Model, Ops, ParamStore, initialise, load, save};
@@ -189,6 +190,7 @@ impl<'s> Training<'s> {
         start: Start,
         tokenizer: Tokenizer,
     ) -> Result<Self, Error> {
+        let _opening = watch::at(format!("checkpoint: reading where {} left off", setting.out.display()));
         let checkpoint = latest(&setting.out)?;
         // Also somebody else's model must not be written over.
         let holds_model = ["model.safetensors", "config.json"].iter().any(|file| setting.out.join(file).exists());
@@ -322,6 +324,8 @@ impl<'s> Training<'s> {
         self.check_weights()?;
         self.tick();
         let out = &self.setting.out;
+        let _writing = watch::at(format!("model: writing {}", out.display()));
+        remove_halves(out)?;
         self.tokenizer.save(out)?;
         save(&self.ops, &self.model, &self.params, out, FloatType::F32, SHARD_BYTES)?;
         self.outcome.steps = self.step;
@@ -357,6 +361,7 @@ impl<'s> Training<'s> {
         let checkpoints = self.setting.out.join(CHECKPOINTS);
         let whole = checkpoints.join(format!("step-{:08}", self.step));
         let partial = checkpoints.join("partial");
+        let _writing = watch::at(format!("checkpoint: writing {}", whole.display()));
         let inner = partial.join("training");
         if partial.exists() {
             fs::remove_dir_all(&partial).map_err(Error::writing(&partial))?;
@@ -478,6 +483,19 @@ fn list(out: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
 
 fn latest(out: &Path) -> Result<Option<(u64, PathBuf)>, Error> {
     Ok(list(out)?.pop())
+}
+
+/// Takes away the temporary files of a run that was killed while it wrote its finished model: nothing reads them, but
+/// each is as large as the model.
+fn remove_halves(out: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(out).map_err(Error::reading(out))? {
+        let path = entry.map_err(Error::reading(out))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with(".writing-") && name.ends_with(".tmp") {
+            fs::remove_file(&path).map_err(Error::writing(&path))?;
+        }
+    }
+    Ok(())
 }
 
 /// What a run recorded in `path`, if it did.

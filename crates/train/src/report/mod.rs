@@ -6,6 +6,7 @@
 
 mod at_k;
 mod bootstrap;
+mod compare;
 mod html;
 mod questions;
 mod svg;
@@ -19,7 +20,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use at_k::{counted_as, majority, pass_at_k, shown_ks};
 pub use bootstrap::{bootstrap_ci, bootstrap_ratio_ci, paired_ci, unpaired_ci};
-pub use html::page;
+pub use compare::{Answered, Asked, Changed, Comparison, Pair, Seeds, Spread, changed, compare, seeds};
+pub use html::words::{percent, points, signed_interval};
+pub use html::{compare_page, page, seeds_page};
 pub use questions::{Answer, Difference, QUESTIONS, Question, answered, difference, difference_on};
 
 /// One run of the chain: what it reached, what it cost, how it went.
@@ -161,11 +164,11 @@ pub struct Curve {
     /// Its unit ("nats", "tokens"), empty for a bare number.
     pub unit: String,
     /// `(step, value)`, steps ascending. A value that was not finite is `null` in the JSON, and NaN when read.
-    #[serde(deserialize_with = "points")]
+    #[serde(deserialize_with = "null_is_nan")]
     pub points: Vec<(u64, f64)>,
 }
 
-fn points<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(u64, f64)>, D::Error> {
+fn null_is_nan<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(u64, f64)>, D::Error> {
     let points = Vec::<(u64, Option<f64>)>::deserialize(from)?;
     Ok(points.into_iter().map(|(step, value)| (step, value.unwrap_or(f64::NAN))).collect())
 }
@@ -192,6 +195,13 @@ pub struct Sample {
     pub text: String,
     /// The verifier's verdict.
     pub verdict: Verdict,
+}
+
+impl Stage {
+    /// The name in `report.json`.
+    pub fn key(self) -> String {
+        serde_json::to_value(self).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+    }
 }
 
 /// The three outcomes of a verifier.

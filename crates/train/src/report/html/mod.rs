@@ -3,6 +3,7 @@
 //! `maud` escapes every text that goes in; [`visible`] first makes the characters seen that could
 //! disguise it. The page's own content policy forbids scripts and requests a second time.
 
+mod compare;
 mod curves;
 mod stages;
 pub mod words;
@@ -10,6 +11,7 @@ pub mod words;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Report, Sample, Verdict};
+pub use compare::{compare_page, seeds_page};
 use words::{count, duration, visible};
 
 const STYLE: &str = include_str!("../style.css");
@@ -39,7 +41,7 @@ pub fn page(report: &Report) -> String {
 }
 
 /// A page with its head and title around `body`.
-pub fn document(kind: &str, title: &str, body: &Markup) -> String {
+fn document(kind: &str, title: &str, body: &Markup) -> String {
     let document = html! {
         (DOCTYPE)
         html lang="en" {

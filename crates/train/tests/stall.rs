@@ -1,0 +1,59 @@
+//! A component that stalls is named. By itself in a file, because marks are of the whole process.
+
+use picnic_data::ChatFormat;
+use picnic_engine::{Completion, Finish};
+use picnic_tasks::{Problem, RewardWeights, Split, Task, Trace, Verdict};
+use picnic_tokenizer::{Tokenizer, TrainConfig};
+use picnic_train::rollout::{Sample, judge};
+use picnic_train::watch::{Watchdog, at, counting};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// Judges only when somebody has noticed that it does not.
+struct Stubborn(Mutex<Receiver<String>>, Mutex<Vec<String>>);
+
+impl Task for Stubborn {
+    fn name(&self) -> &'static str {
+        "stubborn"
+    }
+
+    fn problem(&self, _: Split, _: u64) -> Problem {
+        Problem { id: "stubborn/1".into(), task: "stubborn".into(), prompt: "?".into(), gold: serde_json::Value::Null }
+    }
+
+    fn trace(&self, _: &Problem) -> Option<Trace> {
+        None
+    }
+
+    fn verify(&self, _: &Problem, _: &str) -> Verdict {
+        let notes = self.0.lock().unwrap();
+        for _ in 0..2 {
+            self.1.lock().unwrap().push(notes.recv().unwrap());
+        }
+        Verdict::Right(1.0)
+    }
+}
+
+#[test]
+fn a_verifier_that_stalls_is_named_and_named_again() {
+    let (said, notes) = channel();
+    let watchdog = Watchdog::start(Duration::from_millis(20), move |note| drop(said.send(note.to_owned())));
+    let tokenizer =
+        Tokenizer::train(["1 + 1 = 2"], &TrainConfig { vocab_size: 280, ..TrainConfig::default() }).unwrap();
+    let chat = ChatFormat::new(&tokenizer).unwrap();
+    let tokens = tokenizer.encode("<think>so</think><answer>4</answer>", false).unwrap();
+    let completion = Completion { logprobs: vec![0.0; tokens.len()], tokens, finish: Finish::Stop };
+    let task = Stubborn(Mutex::new(notes), Mutex::default());
+    let problems = [task.problem(Split::Train, 0)];
+
+    let stage = counting("stage rl has done", 60, "steps");
+    stage.done(7);
+    drop(at("something that has ended"));
+    let reward = judge(&task, &chat, &problems, &Sample { prompt: 0, completion }, RewardWeights::default());
+    assert!(reward.accuracy.is_right(), "the run goes on");
+    for note in task.1.lock().unwrap().iter() {
+        assert!(note.ends_with("s: stage rl has done 7 of 60 steps; verifier: task stubborn"), "{note}");
+    }
+    drop(watchdog);
+}
