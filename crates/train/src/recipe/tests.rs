@@ -320,7 +320,7 @@ fn values_that_no_run_can_work_with_are_refused() {
         ("controls=maybe", "controls: is string \"maybe\"; give true or false"),
         ("tasks=[]", "tasks: has no task"),
         ("tasks.0.weight=0", "tasks: countdown has weight 0"),
-        ("tasks.0.name=chess", "tasks.0.name: \"chess\" is unknown; use one of arithmetic, countdown, reverse_text,"),
+        ("tasks.0.name=chess", "tasks.0.name: \"chess\" is unknown; use one of arithmetic, countdown,"),
         ("tasks.0.numbers=[9, 9]", "task countdown: numbers = [9, 9]"),
         ("tasks.2.weight=1", "points to no item"),
         ("tokenizer.vocab_size=100", "tokenizer.vocab_size: 100 is out of range"),
