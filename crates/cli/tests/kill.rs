@@ -1,4 +1,4 @@
-//! The whole chain killed again and again, at moments drawn from a fixed seed, until it comes to its end: the models
+//! The whole recipe killed again and again, at moments drawn from a fixed seed, until it comes to its end: the models
 //! and results are those of a run that nobody touched.
 //!
 //! Most kills strike a random moment after a run has come one checkpoint or stage further than the one before; the
@@ -16,7 +16,23 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-const STAGES: [&str; 5] = ["base", "sft", "rl", "control_sft_more", "control_random_reward"];
+/// The models in the order in which the chain makes them. The base model is also asked in a template, and before the
+/// second round answers are drawn.
+const STAGES: [&str; 13] = [
+    "base",
+    "zero",
+    "sft",
+    "rl",
+    "control_sft_more",
+    "control_random_reward",
+    "sft2",
+    "rl2",
+    "student_base",
+    "student_sft",
+    "student_rl",
+    "student_distilled",
+    "student_on_policy",
+];
 
 /// Kills at least.
 const KILLS: u64 = 100;
@@ -24,37 +40,51 @@ const KILLS: u64 = 100;
 /// Of these, the most that strike one part of the chain a moment after the start.
 const BLIND: u64 = 5;
 
-/// The smoke recipe's chain with a checkpoint at every step.
+/// The smoke recipe's whole chain with checkpoints as often as there is something to kill.
 fn chain(out: &Path, threads: &str) -> Command {
-    let recipe = recipe("smoke/r1.toml");
+    let recipe = recipe("smoke/full.toml");
     let mut command = picnic(&["r1", &recipe, "--out", out.to_str().unwrap(), "--resume", "--quiet"]);
-    command.args(["--threads", threads, "tokenizer.documents=400"]);
-    for (stage, steps) in [("pretrain", 14), ("sft", 14), ("rl", 12)] {
+    command.args(["--threads", threads, "tokenizer.documents=400", "sft.checkpoint_every=15"]);
+    command.args(["reject.questions=48", "reject.batch_questions=8"]);
+    for (stage, steps) in [("pretrain", 10), ("zero", 4), ("rl", 5), ("sft2", 6), ("rl2", 4), ("on_policy", 6)] {
         command.args([format!("{stage}.checkpoint_every=1"), format!("{stage}.steps={steps}")]);
     }
+    command.arg("distill.checkpoint_every=1");
     command
 }
 
 /// The part of the chain that a run in `out` is at.
 fn place(out: &Path) -> String {
+    let is_done = |stage: &str| out.join(stage).join("outcome.json").exists();
+    let is_evaluated = |stage: &str| out.join(format!("evaluations/{stage}.json")).exists();
     for stage in STAGES {
-        if !out.join(stage).join("outcome.json").exists() {
+        if stage == "sft2" && !is_done("traces") {
+            return "traces".to_owned();
+        }
+        if stage == "zero" && !is_evaluated("base_template") {
+            return "evaluation of base_template".to_owned();
+        }
+        if !is_done(stage) {
             let is_made = stage != "base" || out.join(stage).exists();
             return if is_made { stage } else { "tokenizer" }.to_owned();
         }
-        if !out.join(format!("evaluations/{stage}.json")).exists() {
+        if !is_evaluated(stage) {
             return format!("evaluation of {stage}");
         }
     }
     "report".to_owned()
 }
 
-/// The place, and the newest checkpoint there as far as it stays while we look.
+/// The place, and the newest checkpoint or batch of answers there as far as it stays while we look.
 fn at(out: &Path) -> (String, Option<OsString>) {
     let place = place(out);
-    let entries = fs::read_dir(out.join(&place).join("checkpoints")).into_iter().flatten().flatten();
-    let steps = entries.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().starts_with("step-"));
-    (place, steps.max())
+    let folder = out.join(&place).join(if place == "traces" { "batches" } else { "checkpoints" });
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let whole = entries.filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("step-") || name.ends_with(".json")
+    });
+    (place, whole.max())
 }
 
 /// Where a checkpoint is written before it is renamed.
@@ -131,7 +161,9 @@ fn a_hundred_kills_change_no_bit() {
                 [&whole, &killed].map(|run| fs::read(run.join(stage).join("model.safetensors")).unwrap());
             assert!(one == other, "{stage} has other bits");
         }
-        for key in ["stages", "samples", "tokens"] {
+        let traces = |run: &Path| fs::read(run.join("traces/traces.jsonl")).unwrap();
+        assert!(!traces(&whole).is_empty() && traces(&whole) == traces(&killed));
+        for key in ["stages", "samples", "tokens", "notes"] {
             assert_eq!(report(&whole)[key], report(&killed)[key], "{key} of the report");
         }
         let left: Vec<PathBuf> = files(&killed).into_iter().filter(|path| !is_whole(path)).collect();
@@ -141,7 +173,7 @@ fn a_hundred_kills_change_no_bit() {
         }
     }
     println!("{} kills, {} of them inside a checkpoint: {:?}", struck.kills, struck.in_checkpoints, struck.places);
-    for place in ["tokenizer"].iter().chain(&STAGES) {
+    for place in ["tokenizer", "traces"].iter().chain(&STAGES) {
         assert!(struck.places.contains_key(*place), "no kill struck {place}: {:?}", struck.places);
     }
     assert!(struck.places.keys().any(|place| place.starts_with("evaluation")), "{:?}", struck.places);

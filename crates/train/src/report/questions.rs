@@ -40,7 +40,7 @@ pub const QUESTIONS: [Question; 10] = [
         text: "Does RL alone improve the base model (R1-Zero)?",
         better: Stage::Zero,
         than: Stage::BaseTemplate,
-        why: "Both are asked in the same template; no worked solution was ever shown.",
+        why: "Both are asked in the same template, and RL is shown no worked solution.",
     },
     Question {
         text: "Does a cold start help RL?",
