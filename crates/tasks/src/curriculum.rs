@@ -46,7 +46,8 @@ impl Curriculum {
         Self { settings, seed, arms, pass_rates }
     }
 
-    /// The arms in order. One that was read from a file goes on only if these are still the mixture's.
+    /// The arms in order. Of one that was read from a file these must still be the mixture's, as an unchanged recipe makes
+    /// sure of.
     pub fn arms(&self) -> &[Arm] {
         &self.arms
     }

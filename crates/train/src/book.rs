@@ -12,7 +12,7 @@ use crate::rl::rl;
 use crate::sft::sft;
 use crate::tokenizer::{asking, load_tokenizer, train_tokenizer};
 use crate::training::{Outcome, RECIPE, Setting, Start, read_json, same_recipe, write_file, write_json};
-use picnic_tasks::{Mixture, Verdict};
+use picnic_tasks::{CorpusKind, Mixture, Verdict};
 use picnic_tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,11 +33,6 @@ pub(crate) struct Book<'b> {
     notes: Vec<String>,
 }
 
-/// What a stage's folder and files are called: its name in `report.json`.
-fn name(stage: Stage) -> String {
-    serde_json::to_value(stage).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
 /// An evaluation as it is kept for a resumed run.
 #[derive(Serialize, Deserialize)]
 struct Record {
@@ -45,6 +40,7 @@ struct Record {
     shown: Vec<Posed>,
     tokens: u64,
     seconds: f64,
+    core_seconds: f64,
 }
 
 /// A problem and one answer to it.
@@ -93,7 +89,8 @@ impl<'b> Book<'b> {
             (None, Some(stage)) => {
                 let clock = Instant::now();
                 let tokenizer = train_tokenizer(common)?;
-                self.cost("tokenizer".to_owned(), clock.elapsed().as_secs_f64(), 0);
+                let seconds = clock.elapsed().as_secs_f64();
+                self.cost("tokenizer", seconds, seconds * self.chain.threads as f64, 0);
                 return Ok((self.pretrain(Stage::Base, common, stage, &tokenizer)?, tokenizer));
             }
             (None, None) => {
@@ -177,10 +174,13 @@ impl<'b> Book<'b> {
         let recipe = Recipe { common: common.clone(), stage: settings.clone() };
         let setting = self.chain.setting("traces");
         let outcome = reject(&recipe, &setting, from, tokenizer.clone())?;
-        self.cost("rejection sampling".to_owned(), outcome.seconds, outcome.tokens);
+        self.cost("rejection sampling", outcome.seconds, outcome.core_seconds, outcome.tokens);
         let last = |name: &str| outcome.curves.iter().find(|c| c.name == name)?.points.last().map(|p| p.1);
-        let (kept, asked) = (last("kept").unwrap_or(0.0), settings.questions * settings.samples);
-        self.notes.push(format!("Rejection sampling kept {kept} of {asked} answers."));
+        let kept = last("kept").unwrap_or(0.0);
+        let Reject { questions, samples, keep, .. } = settings;
+        self.notes.push(format!(
+            "Rejection sampling drew {samples} answers to each of {questions} problems and kept {kept}, at most {keep} a problem."
+        ));
         if kept == 0.0 {
             self.notes.push("Without a right answer there was nothing to learn a second time or to distil.".to_owned());
             return Ok(None);
@@ -194,7 +194,7 @@ impl<'b> Book<'b> {
         stage: Stage,
         run: impl FnOnce(&Setting) -> Result<Outcome, Error>,
     ) -> Result<(PathBuf, Outcome), Error> {
-        let name = name(stage);
+        let name = stage.key();
         let setting = self.chain.setting(&name);
         let kept = self.evaluation(stage);
         if !setting.is_finished() && kept.exists() {
@@ -206,14 +206,15 @@ impl<'b> Book<'b> {
         // A stage counts its own seconds, those of interrupted runs too; making its examples and reading its model are
         // only in the clock.
         let seconds = clock.elapsed().as_secs_f64().max(outcome.seconds);
-        self.cost(name, seconds, outcome.tokens);
+        let around = (seconds - outcome.seconds) * self.chain.threads as f64;
+        self.cost(&name, seconds, outcome.core_seconds + around, outcome.tokens);
         self.report.curves.insert(stage, outcome.curves.clone());
         Ok((setting.out, outcome))
     }
 
     /// Where a stage's evaluation is kept.
     fn evaluation(&self, stage: Stage) -> PathBuf {
-        self.chain.out.join("evaluations").join(format!("{}.json", name(stage)))
+        self.chain.out.join("evaluations").join(format!("{}.json", stage.key()))
     }
 
     /// Evaluates a model on questions put to it in `template`.
@@ -228,7 +229,7 @@ impl<'b> Book<'b> {
     }
 
     fn evaluate(&mut self, stage: Stage, model: &Path, tokenizer: &Tokenizer) -> Result<(), Error> {
-        let (kept, name) = (self.evaluation(stage), name(stage));
+        let (kept, name) = (self.evaluation(stage), stage.key());
         let record: Record = match read_json(&kept)? {
             Some(record) => record,
             None => {
@@ -237,12 +238,14 @@ impl<'b> Book<'b> {
                 let mut judged = Judged::open(model, tokenizer.clone(), common.lanes, self.chain.threads)?;
                 let Evaluation { result, answers, tokens } = judged.evaluate(common, eval)?;
                 let shown = shown(&answers, eval.samples);
-                let record = Record { result, shown, tokens, seconds: clock.elapsed().as_secs_f64() };
+                let seconds = clock.elapsed().as_secs_f64();
+                let core_seconds = seconds * self.chain.threads as f64;
+                let record = Record { result, shown, tokens, seconds, core_seconds };
                 write_json(&kept, &record)?;
                 record
             }
         };
-        let Record { result, shown, tokens, seconds } = record;
+        let Record { result, shown, tokens, seconds, core_seconds } = record;
         self.chain.progress.note(&format!(
             "{name}: {:.1} % right [{:.1}, {:.1}], {:.1} % well-formed",
             100.0 * result.accuracy,
@@ -250,7 +253,7 @@ impl<'b> Book<'b> {
             100.0 * result.ci95[1],
             100.0 * result.well_formed
         ));
-        self.cost(format!("evaluation of {name}"), seconds, tokens);
+        self.cost(&format!("evaluation of {name}"), seconds, core_seconds, tokens);
         self.report.stages.insert(stage, result);
         match stage {
             Stage::Sft => self.before = shown,
@@ -260,9 +263,9 @@ impl<'b> Book<'b> {
         Ok(())
     }
 
-    fn cost(&mut self, stage: String, seconds: f64, tokens: u64) {
-        let core_hours = seconds * self.chain.threads as f64 / 3600.0;
-        self.report.costs.push(StageCost { stage, seconds, tokens, core_hours });
+    fn cost(&mut self, part: &str, seconds: f64, core_seconds: f64, tokens: u64) {
+        let core_hours = core_seconds / 3600.0;
+        self.report.costs.push(StageCost { stage: part.to_owned(), seconds, tokens, core_hours });
         self.report.seconds += seconds;
         self.report.core_hours += core_hours;
         self.report.tokens += tokens;
@@ -283,7 +286,15 @@ fn notes(recipe: &R1Recipe) -> Result<Vec<String>, Error> {
     let Recipe { common, stage } = recipe;
     let mut notes = Vec::new();
     if common.base.is_none() {
-        notes.push("The base model has never seen the answer format: its accuracy is 0 by construction.".to_owned());
+        let has_pages = common.corpus.iter().any(|part| part.kind == CorpusKind::Dialogues && part.weight > 0);
+        let note = match has_pages {
+            false => "The base model has never seen the answer format: its accuracy is 0 by construction.",
+            true => {
+                "The base model's text has worked problems in the answer format among it (corpus: dialogues), written as \
+                 the cold start's are. So R1-Zero, too, starts from a model that has seen worked solutions."
+            }
+        };
+        notes.push(note.to_owned());
     }
     if stage.rl2.is_some() {
         notes.push("The second RL has rule rewards only: there is no reward for preference.".to_owned());

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::lanes::Sequence;
 use crate::recipe::{OnPolicy, Recipe};
 use crate::rollout::{Draw, mix, prompts, roll_out};
+use crate::tokenizer::load_tokenizer;
 use crate::training::{Outcome, Setting, Start, StepPlan, Training, reading};
 use picnic_data::ChatFormat;
 use picnic_model::checkpoint::Checkpoint;
@@ -45,7 +46,9 @@ pub fn distill(
     let tasks = Mixture::new(&common.tasks, common.seed)?;
     let (wise, wisdom) = load(&CpuOps::with_threads(1).map_err(Error::Threads)?, &Checkpoint::open(teacher)?, false)?;
     let mut run = Training::open("distill", setting, common, 0.0, fingerprint, start, tokenizer)?;
-    if wise.config().vocab_size != run.model.config().vocab_size {
+    if wise.config().vocab_size != run.model.config().vocab_size
+        || !same_words(&load_tokenizer(teacher)?, &run.tokenizer)
+    {
         let what = format!("{} has another vocabulary than the student", teacher.display());
         return Err(Error::Empty { what, cure: "distil by its answers instead: reject, then sft" });
     }
@@ -92,7 +95,7 @@ pub fn distill(
         }
         let tokens: usize = sequences.iter().map(|s| s.ids.len()).sum();
         // Drawn once and read by the teacher once, beside the training pass that `step` counts.
-        run.outcome.tokens += 2 * tokens as u64;
+        run.outcome.read(2 * tokens);
         let values = [
             ("kl", kl / targets),
             ("entropy", entropy / targets),
@@ -106,4 +109,10 @@ pub fn distill(
     }
     display.finish();
     run.finish()
+}
+
+/// Whether every id stands for the same token.
+fn same_words(one: &Tokenizer, other: &Tokenizer) -> bool {
+    one.vocab_size() == other.vocab_size()
+        && (0..one.vocab_size() as u32).all(|id| one.id_to_token(id) == other.id_to_token(id))
 }

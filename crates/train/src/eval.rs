@@ -1,16 +1,17 @@
 //! Evaluation: k samples of each held-out problem (R1: temperature 0.6, top-p 0.95), judged by rules.
 
 use crate::error::Error;
-use crate::lanes::{Lanes, Pass, Sequence};
+use crate::lanes::{Lanes, Sequence};
 use crate::recipe::{Common, Eval};
 use crate::report::{Share, StageResult, TaskResult, bootstrap_ratio_ci, counted_as, majority, pass_at_k, shown_ks};
 use crate::rollout::{Draw, Sample, judge, mix, prompts, roll_out};
 use crate::tokenizer::check_vocabulary;
+use crate::training::{hash_of, reading};
 use crate::watch;
 use picnic_data::ChatFormat;
 use picnic_engine::Finish;
 use picnic_model::checkpoint::Checkpoint;
-use picnic_model::{Balance, CpuOps, Model, ParamStore, load};
+use picnic_model::{CpuOps, Model, ParamStore, load};
 use picnic_tasks::{Mixture, Problem, Reward, RewardWeights, Task};
 use picnic_tokenizer::Tokenizer;
 use serde::Deserialize;
@@ -132,7 +133,6 @@ impl Judged {
             held_out.extend(problems);
         }
         let worked = self.worked(common, &tasks, &held_out)?;
-        let lengths = answers.iter().map(|a: &Answer| a.text.len() as f64);
         let TaskResult { accuracy, ci95, pass_at_k, majority, .. } = all.result(eval.problem_seed);
         let result = StageResult {
             accuracy,
@@ -141,9 +141,9 @@ impl Judged {
             pass_at_k,
             majority,
             scores,
-            problem_set: hash_of(&held_out),
+            problem_set: hash_of(held_out.iter().flat_map(|problem| problem.id.bytes().chain([b'\n']))),
             well_formed: mean(answers.iter().map(|a| f64::from(u8::from(a.reward.format)))),
-            mean_length: length as f64 / (lengths.len().max(1)) as f64,
+            mean_length: length as f64 / answers.len().max(1) as f64,
             could_not_judge: answers.iter().filter(|a| a.reward.total.is_none()).count() as u64,
             loss: worked.mean(),
             loss_ci95: bootstrap_ratio_ci(&worked.losses, eval.problem_seed),
@@ -160,13 +160,7 @@ impl Judged {
             let example = chat.example(&worked)?;
             sequences.push(Sequence { ids: example.ids, first_target: example.prompt });
         }
-        let pass = Pass {
-            micro_batch_tokens: common.micro_batch_tokens,
-            balance: Balance::default(),
-            entropy: false,
-            mtp_weight: 0.0,
-        };
-        let stats = self.lanes.logprobs(&self.model, &self.params, &sequences, pass);
+        let stats = self.lanes.logprobs(&self.model, &self.params, &sequences, reading(common));
         let loss = |logprobs: &[f32]| -logprobs.iter().map(|&l| f64::from(l)).sum::<f64>();
         Ok(Worked {
             losses: stats.iter().map(|s| (loss(&s.logprob), s.logprob.len() as f64)).collect(),
@@ -219,14 +213,6 @@ impl Marks {
             majority: (!self.pass_at.is_empty()).then(|| Share::of(&self.voted, seed)),
         }
     }
-}
-
-/// FNV-1a (Fowler, Noll, Vo) over what the problems ask, in hexadecimal.
-fn hash_of(problems: &[Problem]) -> String {
-    let bytes = problems.iter().flat_map(|problem| problem.id.bytes().chain([b'\n']));
-    let hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    format!("{hash:016x}")
 }
 
 /// The model's loss on worked solutions.

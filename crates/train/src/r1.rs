@@ -69,12 +69,13 @@ pub fn r1(recipe: &R1Recipe, chain: &Chain) -> Result<Report, Error> {
     if let (Some(traces), Some(sft2)) = (&traces, &stage.sft2) {
         last = book.sft(Stage::Sft2, common, sft2, Some(traces), &base, &tokenizer)?.0;
         if let Some(rl2) = &stage.rl2 {
-            last = book.rl(Stage::Rl2, common, rl2, &last, &tokenizer)?.0;
+            let other_questions = Rl { round: 1, ..rl2.clone() };
+            last = book.rl(Stage::Rl2, common, &other_questions, &last, &tokenizer)?.0;
         }
     }
 
     // Distillation (2.4), and against it the small model's own way (4.1).
-    if let (Some(student), Some(pretrain)) = (&stage.student, &stage.pretrain) {
+    if let (Some(student), Some(pretrain), None) = (&stage.student, &stage.pretrain, &common.base) {
         // The same lessons, but for multi-token prediction, which dense models have no module for.
         let (pretrain, sft) = (Pretrain { mtp_weight: 0.0, ..pretrain.clone() }, without_mtp(&stage.sft));
         let small = Common { model: Some(student.model.clone()), ..common.clone() };
@@ -103,11 +104,8 @@ fn more_sft(recipe: &R1Recipe, rl: &Outcome, tokenizer: &Tokenizer) -> Result<Sf
     let cold = Recipe { common: common.clone(), stage: stage.sft.clone() };
     let set = examples(&cold, stage.sft.traces.as_deref(), tokenizer)?;
     let mean = set.iter().map(|s| s.ids.len()).sum::<usize>() as f64 / set.len() as f64;
-    // Of RL's tokens one pass is learned from; generation and the reference only read.
-    let reads = if stage.rl.kl_beta > 0.0 { 2.0 } else { 1.0 };
-    let passes = rl.tokens as f64 * (3.0 + reads) / (1.0 + reads);
     let per_step = 3.0 * mean * stage.sft.batch_examples as f64;
-    let steps = (passes / per_step).ceil().max(1.0) as usize;
+    let steps = (rl.passes as f64 / per_step).ceil().max(1.0) as usize;
     Ok(Sft { steps, ..stage.sft.clone() })
 }
 

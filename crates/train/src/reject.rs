@@ -7,7 +7,7 @@
 use crate::error::Error;
 use crate::eval::Judged;
 use crate::recipe::{Recipe, Reject};
-use crate::rollout::{Draw, judge, mix};
+use crate::rollout::{Draw, judge, mix, prompts};
 use crate::traces::Trace;
 use crate::training::{OUTCOME, Outcome, RECIPE, Setting, read_json, write_file, write_json};
 use picnic_data::ChatFormat;
@@ -31,8 +31,9 @@ struct Batch {
     kept: Vec<Trace>,
     right: u64,
     answers: u64,
-    tokens: u64,
+    tokens: usize,
     seconds: f64,
+    core_seconds: f64,
 }
 
 /// Draws answers of the model in `model` and writes those that the rules find right, which may be none, to `traces.jsonl`
@@ -64,19 +65,20 @@ pub fn reject(
         let batch = match read_json(&path)? {
             Some(batch) => batch,
             None => {
-                let batch = draw(recipe, &tasks, &mut teacher, number)?;
+                let batch = draw(recipe, &tasks, &mut teacher, number, setting.threads)?;
                 write_json(&path, &batch)?;
                 batch
             }
         };
-        let Batch { kept: traces, right, answers, tokens, seconds } = batch;
+        let Batch { kept: traces, right, answers, tokens, seconds, core_seconds } = batch;
         kept += traces.len();
         for trace in &traces {
             lines += &serde_json::to_string(trace).map_err(|e| Error::writing(&path)(e.into()))?;
             lines.push('\n');
         }
-        outcome.tokens += tokens;
+        outcome.read(tokens);
         outcome.seconds += seconds;
+        outcome.core_seconds += core_seconds;
         outcome.steps += 1;
         let values = [
             ("right", right as f64 / answers.max(1) as f64),
@@ -98,7 +100,13 @@ pub fn reject(
 }
 
 /// The answers to batch `number` of the problems.
-fn draw(recipe: &Recipe<Reject>, tasks: &Mixture, teacher: &mut Judged, number: u64) -> Result<Batch, Error> {
+fn draw(
+    recipe: &Recipe<Reject>,
+    tasks: &Mixture,
+    teacher: &mut Judged,
+    number: u64,
+    threads: usize,
+) -> Result<Batch, Error> {
     let Recipe { common, stage } = recipe;
     let clock = Instant::now();
     let first = number * stage.batch_questions as u64;
@@ -113,11 +121,13 @@ fn draw(recipe: &Recipe<Reject>, tasks: &Mixture, teacher: &mut Judged, number: 
     };
     let samples = teacher.answer(&problems, draw)?;
     let chat = ChatFormat::new(&teacher.tokenizer)?;
-    let mut batch = Batch { kept: Vec::new(), right: 0, answers: samples.len() as u64, tokens: 0, seconds: 0.0 };
+    let prompts = prompts(&chat, &problems)?;
+    let mut batch =
+        Batch { kept: Vec::new(), right: 0, answers: samples.len() as u64, tokens: 0, seconds: 0.0, core_seconds: 0.0 };
     for group in samples.chunks(stage.samples) {
         let mut distinct = HashSet::new();
         for sample in group {
-            batch.tokens += sample.completion.tokens.len() as u64;
+            batch.tokens += prompts[sample.prompt].len() + sample.completion.tokens.len();
             let problem = &problems[sample.prompt];
             let text = chat.text(&sample.completion.tokens);
             let Some(parts) = chat.format.parse(&text) else { continue };
@@ -136,5 +146,6 @@ fn draw(recipe: &Recipe<Reject>, tasks: &Mixture, teacher: &mut Judged, number: 
         }
     }
     batch.seconds = clock.elapsed().as_secs_f64();
+    batch.core_seconds = batch.seconds * threads as f64;
     Ok(batch)
 }

@@ -24,6 +24,9 @@ use std::time::Instant;
 /// RL's problems start here, so that they are not those of the cold start.
 const FIRST_PROBLEM: u64 = 1 << 32;
 
+/// Each further stage of RL in a chain asks others.
+const ROUND: u64 = 1 << 40;
+
 /// Those that take the place of others start here.
 const FIRST_EXTRA_PROBLEM: u64 = 1 << 48;
 
@@ -95,7 +98,7 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, tokenizer: Token
         run.balance_experts(&expert_counts, stage.router_bias_speed);
         let tokens: usize = experiences.iter().map(|e| e.sequence.ids.len()).sum();
         // Each token was generated once and, beside the training pass that `step` counts, read by the reference once.
-        run.outcome.tokens += (tokens * if stage.kl_beta > 0.0 { 2 } else { 1 } + rollout.thrown_tokens) as u64;
+        run.outcome.read(tokens * if stage.kl_beta > 0.0 { 2 } else { 1 } + rollout.thrown_tokens);
         let values = curves(&numbers, &rollout, stage, tokens as f64 / clock.elapsed().as_secs_f64());
         if let Some(curriculum) = &run.curriculum {
             let rates = curriculum.arms().iter().zip(curriculum.pass_rates());
@@ -114,7 +117,7 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, tokenizer: Token
 /// `extra_rollouts` times; what is still without variance then stays (DAPO, section 3.2).
 fn rollout(run: &mut Training, recipe: &Recipe<Rl>, tasks: &Mixture) -> Result<Rollout, Error> {
     let Rl { questions, extra_rollouts, .. } = recipe.stage;
-    let first = FIRST_PROBLEM + run.step * questions as u64;
+    let first = FIRST_PROBLEM + recipe.stage.round * ROUND + run.step * questions as u64;
     let groups = answers(run, recipe, tasks, first..first + questions as u64, 0)?;
     let mut rollout = Rollout { groups, thrown_groups: 0, thrown_tokens: 0 };
     for extra in 0..extra_rollouts {
@@ -123,7 +126,7 @@ fn rollout(run: &mut Training, recipe: &Recipe<Rl>, tasks: &Mixture) -> Result<R
             break;
         }
         let before = run.step * extra_rollouts as u64 + extra as u64;
-        let first = FIRST_EXTRA_PROBLEM + before * questions as u64;
+        let first = FIRST_EXTRA_PROBLEM + recipe.stage.round * ROUND + before * questions as u64;
         let groups = answers(run, recipe, tasks, first..first + flat.len() as u64, 1 + extra as u64)?;
         for (i, group) in flat.into_iter().zip(groups) {
             let thrown = std::mem::replace(&mut rollout.groups[i], group);
@@ -168,10 +171,10 @@ fn answers(
         max_tokens: stage.max_tokens,
         temperature: stage.temperature,
         top_p: stage.top_p,
-        seed: address(mix(common.seed, run.step)),
+        seed: address(mix(common.seed, run.step + stage.round * ROUND)),
     };
     let samples = roll_out(&mut run.lanes, &run.model, &run.params, &prompts, &stop, sampling)?;
-    let coins = address(mix(common.seed, !run.step));
+    let coins = address(mix(common.seed, !(run.step + stage.round * ROUND)));
     let weights = RewardWeights { language: stage.language_weight as f32 };
     let judged = samples.into_iter().enumerate().map(|(i, sample)| {
         let mut reward = judge(tasks, &chat, &problems, &sample, weights);
@@ -197,17 +200,21 @@ fn answers(
     let groups: Vec<Group> = prompts.into_iter().map(group).collect();
     if let Some(curriculum) = &mut run.curriculum {
         for (group, arm) in groups.iter().zip(arms) {
-            curriculum.record(arm, pass_rate(group));
+            curriculum.record(arm, pass_rate(group, stage.reward));
         }
     }
     Ok(groups)
 }
 
-/// The share of right answers among those that could be judged; no number where none could.
-fn pass_rate(group: &Group) -> f64 {
-    let judged = group.rewards.iter().filter(|reward| reward.total.is_some());
-    let right = judged.clone().filter(|reward| reward.accuracy.is_right()).count();
-    right as f64 / judged.count() as f64
+/// The share of right answers among those that could be judged; no number where none could. A coin that stands for the
+/// reward stands for this too.
+fn pass_rate(group: &Group, source: RewardSource) -> f64 {
+    let judged = || group.rewards.iter().zip(&group.totals).filter(|(_, total)| total.is_some());
+    let right = judged().filter(|(reward, total)| match source {
+        RewardSource::Rules => reward.accuracy.is_right(),
+        RewardSource::Random => total.is_some_and(|total| total > 0.0),
+    });
+    right.count() as f64 / judged().count() as f64
 }
 
 /// Advantages by group, and the reference's logprobs.
@@ -263,7 +270,7 @@ fn learn(
         for ((shared, now), e) in shared.iter_mut().zip(&now).zip(part) {
             shared.log_ratio = mean_log_ratio(&now.logprob, &e.old);
         }
-        run.outcome.tokens += sequences.iter().map(|s| s.ids.len() as u64).sum::<u64>();
+        run.outcome.read(sequences.iter().map(|s| s.ids.len()).sum());
     }
     let token = |i: usize, t: usize, logprob: f32| {
         let e = part[i];

@@ -7,10 +7,11 @@ use crate::error::Error;
 use crate::lanes::Sequence;
 use crate::recipe::{Recipe, Sft};
 use crate::traces::read_examples;
-use crate::training::{Outcome, Setting, Start, StepPlan, Training};
+use crate::training::{Outcome, Setting, Start, StepPlan, Training, hash_of};
 use picnic_data::{ChatFormat, Example, shuffled};
 use picnic_tasks::{Mixture, Split, Task};
 use picnic_tokenizer::Tokenizer;
+use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
@@ -27,7 +28,12 @@ pub fn sft(
     tokenizer: Tokenizer,
 ) -> Result<Outcome, Error> {
     let Recipe { common, stage } = recipe;
-    let fingerprint = recipe.resolved_toml();
+    let mut fingerprint = recipe.resolved_toml();
+    if let Some(traces) = traces {
+        // Other contents under the same name are another recipe.
+        let bytes = fs::read(traces).map_err(Error::reading(traces))?;
+        fingerprint += &format!("# The file of traces has the hash {}.\n", hash_of(bytes));
+    }
     if let Some(outcome) = setting.finished(&fingerprint)? {
         return Ok(outcome);
     }

@@ -86,15 +86,31 @@ pub enum Start<'s> {
 pub struct Outcome {
     /// Curves for the report.
     pub curves: Vec<Curve>,
-    /// Tokens that went through the model.
+    /// Tokens that went through a model, as often as they did.
     pub tokens: u64,
-    /// Seconds, the interrupted runs' included.
+    /// The same in forward passes of a token: one that is learned from takes three.
+    pub passes: u64,
+    /// Seconds up to the last checkpoint of each interrupted run, and of the one that finished.
     pub seconds: f64,
+    /// Seconds times the threads that there were.
+    pub core_seconds: f64,
     /// Steps taken.
     pub steps: u64,
 }
 
 impl Outcome {
+    /// Counts tokens that a model read or wrote.
+    pub(crate) fn read(&mut self, tokens: usize) {
+        self.tokens += tokens as u64;
+        self.passes += tokens as u64;
+    }
+
+    /// Counts tokens that were learned from: forward, and backward for twice that.
+    fn learned(&mut self, tokens: usize) {
+        self.tokens += tokens as u64;
+        self.passes += 3 * tokens as u64;
+    }
+
     /// Adds a point to each named curve.
     pub(crate) fn add(&mut self, step: u64, values: &[(&str, f64)]) {
         for &(name, value) in values {
@@ -270,7 +286,7 @@ impl<'s> Training<'s> {
             mtp_weight: (self.mtp_weight / mtp_targets) as f32,
         };
         let (tokens, statistics) = self.lanes.gradient(&self.model, &self.params, sequences, pass, slope);
-        self.outcome.tokens += sequences.iter().map(|s| s.ids.len() as u64).sum::<u64>();
+        self.outcome.learned(sequences.iter().map(|s| s.ids.len()).sum());
         if let Some(bad) = tokens.iter().flat_map(|t| &t.logprob).find(|l| !l.is_finite()) {
             return Err(self.not_finite(self.step + 1, "log-probability of a token", f64::from(*bad)));
         }
@@ -351,7 +367,9 @@ impl<'s> Training<'s> {
 
     /// Adds the time since the last tick to the cost.
     fn tick(&mut self) {
-        self.outcome.seconds += self.started.elapsed().as_secs_f64();
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.outcome.seconds += seconds;
+        self.outcome.core_seconds += seconds * self.setting.threads as f64;
         self.started = Instant::now();
     }
 
@@ -485,17 +503,23 @@ fn latest(out: &Path) -> Result<Option<(u64, PathBuf)>, Error> {
     Ok(list(out)?.pop())
 }
 
-/// Takes away the temporary files of a run that was killed while it wrote its finished model: nothing reads them, but
-/// each is as large as the model.
+/// Takes away what a run left that was killed while it wrote its finished model: temporary files, which nothing reads but
+/// which are as large as the model, and an index of shards, beside which no others may be written.
 fn remove_halves(out: &Path) -> Result<(), Error> {
     for entry in fs::read_dir(out).map_err(Error::reading(out))? {
         let path = entry.map_err(Error::reading(out))?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with(".writing-") && name.ends_with(".tmp") {
+        if name.starts_with(".writing-") && name.ends_with(".tmp") || name == "model.safetensors.index.json" {
             fs::remove_file(&path).map_err(Error::writing(&path))?;
         }
     }
     Ok(())
+}
+
+/// FNV-1a (Fowler, Noll, Vo), in hexadecimal: tells contents apart that nobody made to collide.
+pub(crate) fn hash_of(bytes: impl IntoIterator<Item = u8>) -> String {
+    let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    format!("{:016x}", bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step))
 }
 
 /// What a run recorded in `path`, if it did.

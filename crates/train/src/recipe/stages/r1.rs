@@ -73,6 +73,11 @@ impl Stage for R1 {
             None => {}
         }
         self.check_order()?;
+        let rounds = [("rl", Some(&self.rl)), ("rl2", self.rl2.as_ref())];
+        if let Some((key, _)) = rounds.iter().find(|(_, rl)| rl.is_some_and(|rl| rl.template.is_some())) {
+            let cure = "leave it to zero, or run that stage alone";
+            return Err(Fault::new("template", "is not that of the stages around it", cure).under(key));
+        }
         if let (Some(student), Some(_)) = (&self.student, positions) {
             student.check(positions).map_err(|fault| fault.under("student"))?;
         }

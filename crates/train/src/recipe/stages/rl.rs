@@ -17,6 +17,9 @@ pub struct Rl {
     pub preset: Option<String>,
     /// Rollouts, each of `questions` · `group_size` samples. R1-Zero: 650, which are 10,400 optimizer steps.
     pub steps: usize,
+    /// Which of the RL stages of a chain this is, from 0: each asks other questions. The whole chain counts by itself.
+    #[serde(default)]
+    pub round: u64,
     /// Questions in a rollout. R1: 512.
     #[serde(default = "default::questions")]
     pub questions: usize,
@@ -174,6 +177,7 @@ impl Stage for Rl {
 
     fn check(&self, positions: Option<usize>) -> Result<(), Fault> {
         within("steps", self.steps, 1..=MAX_STEPS)?;
+        within("round", self.round, 0..=100)?;
         within("questions", self.questions, 1..=MAX_BATCH)?;
         // A group of one is its own mean: every advantage would be 0.
         within("group_size", self.group_size, 2..=1 << 16)?;
