@@ -96,7 +96,8 @@ fn a_student_comes_nearer_to_its_teacher() {
         fs::copy(run_folder.join("sft").join(file), strange.join(file)).unwrap();
     }
     let vocabulary = fs::read_to_string(strange.join("tokenizer.json")).unwrap();
-    let swapped = vocabulary.replace("\"Q\"", "\"??\"").replace("\"W\"", "\"Q\"").replace("\"??\"", "\"W\"");
+    let swap = [("\"<think>\"", "\"?\""), ("\"</think>\"", "\"<think>\""), ("\"?\"", "\"</think>\"")];
+    let swapped = swap.iter().fold(vocabulary, |text, (from, to)| text.replace(from, to));
     fs::write(strange.join("tokenizer.json"), swapped).unwrap();
     let line = run(picnic(&args).args(more).arg(format!("teacher={}", strange.display())));
     assert!(String::from_utf8_lossy(&line.stderr).contains("another vocabulary"), "{line:?}");
