@@ -7,7 +7,7 @@
 //! weight = 30
 //! ```
 //! The default parts make the text of `pretrain.rs`; `lessons.rs` has what the other tasks need. None shows a held-out
-//! problem solved, and none but the dialogues has the think/answer format.
+//! problem solved (of knights and knaves: no line does), and none but the dialogues has the think/answer format.
 
 use rand::RngExt;
 use serde::{Deserialize, Serialize};

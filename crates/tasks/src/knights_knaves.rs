@@ -140,25 +140,45 @@ impl Statement {
         }
     }
 
+    /// Bit `i` is whether it is true under assignment `i`: what it means, however it is worded.
+    fn truth_table(self, count: usize) -> u8 {
+        assignments(count).enumerate().fold(0, |table, (i, kinds)| table | u8::from(self.holds(&kinds)) << i)
+    }
+
+    /// Everything that can be said of `count` people, in order, but for the order of two beside an "or" or "and".
+    fn all(count: usize) -> Vec<Self> {
+        let mut all = vec![Self::SomeKnave, Self::OneKnight];
+        for (one, kind) in (0..count).flat_map(|one| [(one, false), (one, true)]) {
+            all.push(Self::Is(one, kind));
+            for other in one + 1..count {
+                all.push(Self::Same(one, other, kind));
+                all.extend([false, true].map(|that| Self::Either(one, kind, other, that)));
+                all.extend([false, true].map(|that| Self::Both(one, kind, other, that)));
+            }
+        }
+        all.sort_unstable();
+        all
+    }
+
     /// The statement about the same people under other numbers.
     fn renamed(self, names: &[usize]) -> Self {
-        // Order means nothing between two who are the same or beside an "or" or "and".
         match self {
             Self::Is(who, kind) => Self::Is(names[who], kind),
-            Self::Same(one, other, same) => {
-                let (one, other) = (names[one], names[other]);
-                Self::Same(one.min(other), one.max(other), same)
-            }
-            Self::Either(one, kind, other, that) | Self::Both(one, kind, other, that) => {
-                let (first, second) = ((names[one], kind), (names[other], that));
-                let (first, second) = (first.min(second), first.max(second));
-                match self {
-                    Self::Either(..) => Self::Either(first.0, first.1, second.0, second.1),
-                    _ => Self::Both(first.0, first.1, second.0, second.1),
-                }
-            }
-            all => all,
+            Self::Same(one, other, same) => Self::Same(names[one], names[other], same),
+            Self::Either(one, kind, other, that) => Self::Either(names[one], kind, names[other], that),
+            Self::Both(one, kind, other, that) => Self::Both(names[one], kind, names[other], that),
+            Self::SomeKnave | Self::OneKnight => self,
         }
+    }
+
+    /// The statement among these of `count` people alone, who are numbered anew; `None` if it speaks of others.
+    pub(crate) fn among(self, group: &[usize], count: usize) -> Option<Self> {
+        if matches!(self, Self::SomeKnave | Self::OneKnight) {
+            return (group.len() == count).then_some(self);
+        }
+        let number = |who: usize| group.iter().position(|&member| member == who).unwrap_or(MOST);
+        let names: Vec<usize> = (0..count).map(number).collect();
+        Some(self.renamed(&names)).filter(|statement| statement.fits(group.len()))
     }
 
     /// Everybody it speaks of is among the first `count`, and nobody twice.
@@ -225,20 +245,27 @@ impl Puzzle {
     }
 
     /// The only assignment under which knights say what is true and knaves what is not.
-    fn solution(&self) -> Option<Vec<bool>> {
+    pub(crate) fn solution(&self) -> Option<Vec<bool>> {
         let agrees = |kinds: &Vec<bool>| (0..kinds.len()).all(|who| self.0[who].holds(kinds) == kinds[who]);
         let mut agreeing = assignments(self.0.len()).filter(agrees);
         let solution = agreeing.next()?;
         agreeing.next().is_none().then_some(solution)
     }
 
-    /// The same whoever of the people is called A, B and C.
+    /// The same whoever of the people is called A, B and C, and however what they say is worded: of two people, "at
+    /// least one of us is a knave" is "A is a knave or B is a knave".
     pub(crate) fn id(&self) -> String {
         let count = self.0.len();
+        let wordings: Vec<(u8, Statement)> =
+            Statement::all(count).into_iter().map(|statement| (statement.truth_table(count), statement)).collect();
+        let first_wording = |statement: Statement| {
+            let table = statement.truth_table(count);
+            wordings.iter().find(|(other, _)| *other == table).map_or(statement, |(_, first)| *first)
+        };
         let renamed = |names: &[usize]| {
             let mut statements = vec![Statement::SomeKnave; count];
             for (who, statement) in self.0.iter().enumerate() {
-                statements[names[who]] = statement.renamed(names);
+                statements[names[who]] = first_wording(statement.renamed(names));
             }
             statements
         };
@@ -331,8 +358,9 @@ fn read(answer: &str, count: usize) -> Result<Vec<bool>, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::draw;
     use proptest::prelude::*;
-    use std::collections::HashSet;
+    use std::collections::{HashMap, HashSet};
 
     fn task() -> KnightsKnaves {
         KnightsKnaves::new(Config::default(), 0).unwrap()
@@ -410,6 +438,63 @@ mod tests {
         assert_eq!(ours.id(), theirs.id());
         let other = Puzzle(vec![Statement::Is(1, true), Statement::Same(1, 2, true), Statement::SomeKnave]);
         assert_ne!(ours.id(), other.id());
+    }
+
+    /// The truth tables of the statements under the names that make them least. The slow way: assignments are the bits
+    /// of a number, and it is those that are renamed, not the statements.
+    fn meaning(puzzle: &Puzzle) -> Vec<Vec<bool>> {
+        let count = puzzle.0.len();
+        let orders: &[&[usize]] = match count {
+            2 => &[&[0, 1], &[1, 0]],
+            _ => &[&[0, 1, 2], &[0, 2, 1], &[1, 0, 2], &[1, 2, 0], &[2, 0, 1], &[2, 1, 0]],
+        };
+        let tables = |order: &&[usize]| -> Vec<Vec<bool>> {
+            // `order[name]` is who of the puzzle has the name.
+            let table = |&who: &usize| -> Vec<bool> {
+                let kinds_of = |code: usize| -> Vec<bool> {
+                    let name = |who: usize| order.iter().position(|&other| other == who).unwrap();
+                    (0..count).map(|who| code & 1 << name(who) > 0).collect()
+                };
+                (0..1 << count).map(|code| puzzle.0[who].holds(&kinds_of(code))).collect()
+            };
+            order.iter().map(table).collect()
+        };
+        orders.iter().map(tables).min().unwrap()
+    }
+
+    /// Equal ids for equal meanings, other ids for others; how many meanings there were.
+    fn ids_are_meanings(puzzles: impl Iterator<Item = Puzzle>) -> usize {
+        let (mut id_of, mut meaning_of) = (HashMap::new(), HashMap::new());
+        for puzzle in puzzles {
+            let (id, meaning) = (puzzle.id(), meaning(&puzzle));
+            assert_eq!(*id_of.entry(meaning.clone()).or_insert(id.clone()), id, "{:?}", puzzle.0);
+            assert_eq!(*meaning_of.entry(id).or_insert(meaning.clone()), meaning, "{:?}", puzzle.0);
+        }
+        id_of.len()
+    }
+
+    #[test]
+    fn words_make_no_new_puzzle() {
+        let ours = Puzzle(vec![Statement::SomeKnave, Statement::OneKnight]);
+        let theirs = Puzzle(vec![Statement::Either(1, false, 0, false), Statement::Same(1, 0, false)]);
+        assert_eq!(ours.id(), theirs.id());
+        // Of three people, these are two statements.
+        let third = |first| Puzzle(vec![first, Statement::Is(2, true), Statement::Is(0, true)]);
+        assert_ne!(third(Statement::SomeKnave).id(), third(Statement::Either(0, false, 1, false)).id());
+        // All pairs of what two people can say, in either order of the two.
+        let mut said = Statement::all(2);
+        said.extend(said.clone().into_iter().map(|statement| match statement {
+            Statement::Same(one, other, same) => Statement::Same(other, one, same),
+            Statement::Either(one, kind, other, that) => Statement::Either(other, that, one, kind),
+            Statement::Both(one, kind, other, that) => Statement::Both(other, that, one, kind),
+            other => other,
+        }));
+        let pairs = said.iter().flat_map(|&one| said.iter().map(move |&other| Puzzle(vec![one, other])));
+        // 14 meanings (4 of one, 2 of sameness, 4 of "or", 4 of "and"), and each pair has its mirror image.
+        assert_eq!(ids_are_meanings(pairs), 14 * 14 / 2 + 7);
+        let rng = &mut draw::rng(7, "test", 0, 0);
+        let threes = (0..20_000).map(|_| Puzzle((0..3).map(|who| Statement::draw(who, 3, rng)).collect()));
+        assert!(ids_are_meanings(threes) > 1000);
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Text that teaches what the younger tasks need: letters, truth, sequences, order.
 //!
 //! Like `pretrain.rs`, and as careful: no held-out text stands here backwards, no held-out sequence is continued, and
-//! statements are judged but no puzzle is posed. Stories with steps and Russian counting are beside their words, in
-//! `word_problems`.
+//! what people can say in a line makes no held-out puzzle. Each line has people of its own: two lines of a document are
+//! not looked at together. Stories with steps and Russian counting are beside their words, in `word_problems`.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::knights_knaves::{self, Statement};
+use crate::knights_knaves::{self, Puzzle, Statement};
 use crate::reverse_text::{self, WORDS};
 use crate::sequences;
 use crate::task::Split;
@@ -45,29 +45,58 @@ pub(crate) fn spelling(rng: &mut ChaCha8Rng) -> String {
     }
 }
 
-/// Who is what, and what is true of them.
+/// Who is what, and what is true of them. What they can say makes no held-out puzzle, whose solution this would be.
 pub(crate) fn statements(rng: &mut ChaCha8Rng) -> String {
     /// Nobody's number: the people are spoken of.
     const NOBODY: usize = usize::MAX;
-    let count = rng.random_range(2..=3);
-    let kinds: Vec<bool> = (0..count).map(|_| rng.random_bool(0.5)).collect();
-    let judged: Vec<String> = (0..3)
-        .map(|_| {
-            let speaker = rng.random_range(0..count);
-            let statement = Statement::draw(speaker, count, rng);
-            match rng.random_bool(0.5) {
-                true => format!("{}: {}.", statement.say(NOBODY), statement.holds(&kinds)),
-                // Knights say what is true; whether this person could have said it.
-                false => {
-                    let who = knights_knaves::write(&kinds);
-                    let name = who.split(", ").nth(speaker).and_then(|person| person.split(' ').next()).unwrap_or("A");
-                    let can = if statement.holds(&kinds) == kinds[speaker] { "can" } else { "cannot" };
-                    format!("{name} {can} say: {}.", statement.say(speaker))
+    loop {
+        let count = rng.random_range(2..=3);
+        let kinds: Vec<bool> = (0..count).map(|_| rng.random_bool(0.5)).collect();
+        // What each of them can say.
+        let mut sayings = vec![Vec::new(); count];
+        let judged: Vec<String> = (0..3)
+            .map(|_| {
+                let speaker = rng.random_range(0..count);
+                let statement = Statement::draw(speaker, count, rng);
+                if rng.random_bool(0.5) {
+                    return format!("{}: {}.", statement.say(NOBODY), statement.holds(&kinds));
                 }
-            }
-        })
-        .collect();
-    format!("{}. {}", knights_knaves::write(&kinds), judged.join(" "))
+                // Knights say what is true; whether this person could have said it.
+                let who = knights_knaves::write(&kinds);
+                let name = who.split(", ").nth(speaker).and_then(|person| person.split(' ').next()).unwrap_or("A");
+                let can = statement.holds(&kinds) == kinds[speaker];
+                if can {
+                    sayings[speaker].push(statement);
+                }
+                format!("{name} {} say: {}.", if can { "can" } else { "cannot" }, statement.say(speaker))
+            })
+            .collect();
+        if !make_held_out(&sayings) {
+            return format!("{}. {}", knights_knaves::write(&kinds), judged.join(" "));
+        }
+    }
+}
+
+/// Whether one saying of each makes a held-out puzzle, be it of all the people or of two of three.
+fn make_held_out(sayings: &[Vec<Statement>]) -> bool {
+    let count = sayings.len();
+    let held_out = |said: &Vec<Statement>| {
+        let puzzle = Puzzle(said.clone());
+        puzzle.solution().is_some() && Split::of(&puzzle.id()) == Split::HeldOut
+    };
+    (0..1_usize << count).any(|code| {
+        let group: Vec<usize> = (0..count).filter(|who| code >> who & 1 == 1).collect();
+        let mut choices = vec![Vec::new()];
+        for &speaker in &group {
+            let said: Vec<Statement> =
+                sayings[speaker].iter().filter_map(|statement| statement.among(&group, count)).collect();
+            choices = choices
+                .iter()
+                .flat_map(|before: &Vec<Statement>| said.iter().map(move |&next| [&before[..], &[next]].concat()))
+                .collect();
+        }
+        group.len() > 1 && choices.iter().any(held_out)
+    })
 }
 
 /// A sequence with its working. No part of it is a held-out problem with its answer.
@@ -108,7 +137,11 @@ mod tests {
     use crate::draw;
 
     fn texts(kind: fn(&mut ChaCha8Rng) -> String) -> impl Iterator<Item = String> {
-        (0..3000).map(move |i| kind(&mut draw::rng(7, "test", 0, i)))
+        many_texts(3000, kind)
+    }
+
+    fn many_texts(count: u64, kind: fn(&mut ChaCha8Rng) -> String) -> impl Iterator<Item = String> {
+        (0..count).map(move |i| kind(&mut draw::rng(7, "test", 0, i)))
     }
 
     #[test]
@@ -136,6 +169,65 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// What `speaker` says, from its words.
+    fn heard(speaker: usize, words: &str) -> Statement {
+        let who = |name: &str| if name == "I" { speaker } else { "ABC".find(name).unwrap() };
+        let is = |kind: &str| kind == "knight";
+        match words.split(' ').collect::<Vec<_>>()[..] {
+            [one, _, "a", kind] => Statement::Is(who(one), is(kind)),
+            [one, "and", other, "are", .., last] => Statement::Same(who(one), who(other), last == "kind"),
+            [one, _, "a", kind, "or", other, _, "a", that] => {
+                Statement::Either(who(one), is(kind), who(other), is(that))
+            }
+            [one, _, "a", kind, "and", other, _, "a", that] => {
+                Statement::Both(who(one), is(kind), who(other), is(that))
+            }
+            ["at", "least", ..] => Statement::SomeKnave,
+            ["exactly", "one", ..] => Statement::OneKnight,
+            _ => panic!("{words}"),
+        }
+    }
+
+    #[test]
+    fn no_held_out_puzzle_is_solved() {
+        // The slow way, from the words of the line: every set of its sentences, every assignment.
+        let (mut of_all, mut of_two) = (0, 0);
+        for text in many_texts(12_000, statements) {
+            let (people, judged) = text.split_once(". ").unwrap();
+            let count = people.split(", ").count();
+            let said: Vec<(&str, &str)> =
+                judged.split_terminator('.').filter_map(|sentence| sentence.trim().split_once(" can say: ")).collect();
+            for set in 0..1_usize << said.len() {
+                let mut said: Vec<(&str, &str)> =
+                    (0..said.len()).filter(|i| set & 1 << i > 0).map(|i| said[i]).collect();
+                said.sort_unstable();
+                let speakers: Vec<&str> = said.iter().map(|(speaker, _)| *speaker).collect();
+                let everybody = said.len() == count;
+                let of_others = |words: &str| {
+                    words.contains(|c| "ABC".contains(c) && !speakers.concat().contains(c))
+                        || words.contains(" of us ") && !everybody
+                };
+                let twice = speakers.windows(2).any(|pair| pair[0] == pair[1]);
+                if said.len() < 2 || twice || said.iter().any(|(_, words)| of_others(words)) {
+                    continue;
+                }
+                // Whoever speaks is called A, B and C in order.
+                let name = |c: char| speakers.concat().find(c).map_or(c, |i| char::from(b"ABC"[i]));
+                let renamed = said.iter().map(|(_, words)| words.chars().map(name).collect::<String>());
+                let puzzle: Vec<Statement> = (0..).zip(renamed).map(|(who, words)| heard(who, &words)).collect();
+                let agrees = |code: &usize| {
+                    let kinds: Vec<bool> = (0..said.len()).map(|who| code & 1 << who > 0).collect();
+                    (0..said.len()).all(|who| puzzle[who].holds(&kinds) == kinds[who])
+                };
+                if (0..1 << said.len()).filter(agrees).count() == 1 {
+                    assert_eq!(Split::of(&Puzzle(puzzle).id()), Split::Train, "{text}");
+                    *(if everybody { &mut of_all } else { &mut of_two }) += 1;
+                }
+            }
+        }
+        assert!(of_all > 100 && of_two > 5, "{of_all} {of_two}");
     }
 
     #[test]

@@ -190,7 +190,8 @@ pub enum TaskError {
     },
     /// An evaluation asked for more problems than there are.
     #[error(
-        "task {task}: {wanted} distinct held-out problems wanted, {found} found; ask for fewer or widen the task's dials or data"
+        "task {task}: {wanted} distinct held-out problems wanted, {found} found; \
+         ask for fewer or widen the task's dials or data"
     )]
     TooFewHeldOut {
         /// The task.

@@ -77,11 +77,13 @@ fn levels_are_problems_of_the_task() {
                 let problems: Vec<_> = (0..50).map(|i| task.problem_at(split, level, i)).collect();
                 assert!(problems.iter().all(|problem| Split::of(&problem.id) == split && problem.task == task.name()));
                 assert_eq!(problems[7], task.problem_at(split, level, 7));
-                // Levels do not repeat each other's problems, nor the mixed ones.
+                // Levels do not repeat each other's problems, nor the mixed ones, unless there are few: two people have
+                // 38 puzzles, and half of the mixed ones are theirs.
+                let few = task.name() == "knights_knaves" && level == 0;
                 let others = (0..50).map(|i| task.problem(split, i).id);
                 let ids: HashSet<_> = problems.into_iter().map(|problem| problem.id).collect();
                 assert!(ids.len() > 2, "{} {level}", task.name());
-                assert!(others.filter(|id| ids.contains(id)).count() < 25, "{} {level}", task.name());
+                assert!(few || others.filter(|id| ids.contains(id)).count() < 25, "{} {level}", task.name());
             }
         }
     }
