@@ -1,7 +1,7 @@
 //! `picnic bench train`: training speed of a yardstick model beside the ceiling that the crate `gemm` reaches.
 //!
-//! As it comes, that crate has AVX2 kernels on x86 and ours have AVX-512 too, so the share can exceed 1; the output says
-//! which kernels made the ceiling. Like with like: `PICNIC_ISA=avx2`, or a build with `--features avx512-ceiling`.
+//! As it comes, that crate has AVX2 kernels on x86 and ours have AVX-512 too, so the share can exceed 1; the output
+//! says which kernels made the ceiling. Like with like: `PICNIC_ISA=avx2`, or a build with `--features avx512-ceiling`.
 
 use crate::output::line;
 use anyhow::Result;

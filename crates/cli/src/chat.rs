@@ -172,7 +172,8 @@ impl Conversation {
         Ok(Message { reasoning_content, ..Message::assistant(whole.content) })
     }
 
-    /// The prompt and its tokens. Where they leave no room for an answer, the oldest exchange is forgotten, and said so.
+    /// The prompt and its tokens. Where they leave no room for an answer, the oldest exchange is forgotten, and said
+    /// so.
     fn fit(&mut self) -> Result<(String, Vec<u32>)> {
         let room = self.max_tokens.min(self.context / 4).max(1);
         loop {

@@ -1,5 +1,5 @@
-//! The whole recipe from outside: every stage of R1's paper in seconds, the same bits on any threads, and what the single
-//! commands make of the models that it leaves.
+//! The whole recipe from outside: every stage of R1's paper in seconds, the same bits on any threads, and what the
+//! single commands make of the models that it leaves.
 
 mod program;
 

@@ -1,5 +1,5 @@
-//! Multi-token prediction from outside: a module beside the model changes nothing that does not train it, and stays as it
-//! is where nothing does. Left out: its numbers (`golden` in the trainer's tests) and killed runs (`smoke.rs`).
+//! Multi-token prediction from outside: a module beside the model changes nothing that does not train it, and stays as
+//! it is where nothing does. Left out: its numbers (`golden` in the trainer's tests) and killed runs (`smoke.rs`).
 
 mod program;
 

@@ -4,7 +4,8 @@ use crate::request::Sampling;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Colder than this is greedy: a reciprocal may be infinite, and long before that the likeliest token has all the weight.
+/// Colder than this is greedy: a reciprocal may be infinite, and long before that the likeliest token has all the
+/// weight.
 const COLDEST: f32 = 1e-6;
 
 /// A request's own random stream.

@@ -50,7 +50,8 @@ pub struct MlaDims {
     pub v: usize,
 }
 
-/// `kv` `[T, H, nope + v]` and `k_rope` `[T, rope]`, which all heads share → `k` `[T, H, nope + rope]`, `v` `[T, H, v]`.
+/// `kv` `[T, H, nope + v]` and `k_rope` `[T, rope]`, which all heads share → `k` `[T, H, nope + rope]`, `v` `[T, H,
+/// v]`.
 pub fn mla_keys(cpu: &Cpu, kv: &[f32], k_rope: &[f32], k: &mut [f32], v: &mut [f32], dims: MlaDims) {
     let MlaDims { heads, nope, rope, v: dv } = dims;
     let tokens = dims.check(kv.len(), k_rope.len(), k.len(), v.len());

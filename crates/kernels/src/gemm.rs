@@ -2,8 +2,8 @@
 //!
 //! SIMD runs across the columns of C and blocking over k reloads the partial result, so neither block sizes, row
 //! splits, batch size nor instruction set show in the bits. B comes in panels of 32 columns, either packed beforehand
-//! (weights: [`Packed`]) or packed panel by panel while it is in cache. A may have any strides; where it is read often, a
-//! block of it is copied first.
+//! (weights: [`Packed`]) or packed panel by panel while it is in cache. A may have any strides; where it is read often,
+//! a block of it is copied first.
 //!
 //! M, N, K: rows and columns of C and the length of the chain.
 

@@ -1,7 +1,7 @@
 //! Log-probabilities of target tokens under a softmax of logits, their entropy and their gradient, row by row.
 //!
-//! Callers pass a few rows at a time, so that `[tokens × vocabulary]` never exists whole; a row's result does not depend
-//! on the rows beside it. Left out: temperature and bias of the logits (apply them before).
+//! Callers pass a few rows at a time, so that `[tokens × vocabulary]` never exists whole; a row's result does not
+//! depend on the rows beside it. Left out: temperature and bias of the logits (apply them before).
 //!
 //! R: rows (tokens), V: vocabulary.
 
@@ -10,7 +10,8 @@ use crate::math::{exp, ln};
 use crate::simd::{LANES, Simd};
 use crate::team::Shared;
 
-/// `logprob` `[R]` = (l_target − max) − ln(sum) for `logits` `[R, V]`, and `stats` `[R, 2]` = max and sum = Σ exp(l − max).
+/// `logprob` `[R]` = (l_target − max) − ln(sum) for `logits` `[R, V]`, and `stats` `[R, 2]` = max and sum = Σ exp(l −
+/// max).
 pub fn logprobs(cpu: &Cpu, logits: &[f32], targets: &[u32], logprob: &mut [f32], stats: &mut [f32]) {
     let Some(vocabulary) = check(logits, targets.len(), stats) else { return };
     assert_eq!(logprob.len(), targets.len(), "logprob: one value a row");

@@ -46,7 +46,8 @@ pub fn initialise<O: Ops>(ops: &O, model: &Model, seed: u64) -> ParamStore<O> {
 /// of the embedding and the head.
 ///
 /// # Errors
-/// Shards where a model is already; the system's refusal, such as a full disk. What was in the folder is then unchanged.
+/// Shards where a model is already; the system's refusal, such as a full disk. What was in the folder is then
+/// unchanged.
 pub fn save<O: Ops>(
     ops: &O,
     model: &Model,

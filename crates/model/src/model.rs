@@ -219,8 +219,8 @@ impl Model {
         tape.rmsnorm(&x, params.get(self.norm), self.config.rms_norm_eps as f32)
     }
 
-    /// One transformer block, with its place in a cache: attention and feed-forward, each normalised before and added to
-    /// the residual stream.
+    /// One transformer block, with its place in a cache: attention and feed-forward, each normalised before and added
+    /// to the residual stream.
     fn block<'a, O: Ops>(
         &'a self,
         tape: &mut Tape<'a, O>,

@@ -1,9 +1,9 @@
 //! Buffers that come back: a training step asks for the same sizes again and again, and giving megabytes back to the
 //! kernel at every step costs more than the arithmetic between.
 //!
-//! They are cut from large mappings: on huge pages, because a matrix product that walks rows otherwise waits for address
-//! translation; each at the start of a cache line, because a register loaded from two lines takes twice as long; and at
-//! different places in their pages, because a load waits for a store to the same place in another page.
+//! They are cut from large mappings: on huge pages, because a matrix product that walks rows otherwise waits for
+//! address translation; each at the start of a cache line, because a register loaded from two lines takes twice as
+//! long; and at different places in their pages, because a load waits for a store to the same place in another page.
 
 use memmap2::{MmapMut, MmapRaw};
 use std::alloc::{Layout, handle_alloc_error};
@@ -18,7 +18,8 @@ const MAPPING: usize = 8 << 20;
 /// Values in a cache line.
 const LINE: usize = 16;
 
-/// Values in a page (4 KiB). Buffers of a page or more lie whole pages and a quarter apart, so that four differ in place.
+/// Values in a page (4 KiB). Buffers of a page or more lie whole pages and a quarter apart, so that four differ in
+/// place.
 const PAGE: usize = 1024;
 
 /// More values than any buffer has; sums with it do not overflow.
@@ -44,7 +45,8 @@ struct Memory {
 /// Where some values start that nobody else uses, in a mapping that lives as long as the pool.
 struct Stretch(NonNull<f32>);
 
-// SAFETY: a stretch has one owner, which gets it and gives it back under the pool's lock, and any thread may use memory.
+// SAFETY: a stretch has one owner, which gets it and gives it back under the pool's lock, and any thread may use
+// memory.
 unsafe impl Send for Stretch {}
 // SAFETY: through a shared stretch values are only read.
 unsafe impl Sync for Stretch {}

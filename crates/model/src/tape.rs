@@ -57,8 +57,8 @@ impl<O: Ops> From<&Var<O>> for Slot {
 /// What a pass says beside its output.
 #[derive(Clone, Default)]
 pub struct Statistics {
-    /// For each MoE layer in order, how many tokens chose each expert. That of multi-token prediction comes last, and is
-    /// missing where it did not run.
+    /// For each MoE layer in order, how many tokens chose each expert. That of multi-token prediction comes last, and
+    /// is missing where it did not run.
     pub expert_counts: Vec<Vec<u64>>,
     /// Sum of the weighted sequence-wise balance losses.
     pub balance_loss: f64,

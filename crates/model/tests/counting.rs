@@ -111,7 +111,8 @@ fn memory_of_a_dense_model() {
     };
     let growth = |kind| (peak(6, kind) - peak(3, kind)) / 3;
     // A block keeps for its backward: four vectors of the residual stream's width (two inputs of norms, their outputs),
-    // q, k, v, the attention's output, gate, up and their product, one number a row for each norm and two for each head.
+    // q, k, v, the attention's output, gate, up and their product, one number a row for each norm and two for each
+    // head.
     let kept = 4 * t * (4 * D + HEAD * (2 * H + 2 * G) + 3 * F + 2 + 2 * H);
     assert_eq!(growth(Kind::Training), kept);
     assert_eq!(growth(Kind::Recomputing), 4 * t * D, "only its input");
@@ -157,8 +158,8 @@ fn operations_of_multi_token_prediction() {
     let added = deepseek(2, 1, long) - deepseek(2, 0, long);
     // A block like the others, on one row less of each sequence.
     let block = deepseek(3, 0, short) - deepseek(2, 0, short);
-    // Forward and backward: M, three norms, the head with its loss, the embedding's gradient, and the rows of the hidden
-    // states, whose gradient is added to where it was.
+    // Forward and backward: M, three norms, the head with its loss, the embedding's gradient, and the rows of the
+    // hidden states, whose gradient is added to where it was.
     let products = 6 * rows * (D * 2 * D + V * D);
     let around = rows * (3 * 12 * D + 7 * V + D + D);
     assert_eq!(added, block + products + around);

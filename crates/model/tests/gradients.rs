@@ -1,6 +1,6 @@
 //! Gradients of a whole tiny DeepSeek-V3 (MLA with q-LoRA, groups of experts, balance loss, multi-token prediction)
-//! against finite differences, entry by entry, and with activations computed again. Left out: single operations, which the kernels' tests check,
-//! and other implementations, with which `picnic parity` compares.
+//! against finite differences, entry by entry, and with activations computed again. Left out: single operations, which
+//! the kernels' tests check, and other implementations, with which `picnic parity` compares.
 
 use picnic_model::config::ModelConfig;
 use picnic_model::layers::{Past, Targets, TokenStats};

@@ -1,8 +1,8 @@
 //! The one thread that owns the model: takes requests from a channel and steps the engine while any runs.
 //!
 //! Handlers hold the other end. One that goes away, because its client did, is noticed before the next step and its
-//! request cancelled. A panic in a step costs its culprit alone: the others are generated again, one at a time, and since
-//! a request's tokens depend on nothing but itself, they go on where they were.
+//! request cancelled. A panic in a step costs its culprit alone: the others are generated again, one at a time, and
+//! since a request's tokens depend on nothing but itself, they go on where they were.
 
 use picnic_engine::{Event, Finish, Request, RequestError, RequestId};
 use std::collections::VecDeque;

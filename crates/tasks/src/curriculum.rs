@@ -46,8 +46,8 @@ impl Curriculum {
         Self { settings, seed, arms, pass_rates }
     }
 
-    /// The arms in order. Of one that was read from a file these must still be the mixture's, as an unchanged recipe makes
-    /// sure of.
+    /// The arms in order. Of one that was read from a file these must still be the mixture's, as an unchanged recipe
+    /// makes sure of.
     pub fn arms(&self) -> &[Arm] {
         &self.arms
     }

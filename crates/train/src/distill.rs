@@ -1,10 +1,10 @@
 //! On-policy distillation: a student answers, a teacher that reads along says how likely it finds every token.
 //!
-//! The loss is the reverse divergence KL(student ‖ teacher) at the tokens that the student visits, estimated by the token
-//! that was drawn: its gradient is (ln π_S − ln π_T) · ∇ ln π_S, with the bracket held fixed (Agarwal et al. 2024,
-//! generalised knowledge distillation, with the student's data and the reverse divergence; Gu et al. 2024, MiniLLM, by
-//! policy gradient). In the words of RL every token has the reward ln π_T − ln π_S, and nothing is passed back from later
-//! tokens. Answers need not be right, and no rule judges them.
+//! The loss is the reverse divergence KL(student ‖ teacher) at the tokens that the student visits, estimated by the
+//! token that was drawn: its gradient is (ln π_S − ln π_T) · ∇ ln π_S, with the bracket held fixed (Agarwal et al.
+//! 2024, generalised knowledge distillation, with the student's data and the reverse divergence; Gu et al. 2024,
+//! MiniLLM, by policy gradient). In the words of RL every token has the reward ln π_T − ln π_S, and nothing is passed
+//! back from later tokens. Answers need not be right, and no rule judges them.
 //!
 //! Distillation on a teacher's answers (DeepSeek-R1, section 2.4) is [`reject`](mod@crate::reject) and then
 //! [`sft`](mod@crate::sft).
@@ -29,8 +29,8 @@ const FIRST_PROBLEM: u64 = 3 << 32;
 /// Trains the student of `start` on answers of its own into `setting.out`, by what `teacher` thinks of them.
 ///
 /// # Errors
-/// A teacher that cannot be read or has another vocabulary; a folder in use, a checkpoint that cannot be written, a loss
-/// that is no number.
+/// A teacher that cannot be read or has another vocabulary; a folder in use, a checkpoint that cannot be written, a
+/// loss that is no number.
 pub fn distill(
     recipe: &Recipe<OnPolicy>,
     setting: &Setting,

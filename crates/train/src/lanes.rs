@@ -1,8 +1,8 @@
 //! Gradients of a batch: sequences to lanes, lanes to threads, and one sum at the end.
 //!
 //! Sequence i belongs to lane i mod `lanes`. A lane passes its sequences through the model in order, a micro-batch at a
-//! time, into one gradient of its own; the lanes' gradients are summed by a fixed binary tree. Which thread runs a lane,
-//! and how many threads share its operations, changes no bit; the number of lanes does and is part of the recipe.
+//! time, into one gradient of its own; the lanes' gradients are summed by a fixed binary tree. Which thread runs a
+//! lane, and how many threads share its operations, changes no bit; the number of lanes does and is part of the recipe.
 
 use crate::watch;
 use picnic_model::layers::{Past, Targets, TokenStats};
@@ -227,8 +227,8 @@ fn pass_through(
     (results, statistics)
 }
 
-/// The tokens that sequences `now` have to predict `ahead` tokens before, and the rows of `batch`, one for each of their
-/// tokens from the first, that predict them.
+/// The tokens that sequences `now` have to predict `ahead` tokens before, and the rows of `batch`, one for each of
+/// their tokens from the first, that predict them.
 fn predicted(sequences: &[Sequence], now: &[usize], batch: &Batch, ahead: usize) -> (Vec<u32>, Vec<u32>) {
     let (mut rows, mut ids) = (Vec::new(), Vec::new());
     for (&i, span) in now.iter().zip(batch.spans.iter()) {

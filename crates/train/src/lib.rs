@@ -1,10 +1,10 @@
 //! The stages of the R1 chain and what a person sees of them.
 //!
 //! One file a stage: [`tokenizer`], [`pretrain`](mod@pretrain), [`sft`](mod@sft), [`rl`](mod@rl),
-//! [`reject`](mod@reject), [`distill`](mod@distill), [`eval`], and all of them in order in [`r1`](mod@r1). What they share: [`recipe`] (everything that decides what is computed),
-//! [`training`] (model, step, checkpoint), [`lanes`] (gradients on threads), [`optimizer`], [`rollout`] and [`grpo`]
-//! (the objective). What a person sees: [`progress`], [`watch`] (what a run that
-//! stalls is at) and [`report`].
+//! [`reject`](mod@reject), [`distill`](mod@distill), [`eval`], and all of them in order in [`r1`](mod@r1). What they
+//! share: [`recipe`] (everything that decides what is computed), [`training`] (model, step, checkpoint), [`lanes`]
+//! (gradients on threads), [`optimizer`], [`rollout`] and [`grpo`] (the objective). What a person sees: [`progress`],
+//! [`watch`] (what a run that stalls is at) and [`report`].
 
 mod book;
 pub mod distill;

@@ -57,7 +57,8 @@ impl Optimizer {
     }
 }
 
-/// The learning rate of step `step` (from 0) of `steps`: a linear rise over the warm-up, then the decay to its final share.
+/// The learning rate of step `step` (from 0) of `steps`: a linear rise over the warm-up, then the decay to its final
+/// share.
 pub fn learning_rate(settings: &Settings, step: u64, steps: u64) -> f64 {
     let Settings { lr, final_lr_ratio, .. } = *settings;
     let (warmup_steps, final_lr) = (settings.warmup_steps as u64, lr * final_lr_ratio);

@@ -1,5 +1,5 @@
-//! The whole recipe: every model of DeepSeek-R1's paper that the recipe asks for, the controls, and a report of what each
-//! gave.
+//! The whole recipe: every model of DeepSeek-R1's paper that the recipe asks for, the controls, and a report of what
+//! each gave.
 //!
 //! Every stage works in a folder of its own below `out` and reads the model of the one before from there, so a run that
 //! was stopped goes on where it was. How a stage is run, evaluated and entered in the report is [`book`](crate::book).

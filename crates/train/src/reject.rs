@@ -1,8 +1,8 @@
 //! Rejection sampling: answers of a trained model, of which the right ones in the right form become the next
 //! fine-tuning set (DeepSeek-R1, section 2.3.3).
 //!
-//! Each batch of problems is written when it is done, so a resumed run draws only what is missing. Left out: a judge for
-//! answers without a rule, and the general data that R1 mixes in.
+//! Each batch of problems is written when it is done, so a resumed run draws only what is missing. Left out: a judge
+//! for answers without a rule, and the general data that R1 mixes in.
 
 use crate::error::Error;
 use crate::eval::Judged;
@@ -36,8 +36,8 @@ struct Batch {
     core_seconds: f64,
 }
 
-/// Draws answers of the model in `model` and writes those that the rules find right, which may be none, to `traces.jsonl`
-/// in `setting.out`.
+/// Draws answers of the model in `model` and writes those that the rules find right, which may be none, to
+/// `traces.jsonl` in `setting.out`.
 ///
 /// # Errors
 /// A model that cannot be read, a folder in use or that cannot be written.

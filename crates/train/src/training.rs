@@ -192,11 +192,12 @@ impl<'s> Training<'s> {
     /// Opens the stage's folder: its last checkpoint when resuming, else the weights of `start`.
     ///
     /// `fingerprint` is the resolved recipe; a checkpoint made by another one is refused. With an `mtp_weight` of 0 the
-    /// module of multi-token prediction, if there is one, is frozen: it stays as it is, decay included, and costs nothing
-    /// but its memory.
+    /// module of multi-token prediction, if there is one, is frozen: it stays as it is, decay included, and costs
+    /// nothing but its memory.
     ///
     /// # Errors
-    /// An occupied folder without `resume`, weights that cannot be read, or an `mtp_weight` for a model without a module.
+    /// An occupied folder without `resume`, weights that cannot be read, or an `mtp_weight` for a model without a
+    /// module.
     pub fn open(
         stage: &'static str,
         setting: &'s Setting<'s>,
@@ -503,8 +504,8 @@ fn latest(out: &Path) -> Result<Option<(u64, PathBuf)>, Error> {
     Ok(list(out)?.pop())
 }
 
-/// Takes away what a run left that was killed while it wrote its finished model: temporary files, which nothing reads but
-/// which are as large as the model, and an index of shards, beside which no others may be written.
+/// Takes away what a run left that was killed while it wrote its finished model: temporary files, which nothing reads
+/// but which are as large as the model, and an index of shards, beside which no others may be written.
 fn remove_halves(out: &Path) -> Result<(), Error> {
     for entry in fs::read_dir(out).map_err(Error::reading(out))? {
         let path = entry.map_err(Error::reading(out))?.path();

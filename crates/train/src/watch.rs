@@ -1,9 +1,9 @@
 //! Where a run is at, and a note when it stays there.
 //!
-//! Components say what they are doing by a [`Mark`] and how far they are by [`Mark::done`]; a [`Watchdog`] looks now and
-//! then whether anything moved, and if nothing did for long, names every mark that stands. Marks are of the process, so
-//! that they need not be handed through the arithmetic; they are written by it and never read by it, and change no bit.
-//! Nothing here ends a run: whether to wait is the user's to say.
+//! Components say what they are doing by a [`Mark`] and how far they are by [`Mark::done`]; a [`Watchdog`] looks now
+//! and then whether anything moved, and if nothing did for long, names every mark that stands. Marks are of the
+//! process, so that they need not be handed through the arithmetic; they are written by it and never read by it, and
+//! change no bit. Nothing here ends a run: whether to wait is the user's to say.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};

@@ -1,8 +1,9 @@
 //! Training against implementations that we did not write: AdamW curves of torch, GRPO's loss by torch's autograd, the
-//! routers of transformers, multi-token prediction written out in torch. Left out: logits and gradients of whole models,
-//! which `picnic parity` compares.
+//! routers of transformers, multi-token prediction written out in torch. Left out: logits and gradients of whole
+//! models, which `picnic parity` compares.
 //!
-//! Where a larger set of the same fixtures lies beside the repository (`../shared`, or `PICNIC_SHARED`), it is read too.
+//! Where a larger set of the same fixtures lies beside the repository (`../shared`, or `PICNIC_SHARED`), it is read
+//! too.
 
 use picnic_model::checkpoint::Checkpoint;
 use picnic_model::kernels::{Cpu, router};

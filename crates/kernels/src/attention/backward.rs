@@ -1,7 +1,8 @@
 //! The gradient of attention, with the probabilities computed again block by block.
 //!
 //! For each row: p = exp(s − max) · (1 / sum), δ = Σ dout·out by 32 lanes, dp = chain dout·v, ds = p·(dp − δ)·scale.
-//! Then dq += ds·K (chain over keys), dk += dsᵀ·Q and dv += pᵀ·dout (chains over rows: tokens, then heads of the group).
+//! Then dq += ds·K (chain over keys), dk += dsᵀ·Q and dv += pᵀ·dout (chains over rows: tokens, then heads of the
+//! group).
 
 use super::Shape;
 use super::pages::{PAGE, copy, write_column};
@@ -13,8 +14,8 @@ use crate::{Cpu, scratch};
 use std::ops::Range;
 
 /// The gradients `dq` `[T, H, dk]`, `dk` `[T, kv_heads, dk]` and `dv` `[T, kv_heads, dv]`, given what
-/// [`forward`](super::forward()) read (`q`, `k`, `v`, `spans`) and wrote (`out`, `stats`) and the gradient `dout` of its
-/// output.
+/// [`forward`](super::forward()) read (`q`, `k`, `v`, `spans`) and wrote (`out`, `stats`) and the gradient `dout` of
+/// its output.
 #[allow(clippy::too_many_arguments)]
 pub fn backward(
     cpu: &Cpu,

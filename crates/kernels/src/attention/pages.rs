@@ -20,7 +20,8 @@ fn head_len(shape: &Shape) -> usize {
     PAGE * (shape.dk + shape.dv.next_multiple_of(LANES))
 }
 
-/// Writes the keys `[kv_heads, dk]` and values `[kv_heads, dv]` of one position to `slot` = position mod 32 of its page.
+/// Writes the keys `[kv_heads, dk]` and values `[kv_heads, dv]` of one position to `slot` = position mod 32 of its
+/// page.
 pub fn append(shape: &Shape, k_row: &[f32], v_row: &[f32], page: &mut [f32], slot: usize) {
     let Shape { kv_heads, dk, dv, .. } = *shape;
     assert!(slot < PAGE, "slot {slot} of a page of {PAGE}");
@@ -37,8 +38,8 @@ pub fn append(shape: &Shape, k_row: &[f32], v_row: &[f32], page: &mut [f32], slo
     }
 }
 
-/// Copies `from` to the start of `to` and fills the rest with zeros. Rows here have a few dozen values, for which calling
-/// memcpy takes longer than copying.
+/// Copies `from` to the start of `to` and fills the rest with zeros. Rows here have a few dozen values, for which
+/// calling memcpy takes longer than copying.
 #[inline]
 pub(super) fn copy(from: &[f32], to: &mut [f32]) {
     let (to, rest) = to.split_at_mut(from.len());

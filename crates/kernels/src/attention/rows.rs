@@ -1,8 +1,8 @@
 //! Query rows of one key/value head: which they are, the softmax over their scores, and who computes them.
 //!
 //! The rows of a span that share a key/value head are the pairs (token, query head of the group), tokens first. They
-//! are computed in blocks of [`BLOCK`], because the scores of a block fit the cache and the keys behind its last row are
-//! never looked at.
+//! are computed in blocks of [`BLOCK`], because the scores of a block fit the cache and the keys behind its last row
+//! are never looked at.
 
 use super::Shape;
 use crate::math::exp;

@@ -62,7 +62,8 @@ impl ModelConfig {
         }
     }
 
-    /// Weights in the model, embedding and head included; router biases, norms on latents and multi-token prediction not.
+    /// Weights in the model, embedding and head included; router biases, norms on latents and multi-token prediction
+    /// not.
     pub fn num_parameters(&self) -> u128 {
         let [hidden, vocab, layers, heads] =
             [self.hidden_size, self.vocab_size, self.num_hidden_layers, self.num_attention_heads].map(|n| n as u128);

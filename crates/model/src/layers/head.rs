@@ -31,8 +31,8 @@ pub struct TokenStats {
 }
 
 impl<'a, O: Ops> Tape<'a, O> {
-    /// Log-probability (and entropy) of every target under softmax(h·headᵀ), and, when recording, the backward of a loss
-    /// whose derivative by the log-probabilities `slope` gives for a chunk: `slope(first target, logprobs)`.
+    /// Log-probability (and entropy) of every target under softmax(h·headᵀ), and, when recording, the backward of a
+    /// loss whose derivative by the log-probabilities `slope` gives for a chunk: `slope(first target, logprobs)`.
     pub fn token_loss(
         &mut self,
         h: &Var<O>,

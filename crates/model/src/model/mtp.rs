@@ -81,9 +81,9 @@ impl Model {
         named.map(|(name, original)| (format!("{at}.{name}.weight"), original)).collect()
     }
 
-    /// From the `hidden` states of [`Model::forward`] on `batch`, whole sequences, the module's own `[T − sequences, d]`,
-    /// ready for the head: each row but a sequence's last, which no token follows, predicts the token after the next.
-    /// The batch that comes back has those rows, in order; a sequence of one token has none.
+    /// From the `hidden` states of [`Model::forward`] on `batch`, whole sequences, the module's own `[T − sequences,
+    /// d]`, ready for the head: each row but a sequence's last, which no token follows, predicts the token after the
+    /// next. The batch that comes back has those rows, in order; a sequence of one token has none.
     ///
     /// `None` if no row is left. Panics if the model has no module.
     pub fn mtp<'a, O: Ops>(

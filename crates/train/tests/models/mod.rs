@@ -8,8 +8,8 @@ use std::path::Path;
 /// Token ids in the models' vocabulary.
 pub const VOCABULARY: usize = 300;
 
-/// DeepSeek-V3 (MLA with q-LoRA, a dense layer and a sparse one with groups, multi-token prediction), Llama and Qwen3, by
-/// name.
+/// DeepSeek-V3 (MLA with q-LoRA, a dense layer and a sparse one with groups, multi-token prediction), Llama and Qwen3,
+/// by name.
 pub fn models() -> Vec<(&'static str, Model)> {
     let common = json!({
         "vocab_size": VOCABULARY, "hidden_size": 80, "num_hidden_layers": 2, "num_attention_heads": 4,
