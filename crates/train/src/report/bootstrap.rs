@@ -5,22 +5,38 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 const RESAMPLES: usize = 2000;
 
+/// So many problems must differ from the most common score before resampling says enough. With fewer unequal pairs a
+/// two-sided sign test cannot reach 5 %: 5 of 5 has 2 / 2⁵ = 6.25 %, 6 of 6 has 3.1 %.
+const ENOUGH: usize = 6;
+
 /// 95 % percentile bootstrap interval of the mean over problems (Efron 1979).
 ///
 /// `per_problem[i]` in 0..=1 is problem i's mean over its samples. Problems are resampled, not
 /// samples: k samples of one problem are no k independent observations. The same values and seed
 /// give the same bits. Fewer than two problems say nothing about the spread, so the answer is
-/// then `[0, 1]`. Where every problem scores alike a bootstrap has no width, though 0 of 40 does not
-/// prove that nothing can be solved: the answer is then [`wilson_ci`].
+/// then `[0, 1]`. A bootstrap knows only scores that it has seen: of 40 alike it makes no width, of 39 alike too little,
+/// though 0 of 40 does not prove that nothing can be solved. Where fewer than six problems differ from the most common
+/// score the answer is therefore Wilson's interval (1927) of the mean. Scores between 0 and 1 spread less than the
+/// p (1 − p) that it reckons with, so for them it is rather too wide.
 pub fn bootstrap_ci(per_problem: &[f64], seed: u64) -> [f64; 2] {
-    if let [first, second, ..] = *per_problem
-        && first == second
-        && per_problem.iter().all(|&score| score == first)
-    {
-        return wilson_ci(first, per_problem.len());
+    let n = per_problem.len();
+    if n >= 2 && beside(per_problem, most_common(per_problem)) < ENOUGH {
+        return wilson_ci(per_problem.iter().sum::<f64>() / n as f64, n);
     }
     let weighted: Vec<(f64, f64)> = per_problem.iter().map(|&score| (score, 1.0)).collect();
     bootstrap_ratio_ci(&weighted, seed).unwrap_or([0.0, 1.0])
+}
+
+/// The score that most problems have, of several the greatest. `scores` is not empty.
+fn most_common(scores: &[f64]) -> f64 {
+    let mut sorted = scores.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.chunk_by(|a, b| a == b).max_by_key(|alike| alike.len()).map_or(0.0, |alike| alike[0])
+}
+
+/// How many problems score otherwise than `score`.
+fn beside(scores: &[f64], score: f64) -> usize {
+    scores.iter().filter(|&&other| other != score).count()
 }
 
 /// 97.5 % quantile of the normal distribution.
@@ -32,22 +48,37 @@ fn wilson_ci(p: f64, n: usize) -> [f64; 2] {
     let n = n as f64;
     let centre = p + Z * Z / (2.0 * n);
     let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    [centre - half, centre + half].map(|end| (end / (1.0 + Z * Z / n)).clamp(0.0, 1.0))
+    // Rounding must not push p itself out.
+    let [lo, hi] = [centre - half, centre + half].map(|end| end / (1.0 + Z * Z / n));
+    [lo.min(p).max(0.0), hi.max(p).min(1.0)]
 }
 
 /// 95 % interval of the mean of `a[i] − b[i]` over the same problems i, resampled together: what makes a problem easy
 /// for both falls out, so it is narrower than the two intervals by themselves. `None` without two problems.
 ///
-/// Where all differences are alike, d, the share of problems that differ otherwise is below z² / (n + z²) (as
-/// in [`bootstrap_ci`]), and each of them is at most 1 + |d| away: d ± (1 + |d|) z² / (n + z²).
+/// Where fewer than six problems differ from the most common difference d, a bootstrap is too narrow, as in
+/// [`bootstrap_ci`]. There the interval goes up from d by what the problems above d may amount to, and down by what
+/// those below d may: each amount is at most 1 + |d| on every problem, so Wilson's upper bound of its mean as a share of
+/// that holds, and the other amount can only take from it. If all are alike this is d ± (1 + |d|) z² / (n + z²).
+/// Fewer than six differences other than zero are always taken against d = 0; then zero is in the interval, as a sign
+/// test wants.
 pub fn paired_ci(a: &[f64], b: &[f64], seed: u64) -> Option<[f64; 2]> {
-    let differences: Vec<(f64, f64)> = a.iter().zip(b).map(|(a, b)| (a - b, 1.0)).collect();
-    let [(first, _), _, ..] = differences[..] else { return None };
-    if differences.iter().all(|&(d, _)| d == first) {
-        let away = (1.0 + first.abs()) * wilson_ci(0.0, differences.len())[1];
-        return Some([(first - away).max(-1.0), (first + away).min(1.0)]);
+    let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+    let n = differences.len();
+    if n < 2 {
+        return None;
     }
-    bootstrap_ratio_ci(&differences, seed)
+    let common = if beside(&differences, 0.0) < ENOUGH { 0.0 } else { most_common(&differences) };
+    if beside(&differences, common) < ENOUGH {
+        let reach = 1.0 + common.abs();
+        let away = |sign: f64| {
+            let amount: f64 = differences.iter().map(|d| (sign * (d - common)).max(0.0)).sum();
+            reach * wilson_ci(amount / reach / n as f64, n)[1]
+        };
+        return Some([(common - away(-1.0)).max(-1.0), (common + away(1.0)).min(1.0)]);
+    }
+    let weighted: Vec<(f64, f64)> = differences.into_iter().map(|d| (d, 1.0)).collect();
+    bootstrap_ratio_ci(&weighted, seed)
 }
 
 /// 95 % interval of a − b from the intervals of two independent shares: the distances from each share to the ends of
@@ -96,6 +127,7 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::{Answer, Difference};
     use proptest::prelude::*;
 
     #[test]
@@ -138,6 +170,59 @@ mod tests {
         let [lo, hi] = paired_ci(&[0.5; 40], &[0.5; 40], 1).unwrap();
         assert!(lo < 0.0 && lo > -0.1 && hi == -lo, "{lo} {hi}");
         assert_eq!(paired_ci(&[1.0], &[0.0], 1), None);
+    }
+
+    /// Ones, then minus ones, then zeros: `n` in all.
+    fn differing(ones: usize, minus: usize, n: usize) -> Vec<f64> {
+        [vec![1.0; ones], vec![-1.0; minus], vec![0.0; n - ones - minus]].concat()
+    }
+
+    #[test]
+    fn one_more_right_raises_both_ends() {
+        for n in [10, 40, 200] {
+            let ends: Vec<[f64; 2]> = (0..ENOUGH).map(|right| bootstrap_ci(&differing(right, 0, n), 1)).collect();
+            assert!(ends.windows(2).all(|pair| pair[0][0] < pair[1][0] && pair[0][1] < pair[1][1]), "{n}: {ends:?}");
+        }
+        // Clopper and Pearson's exact upper bound of 1 of 40 is 0.1316.
+        let [_, hi] = bootstrap_ci(&differing(1, 0, 40), 1);
+        assert!((hi - 0.1316).abs() < 0.005, "{hi}");
+    }
+
+    #[test]
+    fn scores_that_spread_are_resampled() {
+        let scores: Vec<f64> = (0..40).map(|i| f64::from(i * 7 % 5) / 4.0).collect();
+        let weighted = |scores: &[f64]| scores.iter().map(|&score| (score, 1.0)).collect::<Vec<_>>();
+        assert_eq!(Some(bootstrap_ci(&scores, 3)), bootstrap_ratio_ci(&weighted(&scores), 3));
+        let six = differing(6, 0, 40);
+        assert_eq!(Some(bootstrap_ci(&six, 3)), bootstrap_ratio_ci(&weighted(&six), 3));
+        assert_eq!(paired_ci(&six, &[0.0; 40], 3), bootstrap_ratio_ci(&weighted(&six), 3));
+    }
+
+    #[test]
+    fn few_unequal_pairs_answer_nothing() {
+        let ci = |better, worse, n: usize| paired_ci(&differing(better, worse, n), &vec![0.0; n], 1).unwrap();
+        let answer = |better, worse, n| Difference { value: 0.0, ci95: ci(better, worse, n), paired: true }.answer();
+        for n in [5, 6, 8, 40, 200] {
+            for (better, worse) in (0..ENOUGH).flat_map(|k| (0..=k).map(move |better| (better, k - better))) {
+                if better + worse > n {
+                    continue;
+                }
+                assert_eq!(answer(better, worse, n), Answer::Open, "{better}:{worse} of {n}");
+                let [[lo, hi], [other_lo, other_hi]] = [ci(better, worse, n), ci(worse, better, n)];
+                assert_eq!([lo, hi], [-other_hi, -other_lo], "the other way round");
+                let mean = (better as f64 - worse as f64) / n as f64;
+                assert!(lo <= mean && mean <= hi);
+                if better > 0 {
+                    let [less_lo, less_hi] = ci(better - 1, worse, n);
+                    assert!(less_lo <= lo && less_hi < hi, "{better}:{worse} of {n}");
+                }
+            }
+        }
+        assert_eq!(answer(40, 0, 200), Answer::Yes);
+        assert_eq!(answer(0, 40, 200), Answer::No);
+        // All but a few better: the sign test has 2 / 2⁶ and 2 · (1 + 6) / 2⁶.
+        assert_eq!(answer(6, 0, 6), Answer::Yes);
+        assert_eq!(answer(5, 1, 6), Answer::Open);
     }
 
     #[test]

@@ -28,25 +28,28 @@ pub const QUESTIONS: [Question; 10] = [
         text: "Does RL add over more SFT at equal compute?",
         better: Stage::Rl,
         than: Stage::ControlSftMore,
-        why: "Both start from the cold start and cost about as many passes through the model.",
+        why: "Both start from the cold start and cost about as many passes through the model; SFT sees its examples \
+              again, where RL always asks new questions.",
     },
     Question {
         text: "Is it the reward that helps?",
         better: Stage::Rl,
         than: Stage::ControlRandomReward,
-        why: "The control differs in nothing but a coin in place of the reward.",
+        why: "The control differs in the reward alone: a coin in its place.",
     },
     Question {
         text: "Does RL alone improve the base model (R1-Zero)?",
         better: Stage::Zero,
         than: Stage::BaseTemplate,
-        why: "Both are asked in the same template, and RL is shown no worked solution.",
+        why: "Both are asked in the same template, and RL is shown no worked solution; the base model may have read \
+              some, see the notes.",
     },
     Question {
         text: "Does a cold start help RL?",
         better: Stage::Rl,
         than: Stage::Zero,
-        why: "R1-Zero's RL starts from the base model; the cold start's worked solutions are extra.",
+        why: "R1-Zero's RL starts from the base model, which may have read worked solutions, see the notes; those of \
+              the cold start come on top.",
     },
     Question {
         text: "Does a second round help?",

@@ -8,7 +8,7 @@ use crate::report::{Answer, Difference, Stage};
 pub fn name(stage: Stage) -> &'static str {
     match stage {
         Stage::Base => "Base model",
-        Stage::BaseTemplate => "Base model, R1-Zero's template",
+        Stage::BaseTemplate => "Base model, asked as R1-Zero is",
         Stage::Zero => "R1-Zero",
         Stage::Sft => "Cold-start SFT",
         Stage::Rl => "RL",
