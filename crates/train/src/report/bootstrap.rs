@@ -14,10 +14,10 @@ const ENOUGH: usize = 6;
 /// `per_problem[i]` in 0..=1 is problem i's mean over its samples. Problems are resampled, not
 /// samples: k samples of one problem are no k independent observations. The same values and seed
 /// give the same bits. Fewer than two problems say nothing about the spread, so the answer is
-/// then `[0, 1]`. A bootstrap knows only scores that it has seen: of 40 alike it makes no width, of 39 alike too little,
-/// though 0 of 40 does not prove that nothing can be solved. Where fewer than six problems differ from the most common
-/// score the answer is therefore Wilson's interval (1927) of the mean. Scores between 0 and 1 spread less than the
-/// p (1 − p) that it reckons with, so for them it is rather too wide.
+/// then `[0, 1]`. A bootstrap knows only scores that it has seen: of 40 alike it makes no width, of 39 alike too
+/// little, though 0 of 40 does not prove that nothing can be solved. Where fewer than six problems differ from the most
+/// common score the answer is therefore Wilson's interval (1927) of the mean. Scores between 0 and 1 spread less than
+/// the p (1 − p) that it reckons with, so for them it is rather too wide.
 pub fn bootstrap_ci(per_problem: &[f64], seed: u64) -> [f64; 2] {
     let n = per_problem.len();
     if n >= 2 && beside(per_problem, most_common(per_problem)) < ENOUGH {
@@ -58,8 +58,8 @@ fn wilson_ci(p: f64, n: usize) -> [f64; 2] {
 ///
 /// Where fewer than six problems differ from the most common difference d, a bootstrap is too narrow, as in
 /// [`bootstrap_ci`]. There the interval goes up from d by what the problems above d may amount to, and down by what
-/// those below d may: each amount is at most 1 + |d| on every problem, so Wilson's upper bound of its mean as a share of
-/// that holds, and the other amount can only take from it. If all are alike this is d ± (1 + |d|) z² / (n + z²).
+/// those below d may: each amount is at most 1 + |d| on every problem, so Wilson's upper bound of its mean as a share
+/// of that holds, and the other amount can only take from it. If all are alike this is d ± (1 + |d|) z² / (n + z²).
 /// Fewer than six differences other than zero are always taken against d = 0; then zero is in the interval, as a sign
 /// test wants.
 pub fn paired_ci(a: &[f64], b: &[f64], seed: u64) -> Option<[f64; 2]> {
