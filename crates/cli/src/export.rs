@@ -17,7 +17,7 @@ pub struct ExportArgs {
     /// How weights are stored
     #[arg(long, value_enum, default_value_t = Dtype::Bf16)]
     dtype: Dtype,
-    /// A larger model is cut into files of at most this many 10⁹ bytes
+    /// A larger model is cut into files with at most this many 10⁹ bytes of tensors
     #[arg(long, value_name = "GB", value_parser = size, default_value_t = SHARD_BYTES as f64 / 1e9)]
     shard_gb: f64,
 }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// What every command on a recipe takes.
 #[derive(Args)]
 pub struct RecipeArgs {
-    /// The recipe, then key=value to change it (rl.steps=3, base=MODEL)
+    /// The recipe, then key=value to change it (seed=1, base=MODEL; in a whole chain rl.steps=3)
     #[arg(value_name = "RECIPE | KEY=VALUE")]
     pub recipe: Vec<String>,
     /// Folder for what is made [default: runs/NAME]
@@ -174,7 +174,8 @@ fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<
         Setting { out: out.clone(), threads: args.common.threads(), resume: args.resume, progress: &progress };
     let outcome = run(&recipe, &setting, start, tokenizer)?;
     if !args.common.quiet && !args.common.json {
-        line(format_args!("{} steps, {:.0} s; model in {}", outcome.steps, outcome.seconds, out.display()))?;
+        let made = if command == "reject" { "answers" } else { "model" };
+        line(format_args!("{} steps, {:.0} s; {made} in {}", outcome.steps, outcome.seconds, out.display()))?;
     }
     Ok(())
 }

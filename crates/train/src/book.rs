@@ -63,6 +63,10 @@ impl<'b> Book<'b> {
             }
             same_recipe(&path, &recipe_toml)?;
         }
+        // Too few problems to evaluate on are better known now than after the first stage.
+        for task in Mixture::new(&recipe.common.tasks, recipe.stage.eval.problem_seed)?.tasks() {
+            task.held_out(recipe.stage.eval.problems)?;
+        }
         let evaluations = out.join("evaluations");
         std::fs::create_dir_all(&evaluations).map_err(Error::writing(&evaluations))?;
         write_file(&path, &recipe_toml)?;

@@ -215,6 +215,10 @@ impl Common {
         if self.name.trim().is_empty() {
             return Err(Fault::new("name", "is empty", "give the run a name"));
         }
+        // Runs are kept in a folder of this name.
+        if self.name.contains(['/', '\\']) || self.name.starts_with('.') {
+            return Err(Fault::new("name", "is no name of a folder", "leave out slashes and dots at the start"));
+        }
         within("lanes", self.lanes, 1..=64)?;
         within("micro_batch_tokens", self.micro_batch_tokens, 1..=1 << 24)?;
         if self.tasks.is_empty() {
@@ -229,7 +233,7 @@ impl Common {
                 false => Err(Fault::new(
                     "base",
                     format!("there is no {:?}", base.display().to_string()),
-                    "give a Hugging Face folder or a GGUF file",
+                    "give a Hugging Face folder or a GGUF file; `picnic export nano DIR` makes one of the built-in model",
                 )),
             };
         }

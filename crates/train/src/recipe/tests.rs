@@ -313,6 +313,7 @@ fn values_that_no_run_can_work_with_are_refused() {
     let tiny = shipped("tiny/r1.toml");
     for (change, part) in [
         ("name=''", "name: is empty"),
+        ("name=../../x", "name: is no name of a folder"),
         ("seed=-1", "seed: is integer `-1`; give a whole number"),
         ("lanes=0", "lanes: 0 is out of range; give a value from 1 to 64"),
         ("lanes=two", "lanes: is string \"two\"; give a whole number of 0 or more"),
