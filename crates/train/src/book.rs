@@ -12,7 +12,7 @@ use crate::rl::rl;
 use crate::sft::sft;
 use crate::tokenizer::{asking, load_tokenizer, train_tokenizer};
 use crate::training::{Outcome, RECIPE, Setting, Start, read_json, same_recipe, write_file, write_json};
-use picnic_tasks::{CorpusKind, Mixture, Verdict};
+use picnic_tasks::{CorpusKind, Mixture, Problem, Task, Verdict};
 use picnic_tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -241,7 +241,8 @@ impl<'b> Book<'b> {
                 let (common, eval) = (&self.recipe.common, &self.recipe.stage.eval);
                 let mut judged = Judged::open(model, tokenizer.clone(), common.lanes, self.chain.threads)?;
                 let Evaluation { result, answers, tokens } = judged.evaluate(common, eval)?;
-                let shown = shown(&answers, eval.samples);
+                let tasks = Mixture::new(&common.tasks, eval.problem_seed)?;
+                let shown = shown(&tasks, &answers, eval.samples);
                 let seconds = clock.elapsed().as_secs_f64();
                 let core_seconds = seconds * self.chain.threads as f64;
                 let record = Record { result, shown, tokens, seconds, core_seconds };
@@ -324,19 +325,26 @@ fn side_by_side((before, after): (Posed, Posed)) -> SampleSet {
 }
 
 /// First answers to a few problems, spread over the tasks; the same problems for every stage.
-fn shown(answers: &[Answer], samples: usize) -> Vec<Posed> {
+fn shown(tasks: &Mixture, answers: &[Answer], samples: usize) -> Vec<Posed> {
     let problems = answers.len() / samples.max(1);
     let step = (problems / SHOWN).max(1);
     let posed = |answer: &Answer| Posed {
         task: answer.problem.task.clone(),
         problem: answer.problem.prompt.clone(),
-        gold: match &answer.problem.gold {
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        },
+        gold: reference(tasks, &answer.problem),
         sample: Sample { text: answer.text.clone(), verdict: mark(&answer.reward.accuracy) },
     };
     answers.iter().step_by(samples.max(1) * step).take(SHOWN).map(posed).collect()
+}
+
+/// A right answer if the task can write one, else what its verifier goes by.
+fn reference(tasks: &Mixture, problem: &Problem) -> String {
+    let written = tasks.trace(problem).filter(|trace| tasks.verify(problem, &trace.answer).is_right());
+    match (written, &problem.gold) {
+        (Some(trace), _) => trace.answer,
+        (None, serde_json::Value::String(text)) => text.clone(),
+        (None, other) => other.to_string(),
+    }
 }
 
 fn mark(verdict: &Verdict) -> Mark {

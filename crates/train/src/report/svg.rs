@@ -166,7 +166,10 @@ fn axes(lines: &[Line]) -> Option<(Axis, Axis)> {
     let cut = values.len() / 100;
     let middle = values.get(cut..values.len() - cut).filter(|middle| !middle.is_empty())?;
     let shown = middle.iter().copied().chain(lines.iter().flat_map(|line| &line.smooth).map(|point| point.1));
-    Some((Axis::exact(steps, 5.0), Axis::rounded(shown, 4.0)))
+    let mut steps = Axis::exact(steps, 5.0);
+    // There are no halves of steps.
+    steps.step = steps.step.max(1.0);
+    Some((steps, Axis::rounded(shown, 4.0)))
 }
 
 /// A linear axis with ticks at multiples of 1, 2 or 5 times a power of ten.
@@ -191,7 +194,14 @@ impl Axis {
 
     /// An axis that ends on ticks, and at zero where zero is near.
     fn rounded(values: impl Iterator<Item = f64>, ticks: f64) -> Self {
-        let mut axis = Self::exact(values, ticks);
+        let (lo, hi) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| (lo.min(v), hi.max(v)));
+        // What never changes is drawn at its height above zero.
+        let (lo, hi) = match lo {
+            _ if hi - lo > 1e-9 * lo.abs().max(hi.abs()) => (lo, hi),
+            0.0 => (0.0, 1.0),
+            _ => (lo.min(0.0), hi.max(0.0)),
+        };
+        let mut axis = Self::exact([lo, hi].into_iter(), ticks);
         if axis.lo > 0.0 && axis.lo < 0.4 * (axis.hi - axis.lo) {
             axis = Self::exact([0.0, axis.hi].into_iter(), ticks);
         }
@@ -265,6 +275,9 @@ mod tests {
             axis.ticks().map(|t| axis.label(t)).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(labels(0.13, 0.97), "0 0.5 1.0");
+        assert_eq!(labels(0.0, 0.0), "0 0.5 1.0");
+        assert_eq!(labels(0.45, 0.45), "0 0.2 0.4 0.6");
+        assert_eq!(labels(1e-3, 1e-3), "0 0.0005 0.0010");
         assert_eq!(labels(2.31, 2.97), "2.2 2.4 2.6 2.8 3.0");
         assert_eq!(labels(3900.0, 4200.0), "3900 4000 4100 4200");
         assert_eq!(labels(0.0, 38_000.0), "0 10k 20k 30k 40k");

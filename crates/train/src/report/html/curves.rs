@@ -53,6 +53,12 @@ impl Topic {
 /// All curves of a run.
 pub fn curves(report: &Report) -> Markup {
     html! {
+        @if !report.curves.is_empty() {
+            p.faint {
+                "In the plots a strong line is the mean over a fifteenth of the steps around each, the number beside it the "
+                "last of these means; the faint line has every step."
+            }
+        }
         @for (title, stages) in GROUPS {
             @let curves: Vec<(Stage, &Curve)> = stages.iter()
                 .filter_map(|stage| Some((*stage, report.curves.get(stage)?)))
