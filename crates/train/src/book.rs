@@ -11,7 +11,7 @@ use crate::report::{self, Report, Sample, SampleSet, Stage, StageCost, StageResu
 use crate::rl::rl;
 use crate::sft::sft;
 use crate::tokenizer::{asking, load_tokenizer, train_tokenizer};
-use crate::training::{Outcome, RECIPE, Setting, Start, read_json, same_recipe, write_file, write_json};
+use crate::training::{Outcome, Setting, Start, claim, read_json, write_json};
 use picnic_tasks::{CorpusKind, Mixture, Problem, Task, Verdict};
 use picnic_tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
@@ -55,21 +55,14 @@ struct Posed {
 impl<'b> Book<'b> {
     /// Begins the book of a run, or opens it again.
     pub fn new(recipe: &'b R1Recipe, chain: &'b Chain<'b>) -> Result<Self, Error> {
-        let out = &chain.out;
-        let (path, recipe_toml) = (out.join(RECIPE), recipe.resolved_toml());
-        if path.exists() {
-            if !chain.resume {
-                return Err(Error::Occupied(out.clone()));
-            }
-            same_recipe(&path, &recipe_toml)?;
-        }
+        let (out, recipe_toml) = (&chain.out, recipe.resolved_toml());
         // Too few problems to evaluate on are better known now than after the first stage.
         for task in Mixture::new(&recipe.common.tasks, recipe.stage.eval.problem_seed)?.tasks() {
             task.held_out(recipe.stage.eval.problems)?;
         }
+        claim(out, chain.resume, &recipe_toml)?;
         let evaluations = out.join("evaluations");
         std::fs::create_dir_all(&evaluations).map_err(Error::writing(&evaluations))?;
-        write_file(&path, &recipe_toml)?;
         let report = Report {
             recipe_name: recipe.common.name.clone(),
             seconds: 0.0,
@@ -183,7 +176,8 @@ impl<'b> Book<'b> {
         let kept = last("kept").unwrap_or(0.0);
         let Reject { questions, samples, keep, .. } = settings;
         self.notes.push(format!(
-            "Rejection sampling drew {samples} answers to each of {questions} problems and kept {kept}, at most {keep} a problem."
+            "Rejection sampling drew {samples} answers to each of {questions} problems and kept {kept}, at most {keep} a \
+             problem."
         ));
         if kept == 0.0 {
             self.notes.push("Without a right answer there was nothing to learn a second time or to distil.".to_owned());

@@ -9,7 +9,7 @@ use crate::eval::Judged;
 use crate::recipe::{Recipe, Reject};
 use crate::rollout::{Draw, judge, mix, prompts};
 use crate::traces::Trace;
-use crate::training::{OUTCOME, Outcome, RECIPE, Setting, read_json, write_file, write_json};
+use crate::training::{OUTCOME, Outcome, Setting, claim, read_json, write_file, write_json};
 use picnic_data::ChatFormat;
 use picnic_tasks::{Mixture, Problem, RewardWeights, Split, Task};
 use picnic_tokenizer::Tokenizer;
@@ -53,7 +53,7 @@ pub fn reject(
         return Ok(outcome);
     }
     let batches = setting.out.join("batches");
-    setting.claim(&fingerprint)?;
+    claim(&setting.out, setting.resume, &fingerprint)?;
     fs::create_dir_all(&batches).map_err(Error::writing(&batches))?;
     let tasks = Mixture::new(&common.tasks, common.seed)?;
     let mut teacher = Judged::open(model, tokenizer, common.lanes, setting.threads)?;
@@ -93,7 +93,6 @@ pub fn reject(
         setting.progress.note("no right answer was found; give it a better model, easier tasks or more samples");
     }
     write_file(&setting.out.join(TRACES), &lines)?;
-    write_file(&setting.out.join(RECIPE), &fingerprint)?;
     write_json(&setting.out.join(OUTCOME), &outcome)?;
     fs::remove_dir_all(&batches).map_err(Error::writing(&batches))?;
     Ok(outcome)

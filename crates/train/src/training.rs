@@ -51,22 +51,6 @@ impl Setting<'_> {
         Ok(Some(outcome))
     }
 
-    /// Begins a run in a folder that holds none, or goes on with one of the same recipe.
-    ///
-    /// # Errors
-    /// [`Error::Occupied`] if nobody asked to resume; another recipe's run.
-    pub(crate) fn claim(&self, fingerprint: &str) -> Result<(), Error> {
-        let path = self.out.join(RECIPE);
-        if path.exists() {
-            if !self.resume {
-                return Err(Error::Occupied(self.out.clone()));
-            }
-            return same_recipe(&path, fingerprint);
-        }
-        fs::create_dir_all(&self.out).map_err(Error::writing(&self.out))?;
-        write_file(&path, fingerprint)
-    }
-
     /// Whether a run, of whatever recipe, came to its end here.
     pub(crate) fn is_finished(&self) -> bool {
         self.out.join(OUTCOME).exists()
@@ -474,8 +458,21 @@ pub(crate) const OUTCOME: &str = "outcome.json";
 /// The resolved recipe of a run, in its folder.
 pub(crate) const RECIPE: &str = "recipe.toml";
 
+/// Begins a run in a folder that holds none, or goes on with one of the same recipe.
+///
+/// # Errors
+/// [`Error::Occupied`] if nobody asked to resume; another recipe's run.
+pub(crate) fn claim(out: &Path, resume: bool, resolved_toml: &str) -> Result<(), Error> {
+    let path = out.join(RECIPE);
+    if path.exists() {
+        return if resume { same_recipe(&path, resolved_toml) } else { Err(Error::Occupied(out.to_owned())) };
+    }
+    fs::create_dir_all(out).map_err(Error::writing(out))?;
+    write_file(&path, resolved_toml)
+}
+
 /// Refuses to go on with a run that another recipe began.
-pub(crate) fn same_recipe(path: &Path, resolved_toml: &str) -> Result<(), Error> {
+fn same_recipe(path: &Path, resolved_toml: &str) -> Result<(), Error> {
     let earlier = fs::read_to_string(path).map_err(Error::reading(path))?;
     if earlier == resolved_toml {
         return Ok(());
