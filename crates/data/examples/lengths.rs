@@ -17,8 +17,16 @@ use serde_json::json;
 const PROBLEMS: u64 = 1000;
 /// Held-out problems drawn to count the distinct ones; where nearly all are distinct there are far more.
 const DRAWS: u64 = 50_000;
-const NAMES: [&str; 7] =
-    ["arithmetic", "countdown", "reverse_text", "sequences", "knights_knaves", "word_problems", "word_problems_ru"];
+const NAMES: [&str; 8] = [
+    "arithmetic",
+    "countdown",
+    "reverse_text",
+    "sequences",
+    "knights_knaves",
+    "small_talk",
+    "word_problems",
+    "word_problems_ru",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let tasks: Vec<TaskSpec> = NAMES

@@ -2,14 +2,15 @@
 //!
 //! `347+289`: each line is one column from the right, with what was carried into it:
 //! `7+9=16`, `4+8+1=13`, `3+2+1=6`, and the answer 636 stands in the last digits. That is 24
-//! tokens where digits are tokens. Not here: division, negatives, decimals.
+//! tokens where digits are tokens. In words it is `Ones: 7+9=16, write 6, carry 1.` and so on: three times as long,
+//! but to be read, and no step does two things. Not here: division, negatives, decimals.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::draw::Source;
+use crate::draw::{self, Source};
 use crate::number::Number;
 use crate::task::{Problem, Split, Task, TaskError, Trace, Verdict};
 
@@ -27,6 +28,10 @@ pub struct Config {
     pub multiplier_digits: u32,
     /// What is asked, each equally often.
     pub operations: Vec<Operation>,
+    /// Whether the working says what it does.
+    pub words: bool,
+    /// Whether questions are put in several ways instead of one.
+    pub varied: bool,
 }
 
 impl Default for Config {
@@ -36,6 +41,8 @@ impl Default for Config {
             digits: [3, 3],
             multiplier_digits: 1,
             operations: vec![Operation::Add, Operation::Subtract, Operation::Multiply],
+            words: false,
+            varied: false,
         }
     }
 }
@@ -56,6 +63,7 @@ pub enum Operation {
 
 /// Multi-digit arithmetic with written working.
 pub struct Arithmetic {
+    words: bool,
     source: Source<Config>,
 }
 
@@ -79,9 +87,10 @@ impl Arithmetic {
             let cure = "give at least one of \"+\", \"-\", \"*\"";
             return Err(dial("operations", "[]".into(), cure));
         }
+        let words = config.words;
         let levels: Vec<Config> = (low..=high).map(|digits| Config { digits: [digits; 2], ..config.clone() }).collect();
-        let source = Source::new(NAME, seed, config, levels, |c, rng| Some(draw_question(c, rng).pose()))?;
-        Ok(Self { source })
+        let source = Source::new(NAME, seed, config, levels, draw_problem)?;
+        Ok(Self { words, source })
     }
 }
 
@@ -105,7 +114,7 @@ impl Task for Arithmetic {
 
     fn trace(&self, problem: &Problem) -> Option<Trace> {
         let question = Question::of(problem)?;
-        Some(Trace { thinking: question.working()?.join("\n"), answer: question.result().to_string() })
+        Some(Trace { thinking: question.working(self.words)?.join("\n"), answer: question.result().to_string() })
     }
 
     fn verify(&self, problem: &Problem, answer: &str) -> Verdict {
@@ -122,6 +131,21 @@ pub(crate) struct Question {
     pub(crate) left: u32,
     pub(crate) operation: Operation,
     pub(crate) right: u32,
+}
+
+fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
+    let question = draw_question(config, rng);
+    let mut problem = question.pose();
+    let Question { left, operation, right } = question;
+    let (symbol, word) = (operation.symbol(), operation.word());
+    let ways = [
+        problem.prompt,
+        format!("{left}{symbol}{right}=?"),
+        format!("How much is {left} {word} {right}?"),
+        format!("Compute {left} {symbol} {right}."),
+    ];
+    problem.prompt = draw::wording(config.varied, ways, rng);
+    Some(problem)
 }
 
 fn draw_question(config: &Config, rng: &mut ChaCha8Rng) -> Question {
@@ -178,13 +202,13 @@ impl Question {
     }
 
     /// The lines of the working; `None` for a negative difference.
-    fn working(self) -> Option<Vec<String>> {
+    fn working(self, words: bool) -> Option<Vec<String>> {
         let (a, b) = (u64::from(self.left), u64::from(self.right));
         match self.operation {
-            Operation::Add => Some(add_columns(a, b)),
-            Operation::Subtract => (a >= b).then(|| subtract_columns(a, b)),
-            Operation::Multiply if b < 10 => Some(multiply_columns(a, b)),
-            Operation::Multiply => Some(long_multiplication(a, b)),
+            Operation::Add => Some(write(&add_columns(a, b), words)),
+            Operation::Subtract => (a >= b).then(|| write(&subtract_columns(a, b), words)),
+            Operation::Multiply if b < 10 => Some(write(&multiply_columns(a, b), words)),
+            Operation::Multiply => Some(long_multiplication(a, b, words)),
         }
     }
 }
@@ -197,49 +221,100 @@ impl Operation {
             Self::Multiply => '*',
         }
     }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Add => "plus",
+            Self::Subtract => "minus",
+            Self::Multiply => "times",
+        }
+    }
+}
+
+/// One column of a working.
+struct Column {
+    /// `4+8+1=13`
+    equation: String,
+    /// What it adds to the answer: one digit, of the last column all.
+    digit: u64,
+    /// What goes to the next column.
+    carry: u64,
+    /// Whether it took ten from the next column.
+    borrows: bool,
+}
+
+impl Column {
+    /// Of a sum or product: all but the last digit is carried, unless nothing follows.
+    fn carrying(equation: String, result: u64, last: bool) -> Self {
+        let (digit, carry) = if last { (result, 0) } else { (result % 10, result / 10) };
+        Self { equation: format!("{equation}={result}"), digit, carry, borrows: false }
+    }
+}
+
+/// The columns, a line each.
+fn write(columns: &[Column], words: bool) -> Vec<String> {
+    const PLACES: [&str; 4] = ["Ones", "Tens", "Hundreds", "Thousands"];
+    let line = |(place, column): (usize, &Column)| {
+        let Column { equation, digit, carry, borrows } = column;
+        let place = PLACES.get(place).unwrap_or(&"Next");
+        match (words, borrows, carry) {
+            (false, ..) => equation.clone(),
+            (true, true, _) => format!("{place}: borrow 1, {equation}, write {digit}."),
+            (true, false, 0) => format!("{place}: {equation}, write {digit}."),
+            (true, false, carry) => format!("{place}: {equation}, write {digit}, carry {carry}."),
+        }
+    };
+    columns.iter().enumerate().map(line).collect()
 }
 
 /// Columns from the right; the carry is the third term.
-fn add_columns(mut a: u64, mut b: u64) -> Vec<String> {
-    let mut lines = Vec::new();
+fn add_columns(mut a: u64, mut b: u64) -> Vec<Column> {
+    let mut columns = Vec::new();
     let mut carry = 0;
-    while a > 0 || b > 0 || lines.is_empty() {
-        let sum = a % 10 + b % 10 + carry;
-        lines.push(format!("{}+{}{}={sum}", a % 10, b % 10, term('+', carry)));
-        (a, b, carry) = (a / 10, b / 10, sum / 10);
+    while a > 0 || b > 0 || columns.is_empty() {
+        let (x, y) = (a % 10, b % 10);
+        let equation = format!("{x}+{y}{}", term('+', carry));
+        (a, b) = (a / 10, b / 10);
+        let column = Column::carrying(equation, x + y + carry, a == 0 && b == 0);
+        carry = column.carry;
+        columns.push(column);
     }
-    lines
+    columns
 }
 
 /// Columns from the right; a column that is too small borrows ten, which the next one pays.
-fn subtract_columns(mut a: u64, mut b: u64) -> Vec<String> {
-    let mut lines = Vec::new();
+fn subtract_columns(mut a: u64, mut b: u64) -> Vec<Column> {
+    let mut columns = Vec::new();
     let mut borrowed = 0;
-    while a > 0 || lines.is_empty() {
+    while a > 0 || columns.is_empty() {
         let (from, take) = (a % 10, b % 10);
         let borrow = u64::from(from < take + borrowed);
         let from = from + 10 * borrow;
-        let rest = from - take - borrowed;
-        lines.push(format!("{from}-{take}{}={rest}", term('-', borrowed)));
+        let digit = from - take - borrowed;
+        let equation = format!("{from}-{take}{}={digit}", term('-', borrowed));
+        columns.push(Column { equation, digit, carry: 0, borrows: borrow > 0 });
         (a, b, borrowed) = (a / 10, b / 10, borrow);
     }
-    lines
+    columns
 }
 
 /// Columns from the right times one digit; the carry is the last term.
-fn multiply_columns(mut a: u64, digit: u64) -> Vec<String> {
-    let mut lines = Vec::new();
+fn multiply_columns(mut a: u64, digit: u64) -> Vec<Column> {
+    let mut columns = Vec::new();
     let mut carry = 0;
-    while a > 0 || lines.is_empty() {
-        let product = a % 10 * digit + carry;
-        lines.push(format!("{}*{digit}{}={product}", a % 10, term('+', carry)));
-        (a, carry) = (a / 10, product / 10);
+    while a > 0 || columns.is_empty() {
+        let x = a % 10;
+        let equation = format!("{x}*{digit}{}", term('+', carry));
+        a /= 10;
+        let column = Column::carrying(equation, x * digit + carry, a == 0);
+        carry = column.carry;
+        columns.push(column);
     }
-    lines
+    columns
 }
 
 /// A row for each digit of the multiplier, each with its columns, added up as they come.
-fn long_multiplication(a: u64, b: u64) -> Vec<String> {
+fn long_multiplication(a: u64, b: u64, words: bool) -> Vec<String> {
     let mut lines = Vec::new();
     let mut total = 0;
     let (mut rest, mut place) = (b, 1);
@@ -247,10 +322,10 @@ fn long_multiplication(a: u64, b: u64) -> Vec<String> {
         let digit = rest % 10;
         if digit > 0 {
             let row = a * digit * place;
-            lines.extend(multiply_columns(a, digit));
+            lines.extend(write(&multiply_columns(a, digit), words));
             lines.push(format!("{a}*{}={row}", digit * place));
             if total > 0 {
-                lines.extend(add_columns(total, row));
+                lines.extend(write(&add_columns(total, row), words));
                 lines.push(format!("{total}+{row}={}", total + row));
             }
             total += row;
@@ -290,7 +365,20 @@ mod tests {
                  8+0=8\n3+8=11\n2+6+1=9\n238+680=918",
             ),
         ] {
-            assert_eq!(question.working().unwrap().join("\n"), working);
+            assert_eq!(question.working(false).unwrap().join("\n"), working);
+        }
+        for (question, working) in [
+            (
+                question(347, Add, 889),
+                "Ones: 7+9=16, write 6, carry 1.\nTens: 4+8+1=13, write 3, carry 1.\nHundreds: 3+8+1=12, write 12.",
+            ),
+            (
+                question(352, Subtract, 79),
+                "Ones: borrow 1, 12-9=3, write 3.\nTens: borrow 1, 15-7-1=7, write 7.\nHundreds: 3-0-1=2, write 2.",
+            ),
+            (question(41, Multiply, 6), "Ones: 1*6=6, write 6.\nTens: 4*6=24, write 24."),
+        ] {
+            assert_eq!(question.working(true).unwrap().join("\n"), working);
         }
     }
 
@@ -337,15 +425,24 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// What the words say to write, from the bottom up.
+    fn written(lines: &[String]) -> u64 {
+        let digits = lines.iter().rev().map(|line| line.split_once("write ").unwrap().1);
+        let text: String = digits.map(|rest| rest.split([',', '.']).next().unwrap()).collect();
+        text.parse().unwrap()
+    }
+
     proptest! {
         #[test]
         fn columns_spell_the_result(a in 0..1_000_000_u64, b in 0..1_000_000_u64, digit in 0..10_u64) {
             let (a, b) = (a.max(b), a.min(b));
-            for (lines, result) in [
+            for (columns, result) in [
                 (add_columns(a, b), a + b),
                 (subtract_columns(a, b), a - b),
                 (multiply_columns(a, digit), a * digit),
             ] {
+                prop_assert_eq!(written(&write(&columns, true)), result);
+                let lines = write(&columns, false);
                 prop_assert!(lines.iter().all(|l| line_holds(l)), "{:?}", lines);
                 prop_assert_eq!(spelled(&lines), result);
             }
@@ -353,7 +450,7 @@ mod tests {
 
         #[test]
         fn long_multiplication_ends_in_the_product(a in 1..1_000_000_000_u64, b in 10..1_000_000_000_u64) {
-            let lines = long_multiplication(a, b);
+            let lines = long_multiplication(a, b, false);
             prop_assert!(lines.iter().all(|l| line_holds(l)), "{:?}", lines);
             let end = format!("={}", a * b);
             prop_assert!(lines.last().unwrap().ends_with(&end));

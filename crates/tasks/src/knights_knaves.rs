@@ -27,16 +27,20 @@ pub struct Config {
     pub weight: f64,
     /// Fewest and most people, 2 to 3.
     pub people: [usize; 2],
+    /// Whether the working says of everybody whether what they say would be true, before whether it fits:
+    /// `If A knight, B knave: A says false, does not fit.`
+    pub words: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { weight: 1.0, people: [2, 3] }
+        Self { weight: 1.0, people: [2, 3], words: false }
     }
 }
 
 /// Who is a knight and who a knave.
 pub struct KnightsKnaves {
+    words: bool,
     source: Source<Config>,
 }
 
@@ -52,7 +56,7 @@ impl KnightsKnaves {
             return Err(TaskError::Dial { task: NAME, key: "people", value, cure });
         }
         let levels: Vec<Config> = (low..=high).map(|count| Config { people: [count; 2], ..config.clone() }).collect();
-        Ok(Self { source: Source::new(NAME, seed, config, levels, draw_problem)? })
+        Ok(Self { words: config.words, source: Source::new(NAME, seed, config, levels, draw_problem)? })
     }
 }
 
@@ -79,10 +83,17 @@ impl Task for KnightsKnaves {
         let solution = puzzle.solution()?;
         let mut lines = Vec::new();
         for kinds in assignments(puzzle.0.len()) {
-            let mut line = format!("{}:", write(&kinds));
+            let mut line = format!("{}{}:", if self.words { "If " } else { "" }, write(&kinds));
             for (who, statement) in puzzle.0.iter().enumerate() {
-                let fits = statement.holds(&kinds) == kinds[who];
-                line.push_str(&format!(" {} {}", PEOPLE[who], if fits { "yes" } else { "no" }));
+                let holds = statement.holds(&kinds);
+                let fits = holds == kinds[who];
+                let verdict = match (self.words, fits) {
+                    (false, true) => "yes".to_owned(),
+                    (false, false) => "no".to_owned(),
+                    (true, true) => format!("says {holds}, fits."),
+                    (true, false) => format!("says {holds}, does not fit."),
+                };
+                line.push_str(&format!(" {} {verdict}", PEOPLE[who]));
                 if !fits {
                     break;
                 }

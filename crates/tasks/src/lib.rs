@@ -21,6 +21,7 @@ pub mod gsm8k;
 pub mod knights_knaves;
 pub mod reverse_text;
 pub mod sequences;
+pub mod small_talk;
 pub mod word_problems;
 
 mod corpus;

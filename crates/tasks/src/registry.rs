@@ -48,6 +48,8 @@ tasks! {
     KnightsKnaves(crate::knights_knaves::Config) => crate::knights_knaves::KnightsKnaves::new,
     /// The next number.
     Sequences(crate::sequences::Config) => crate::sequences::Sequences::new,
+    /// Hello, who are you, thanks.
+    SmallTalk(crate::small_talk::Config) => crate::small_talk::SmallTalk::new,
     /// Stories with numbers, in English.
     WordProblems(crate::word_problems::Config) => crate::word_problems::WordProblems::english,
     /// The same in Russian.

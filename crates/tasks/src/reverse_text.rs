@@ -10,7 +10,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::draw::Source;
+use crate::draw::{self, Source};
 use crate::task::{Problem, Split, Task, TaskError, Trace, Verdict};
 
 const NAME: &str = "reverse_text";
@@ -29,11 +29,21 @@ pub struct Config {
     pub length: [usize; 2],
     /// What is asked, each equally often.
     pub kinds: Vec<Kind>,
+    /// Whether the working says what it does: `Numbered: 1s2t` and `Backwards: 2t1s`.
+    pub words: bool,
+    /// Whether questions are put in several ways instead of one.
+    pub varied: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { weight: 1.0, length: [3, 8], kinds: vec![Kind::Letters, Kind::Words, Kind::Spelling] }
+        Self {
+            weight: 1.0,
+            length: [3, 8],
+            kinds: vec![Kind::Letters, Kind::Words, Kind::Spelling],
+            words: false,
+            varied: false,
+        }
     }
 }
 
@@ -51,6 +61,7 @@ pub enum Kind {
 
 /// Texts to be written backwards.
 pub struct ReverseText {
+    words: bool,
     source: Source<Config>,
 }
 
@@ -70,7 +81,7 @@ impl ReverseText {
             return Err(dial("kinds", "[]".into(), cure));
         }
         let levels: Vec<Config> = (low..=high).map(|length| Config { length: [length; 2], ..config.clone() }).collect();
-        Ok(Self { source: Source::new(NAME, seed, config, levels, draw_problem)? })
+        Ok(Self { words: config.words, source: Source::new(NAME, seed, config, levels, draw_problem)? })
     }
 }
 
@@ -96,7 +107,8 @@ impl Task for ReverseText {
         let parts = parts_of(problem)?;
         let numbered: Vec<String> = (1..).zip(&parts).map(|(i, part)| format!("{i}{part}")).collect();
         let backwards: Vec<&str> = numbered.iter().rev().map(String::as_str).collect();
-        let thinking = format!("{}\n{}", numbered.concat(), backwards.concat());
+        let (forth, back) = if self.words { ("Numbered: ", "Backwards: ") } else { ("", "") };
+        let thinking = format!("{forth}{}\n{back}{}", numbered.concat(), backwards.concat());
         Some(Trace { thinking, answer: reversed(&parts) })
     }
 
@@ -147,10 +159,22 @@ fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
         }
     };
     let shown = parts.join("-");
-    let prompt = match kind {
-        Kind::Letters | Kind::Words => format!("Write {shown} backwards, with hyphens."),
-        Kind::Spelling => format!("Spell {} backwards, letter by letter, with hyphens.", parts.concat()),
+    let ways = match kind {
+        Kind::Letters | Kind::Words => [
+            format!("Write {shown} backwards, with hyphens."),
+            format!("What is {shown} backwards?"),
+            format!("Reverse {shown}."),
+        ],
+        Kind::Spelling => {
+            let word = parts.concat();
+            [
+                format!("Spell {word} backwards, letter by letter, with hyphens."),
+                format!("How is {word} spelled backwards?"),
+                format!("Reverse the letters of {word}."),
+            ]
+        }
     };
+    let prompt = draw::wording(config.varied, ways, rng);
     // The same letters spelled and whole are one problem.
     Some(Problem { id: id(&parts), task: NAME.to_owned(), prompt, gold: serde_json::json!(parts) })
 }
@@ -194,6 +218,9 @@ mod tests {
     fn traces_as_written() {
         let trace = task().trace(&posed(&["s", "t", "o", "n", "e"])).unwrap();
         assert_eq!((trace.thinking.as_str(), trace.answer.as_str()), ("1s2t3o4n5e\n5e4n3o2t1s", "e-n-o-t-s"));
+        let in_words = ReverseText::new(Config { words: true, ..Config::default() }, 0).unwrap();
+        let trace = in_words.trace(&posed(&["s", "t", "o"])).unwrap();
+        assert_eq!((trace.thinking.as_str(), trace.answer.as_str()), ("Numbered: 1s2t3o\nBackwards: 3o2t1s", "o-t-s"));
         let trace = task().trace(&posed(&["red", "fox"])).unwrap();
         assert_eq!((trace.thinking.as_str(), trace.answer.as_str()), ("1red2fox\n2fox1red", "fox-red"));
     }

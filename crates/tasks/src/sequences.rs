@@ -10,7 +10,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::draw::Source;
+use crate::draw::{self, Source};
 use crate::number::Number;
 use crate::task::{Problem, Split, Task, TaskError, Trace, Verdict};
 
@@ -30,11 +30,13 @@ pub struct Config {
     pub terms: usize,
     /// Largest term, the answer included, 50 to 10,000.
     pub max_term: i64,
+    /// Whether questions are put in several ways instead of one.
+    pub varied: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { weight: 1.0, kinds: Kind::ALL.to_vec(), terms: 5, max_term: 200 }
+        Self { weight: 1.0, kinds: Kind::ALL.to_vec(), terms: 5, max_term: 200, varied: false }
     }
 }
 
@@ -226,10 +228,16 @@ fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
     if continuation(&terms) != Some((*kind, next)) {
         return None;
     }
+    let shown = list(&terms);
+    let ways = [
+        format!("{shown}: which number comes next?"),
+        format!("What comes after {shown}?"),
+        format!("Go on with {shown}."),
+    ];
     Some(Problem {
         id: id(&terms),
         task: NAME.to_owned(),
-        prompt: format!("{}: which number comes next?", list(&terms)),
+        prompt: draw::wording(config.varied, ways, rng),
         gold: serde_json::json!(terms),
     })
 }

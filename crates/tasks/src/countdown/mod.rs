@@ -44,6 +44,10 @@ pub struct Config {
     pub give_up: f64,
     /// Attempts after which it stops in any case.
     pub max_attempts: usize,
+    /// Whether an attempt is written as a sentence: `Try 25-3=22 +19=41: yes!`
+    pub words: bool,
+    /// Whether questions are put in several ways instead of one.
+    pub varied: bool,
 }
 
 impl Default for Config {
@@ -60,6 +64,8 @@ impl Default for Config {
             foresight: 0.0,
             give_up: 0.5,
             max_attempts: 16,
+            words: false,
+            varied: false,
         }
     }
 }
@@ -190,10 +196,16 @@ fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
         return None;
     }
 
+    let shown = list(&numbers, ", ");
+    let ways = [
+        format!("Use {shown} to make {target}."),
+        format!("Make {target} out of {shown}."),
+        format!("How do {shown} make {target}?"),
+    ];
     Some(Problem {
         id: id(&numbers, target),
         task: NAME.to_owned(),
-        prompt: format!("Use {} to make {target}.", list(&numbers, ", ")),
+        prompt: draw::wording(config.varied, ways, rng),
         gold: serde_json::json!({"numbers": numbers, "target": target}),
     })
 }

@@ -41,7 +41,12 @@ pub(super) fn trace(config: &Config, gold: &Gold, rng: &mut ChaCha8Rng) -> Optio
             break;
         };
         let hit = attempt.distance == 0;
-        lines.push(format!("{} {}", attempt.line, if hit { "yes" } else { "no" }));
+        lines.push(match (config.words, hit) {
+            (false, true) => format!("{} yes", attempt.line),
+            (false, false) => format!("{} no", attempt.line),
+            (true, true) => format!("Try {}: yes!", attempt.line),
+            (true, false) => format!("Try {}: no.", attempt.line),
+        });
         if closest.as_ref().is_none_or(|best| attempt.distance < best.distance) {
             closest = Some(attempt);
         }
@@ -222,6 +227,13 @@ mod tests {
         assert_eq!(trace.thinking.lines().count(), 1);
         assert!(trace.thinking.ends_with("=41 yes"), "{}", trace.thinking);
         assert_eq!(expression::hits(&trace.answer, &[25, 3, 19], 41), Ok(true));
+    }
+
+    #[test]
+    fn attempts_in_words() {
+        let config = Config { skill: 1.0, foresight: 1.0, words: true, ..Config::default() };
+        let trace = work_out(&config, &[25, 3, 19], 41, 0);
+        assert!(trace.thinking.starts_with("Try ") && trace.thinking.ends_with("=41: yes!"), "{}", trace.thinking);
     }
 
     #[test]
