@@ -1,7 +1,7 @@
 //! `picnic eval`: a model on a recipe's held-out problems, or on anyone's problems from a file.
 
 use crate::output::line;
-use crate::train::RecipeArgs;
+use crate::train::{RecipeArgs, show_result};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use picnic_train::eval::{Judged, Question, read_questions};
@@ -81,11 +81,16 @@ fn judge(args: &EvalArgs) -> Result<()> {
         let text = serde_json::to_string_pretty(&evaluation.result)?;
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if !args.recipe.common.quiet {
-        evaluation.result.scores.clear(); // a number a problem: for files, not for eyes
-        line(serde_json::to_string_pretty(&evaluation.result)?)?;
+    if args.recipe.common.quiet {
+        return Ok(());
     }
-    Ok(())
+    if args.recipe.common.json {
+        evaluation.result.scores.clear(); // a number a problem: for files, not for eyes
+        return line(serde_json::to_string(&evaluation.result)?);
+    }
+    show_result("right", &evaluation.result)?;
+    let [formed, length] = [100.0 * evaluation.result.well_formed, evaluation.result.mean_length];
+    line(format_args!("{formed:.1} % well-formed, {length:.0} tokens an answer"))
 }
 
 /// Anyone's problems, for others to score.

@@ -7,7 +7,7 @@ use picnic_tokenizer::Tokenizer;
 use picnic_train::progress::{Mode, Progress};
 use picnic_train::r1::{Chain, r1};
 use picnic_train::recipe::{Common, OnPolicy, Pretrain, R1Recipe, Recipe, Reject, Rl, Sft, Stage};
-use picnic_train::report::Report;
+use picnic_train::report::{Report, StageResult};
 use picnic_train::tokenizer::{load_tokenizer, train_tokenizer};
 use picnic_train::training::{Outcome, Setting, Start};
 use picnic_train::{Error, distill::distill, pretrain::pretrain, reject::reject, rl::rl, sft::sft};
@@ -80,6 +80,14 @@ impl RecipeArgs {
         (file, overrides.into_iter().chain(more).cloned().collect())
     }
 
+    /// `--resume` also begins a run, so that a script need not know how far the last one came; a folder whose name was
+    /// mistyped should not go unseen.
+    fn say_if_new(&self, out: &Path, progress: &Progress) {
+        if self.resume && !out.exists() {
+            progress.note(&format!("--resume: there is no {}; beginning anew", out.display()));
+        }
+    }
+
     fn out(&self, name: &str) -> PathBuf {
         self.out.clone().unwrap_or_else(|| Path::new("runs").join(name))
     }
@@ -91,6 +99,7 @@ pub fn run_r1(args: &RecipeArgs) -> Result<()> {
     let recipe = R1Recipe::load(&file, &overrides)?;
     let progress = args.common.progress();
     let out = args.out(&recipe.common.name);
+    args.say_if_new(&out, &progress);
     let chain = Chain { out: out.clone(), threads: args.common.threads(), resume: args.resume, progress: &progress };
     let report = r1(&recipe, &chain)?;
     if args.common.json {
@@ -104,17 +113,25 @@ pub fn run_r1(args: &RecipeArgs) -> Result<()> {
 fn show(report: &Report, out: &Path) -> Result<()> {
     for (stage, result) in &report.stages {
         let name = serde_json::to_value(stage).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-        let [low, high] = result.ci95.map(|x| 100.0 * x);
-        line(format_args!("{name:22} {:5.1} % [{low:.1}, {high:.1}]", 100.0 * result.accuracy))?;
-        for (task, result) in &result.by_task {
-            let [low, high] = result.ci95.map(|x| 100.0 * x);
-            line(format_args!("  {task:20} {:5.1} % [{low:.1}, {high:.1}]", 100.0 * result.accuracy))?;
-        }
+        show_result(&name, result)?;
     }
     line(format_args!("{:.0} s, {:.2} core hours, {:.0} MB", report.seconds, report.core_hours, report.peak_rss_mb))?;
     line(format_args!("report: {}", out.join("report.html").display()))?;
     let last = if report.stages.contains_key(&picnic_train::report::Stage::Rl2) { "rl2" } else { "rl" };
     line(format_args!("talk to it: picnic chat {}", out.join(last).display()))
+}
+
+/// How much of all a model got right, and of each task.
+pub fn show_result(name: &str, result: &StageResult) -> Result<()> {
+    let share = |accuracy: f64, ci95: [f64; 2]| {
+        let [low, high] = ci95.map(|x| 100.0 * x);
+        format!("{:5.1} % [{low:.1}, {high:.1}]", 100.0 * accuracy)
+    };
+    line(format_args!("{name:22} {}", share(result.accuracy, result.ci95)))?;
+    for (task, result) in &result.by_task {
+        line(format_args!("  {task:20} {}", share(result.accuracy, result.ci95)))?;
+    }
+    Ok(())
 }
 
 /// `picnic pretrain`.
@@ -170,6 +187,7 @@ fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<
         progress.note("no base=MODEL given: starting from fresh weights");
     }
     let out = args.out(&format!("{name}-{command}"));
+    args.say_if_new(&out, &progress);
     let setting =
         Setting { out: out.clone(), threads: args.common.threads(), resume: args.resume, progress: &progress };
     let outcome = run(&recipe, &setting, start, tokenizer)?;

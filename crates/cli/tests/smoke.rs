@@ -76,6 +76,13 @@ fn the_report_has_its_keys() {
         assert!(share(&result["majority"]["value"]) && share(&result["pass_at_k"]["2"]["value"]), "{stage}: {result}");
         assert!(result["scores"].as_object().unwrap().values().all(|task| task.as_array().unwrap().iter().all(share)));
     }
+    // The last model judged again by itself, for eyes and for programs.
+    let (recipe, base) = (recipe("smoke/eval.toml"), format!("base={}", folder.join("run/rl").display()));
+    let judged: Value = serde_json::from_slice(&run(&mut picnic(&["eval", &recipe, &base, "--json"])).stdout).unwrap();
+    assert_eq!(judged["by_task"], report["stages"]["rl"]["by_task"]);
+    let table = run(&mut picnic(&["eval", &recipe, &base])).stdout;
+    let table = String::from_utf8(table).unwrap();
+    assert!(table.starts_with("right ") && table.contains("arithmetic") && table.contains("well-formed"), "{table}");
     let html = fs::read_to_string(folder.join("run/report.html")).unwrap();
     assert!(html.contains("<svg") && !html.contains("src=\"http"), "curves are drawn, nothing is fetched");
 }

@@ -3,7 +3,8 @@
 //! `347+289`: each line is one column from the right, with what was carried into it:
 //! `7+9=16`, `4+8+1=13`, `3+2+1=6`, and the answer 636 stands in the last digits. That is 24
 //! tokens where digits are tokens. In words it is `Ones: 7+9=16, write 6, carry 1.` and so on: three times as long,
-//! but to be read, and no step does two things. Not here: division, negatives, decimals.
+//! but to be read, and each step is smaller: a column is written before it is said to need ten more (`3-7, borrow 1,
+//! 13-7=6`), a product before the carry is added (`9*7=63, +1=64`). Not here: division, negatives, decimals.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -235,49 +236,46 @@ impl Operation {
 struct Column {
     /// `4+8+1=13`
     equation: String,
+    /// The same in smaller steps, where there are any.
+    steps: String,
     /// What it adds to the answer: one digit, of the last column all.
     digit: u64,
     /// What goes to the next column.
     carry: u64,
-    /// Whether it took ten from the next column.
-    borrows: bool,
-}
-
-impl Column {
-    /// Of a sum or product: all but the last digit is carried, unless nothing follows.
-    fn carrying(equation: String, result: u64, last: bool) -> Self {
-        let (digit, carry) = if last { (result, 0) } else { (result % 10, result / 10) };
-        Self { equation: format!("{equation}={result}"), digit, carry, borrows: false }
-    }
 }
 
 /// The columns, a line each.
 fn write(columns: &[Column], words: bool) -> Vec<String> {
     const PLACES: [&str; 4] = ["Ones", "Tens", "Hundreds", "Thousands"];
     let line = |(place, column): (usize, &Column)| {
-        let Column { equation, digit, carry, borrows } = column;
+        let Column { equation, steps, digit, carry } = column;
         let place = PLACES.get(place).unwrap_or(&"Next");
-        match (words, borrows, carry) {
-            (false, ..) => equation.clone(),
-            (true, true, _) => format!("{place}: borrow 1, {equation}, write {digit}."),
-            (true, false, 0) => format!("{place}: {equation}, write {digit}."),
-            (true, false, carry) => format!("{place}: {equation}, write {digit}, carry {carry}."),
+        match (words, carry) {
+            (false, _) => equation.clone(),
+            (true, 0) => format!("{place}: {steps}, write {digit}."),
+            (true, carry) => format!("{place}: {steps}, write {digit}, carry {carry}."),
         }
     };
     columns.iter().enumerate().map(line).collect()
 }
 
+/// All but the last digit is carried, unless nothing follows.
+fn carry(result: u64, last: bool) -> (u64, u64) {
+    if last { (result, 0) } else { (result % 10, result / 10) }
+}
+
 /// Columns from the right; the carry is the third term.
 fn add_columns(mut a: u64, mut b: u64) -> Vec<Column> {
     let mut columns = Vec::new();
-    let mut carry = 0;
+    let mut carried = 0;
     while a > 0 || b > 0 || columns.is_empty() {
         let (x, y) = (a % 10, b % 10);
-        let equation = format!("{x}+{y}{}", term('+', carry));
+        let sum = x + y + carried;
+        let equation = format!("{x}+{y}{}={sum}", term('+', carried));
         (a, b) = (a / 10, b / 10);
-        let column = Column::carrying(equation, x + y + carry, a == 0 && b == 0);
-        carry = column.carry;
-        columns.push(column);
+        let (digit, carry) = carry(sum, a == 0 && b == 0);
+        columns.push(Column { steps: equation.clone(), equation, digit, carry });
+        carried = carry;
     }
     columns
 }
@@ -289,26 +287,30 @@ fn subtract_columns(mut a: u64, mut b: u64) -> Vec<Column> {
     while a > 0 || columns.is_empty() {
         let (from, take) = (a % 10, b % 10);
         let borrow = u64::from(from < take + borrowed);
-        let from = from + 10 * borrow;
-        let digit = from - take - borrowed;
-        let equation = format!("{from}-{take}{}={digit}", term('-', borrowed));
-        columns.push(Column { equation, digit, carry: 0, borrows: borrow > 0 });
+        let digit = from + 10 * borrow - take - borrowed;
+        let rest = format!("-{take}{}", term('-', borrowed));
+        let equation = format!("{}{rest}={digit}", from + 10 * borrow);
+        let steps = if borrow > 0 { format!("{from}{rest}, borrow 1, {equation}") } else { equation.clone() };
+        columns.push(Column { equation, steps, digit, carry: 0 });
         (a, b, borrowed) = (a / 10, b / 10, borrow);
     }
     columns
 }
 
 /// Columns from the right times one digit; the carry is the last term.
-fn multiply_columns(mut a: u64, digit: u64) -> Vec<Column> {
+fn multiply_columns(mut a: u64, factor: u64) -> Vec<Column> {
     let mut columns = Vec::new();
-    let mut carry = 0;
+    let mut carried = 0;
     while a > 0 || columns.is_empty() {
         let x = a % 10;
-        let equation = format!("{x}*{digit}{}", term('+', carry));
+        let result = x * factor + carried;
+        let equation = format!("{x}*{factor}{}={result}", term('+', carried));
+        let then = if carried > 0 { format!(", +{carried}={result}") } else { String::new() };
+        let steps = format!("{x}*{factor}={}{then}", x * factor);
         a /= 10;
-        let column = Column::carrying(equation, x * digit + carry, a == 0);
-        carry = column.carry;
-        columns.push(column);
+        let (digit, carry) = carry(result, a == 0);
+        columns.push(Column { equation, steps, digit, carry });
+        carried = carry;
     }
     columns
 }
@@ -374,9 +376,9 @@ mod tests {
             ),
             (
                 question(352, Subtract, 79),
-                "Ones: borrow 1, 12-9=3, write 3.\nTens: borrow 1, 15-7-1=7, write 7.\nHundreds: 3-0-1=2, write 2.",
+                "Ones: 2-9, borrow 1, 12-9=3, write 3.\nTens: 5-7-1, borrow 1, 15-7-1=7, write 7.\nHundreds: 3-0-1=2, write 2.",
             ),
-            (question(41, Multiply, 6), "Ones: 1*6=6, write 6.\nTens: 4*6=24, write 24."),
+            (question(47, Multiply, 6), "Ones: 7*6=42, write 2, carry 4.\nTens: 4*6=24, +4=28, write 28."),
         ] {
             assert_eq!(question.working(true).unwrap().join("\n"), working);
         }

@@ -27,8 +27,8 @@ pub struct Config {
     pub weight: f64,
     /// Fewest and most people, 2 to 3.
     pub people: [usize; 2],
-    /// Whether the working says of everybody whether what they say would be true, before whether it fits:
-    /// `If A knight, B knave: A says false, does not fit.`
+    /// Whether the working repeats what everybody says and whether it would be true, before it says whether that fits:
+    /// `If A knight, B knave: A says B knight: false, does not fit.`
     pub words: bool,
 }
 
@@ -90,8 +90,8 @@ impl Task for KnightsKnaves {
                 let verdict = match (self.words, fits) {
                     (false, true) => "yes".to_owned(),
                     (false, false) => "no".to_owned(),
-                    (true, true) => format!("says {holds}, fits."),
-                    (true, false) => format!("says {holds}, does not fit."),
+                    (true, true) => format!("says {}: {holds}, fits.", statement.brief()),
+                    (true, false) => format!("says {}: {holds}, does not fit.", statement.brief()),
                 };
                 line.push_str(&format!(" {} {verdict}", PEOPLE[who]));
                 if !fits {
@@ -240,6 +240,20 @@ impl Statement {
             Self::Both(one, k, other, that) => format!("{} and {}", is(one, k), is(other, that)),
             Self::SomeKnave => "at least one of us is a knave".to_owned(),
             Self::OneKnight => "exactly one of us is a knight".to_owned(),
+        }
+    }
+
+    /// As the working repeats it: `B knave or A knight`, with nobody called I.
+    fn brief(self) -> String {
+        let is = |who: usize, kind: bool| format!("{} {}", PEOPLE[who], if kind { "knight" } else { "knave" });
+        match self {
+            Self::Is(who, kind) => is(who, kind),
+            Self::Same(one, other, true) => format!("{} like {}", PEOPLE[one], PEOPLE[other]),
+            Self::Same(one, other, false) => format!("{} unlike {}", PEOPLE[one], PEOPLE[other]),
+            Self::Either(one, kind, other, that) => format!("{} or {}", is(one, kind), is(other, that)),
+            Self::Both(one, kind, other, that) => format!("{} and {}", is(one, kind), is(other, that)),
+            Self::SomeKnave => "some knave".to_owned(),
+            Self::OneKnight => "one knight".to_owned(),
         }
     }
 }
@@ -393,6 +407,12 @@ mod tests {
         let trace = task().trace(&problem).unwrap();
         assert_eq!(trace.thinking, "A knight, B knight: A no\nA knight, B knave: A yes B yes");
         assert_eq!(trace.answer, "A knight, B knave");
+        let in_words = KnightsKnaves::new(Config { words: true, ..Config::default() }, 0).unwrap();
+        assert_eq!(
+            in_words.trace(&problem).unwrap().thinking,
+            "If A knight, B knight: A says B knave: false, does not fit.\n\
+             If A knight, B knave: A says B knave: true, fits. B says A like B: false, fits."
+        );
     }
 
     #[test]
@@ -407,6 +427,15 @@ mod tests {
             (Statement::OneKnight, 1, "exactly one of us is a knight"),
         ] {
             assert_eq!(statement.say(speaker), said);
+        }
+        for (statement, brief) in [
+            (Statement::Same(2, 0, false), "C unlike A"),
+            (Statement::Either(1, true, 0, false), "B knight or A knave"),
+            (Statement::Both(1, true, 2, false), "B knight and C knave"),
+            (Statement::SomeKnave, "some knave"),
+            (Statement::OneKnight, "one knight"),
+        ] {
+            assert_eq!(statement.brief(), brief);
         }
     }
 

@@ -18,9 +18,10 @@ pub(crate) fn spelling(rng: &mut ChaCha8Rng) -> String {
     loop {
         let count = rng.random_range(2..=8);
         let word = WORDS.choose(rng).copied().unwrap_or(WORDS[0]);
-        let parts: Vec<String> = match rng.random_range(0..3) {
-            0 => word.chars().map(String::from).collect(),
-            1 => (0..count).map(|_| char::from(rng.random_range(b'a'..=b'z')).to_string()).collect(),
+        // Letters of words have to be known by heart, so half of the lines are for them.
+        let parts: Vec<String> = match rng.random_range(0..4) {
+            0 | 1 => word.chars().map(String::from).collect(),
+            2 => (0..count).map(|_| char::from(rng.random_range(b'a'..=b'z')).to_string()).collect(),
             _ => (0..count.min(4)).filter_map(|_| WORDS.choose(rng)).map(|word| (*word).to_owned()).collect(),
         };
         let backwards: Vec<String> = parts.iter().rev().cloned().collect();

@@ -1,9 +1,9 @@
 //! The next number: `2, 5, 8, 11, 14` goes on with 17.
 //!
 //! Five rules make sequences ([`Kind`]). A sequence is posed only if every rule that fits it, whether or not the dials
-//! name it, goes on with the same number, so the answer is the only one. The working writes each term as the one
-//! before with its difference, `2+3=5 5+3=8`, then whatever the rule needs beyond that, the rule, and the step to the
-//! next number. Not here: negative numbers, fractions, rules of other kinds.
+//! name it, goes on with the same number, so the answer is the only one. The working subtracts neighbours, the smaller
+//! from the larger, `5-2=3 up 8-5=3 up`, then whatever the rule needs beyond that, the rule, and the step to the next
+//! number. (`2+3=5` would ask for a difference before its minuend has been written, which small models get wrong.) Not here: negative numbers, fractions, rules of other kinds.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -269,47 +269,53 @@ pub(crate) fn example(rng: &mut ChaCha8Rng) -> (Kind, Vec<i64>, i64) {
 /// The lines of the working; `None` where a number does not fit.
 pub(crate) fn working(kind: Kind, terms: &[i64], next: i64) -> Option<Vec<String>> {
     let differences: Vec<i64> = terms.windows(2).map(|w| w[1].checked_sub(w[0])).collect::<Option<_>>()?;
-    let last = terms.last()?;
-    let (rule, step) = match kind {
-        Kind::Arithmetic => (format!("always {:+}", differences[0]), next.checked_sub(*last)?),
-        Kind::Alternating => (format!("{:+} {:+} in turn", differences[0], differences[1]), next.checked_sub(*last)?),
+    let last = *terms.last()?;
+    let step = next.checked_sub(last)?;
+    let mut lines = vec![subtractions(terms)?];
+    match kind {
+        Kind::Arithmetic => lines.push(format!("always {}", direction(step)?)),
+        Kind::Alternating => {
+            lines.push(format!("{} {} in turn", direction(differences[0])?, direction(differences[1])?));
+        }
         Kind::Geometric => {
             let factor = factor(&differences)?;
             let products: Vec<_> = differences.windows(2).map(|w| format!("{}*{factor}={}", w[0], w[1])).collect();
-            let step = next.checked_sub(*last)?;
-            let lines = [
-                steps(terms)?,
-                products.join(" "),
-                format!("always *{factor}"),
-                format!("{}*{factor}={step}", differences.last()?),
-                steps(&[*last, next])?,
-            ];
-            return Some(lines.to_vec());
+            lines.push(products.join(" "));
+            lines.push(format!("always *{factor}"));
+            lines.push(format!("{}*{factor}={step}", differences.last()?));
         }
         Kind::SecondDifference => {
-            let step = next.checked_sub(*last)?;
             let grow = step.checked_sub(*differences.last()?)?;
-            let all = [&differences[..], &[step]].concat();
-            let lines =
-                [steps(terms)?, steps(&differences)?, format!("always {grow:+}"), steps(&all[all.len() - 2..])?];
-            return Some([&lines[..], &[steps(&[*last, next])?]].concat());
+            lines.push(subtractions(&differences)?);
+            lines.push(format!("steps {}", direction(grow)?));
+            lines.push(format!("{}{grow:+}={step}", differences.last()?));
         }
         Kind::Fibonacci => {
             let sums: Vec<_> = terms.windows(3).map(|w| format!("{}+{}={}", w[0], w[1], w[2])).collect();
-            let two = &terms[terms.len() - 2..];
-            let lines =
-                [steps(terms)?, sums.join(" "), "the sum of two".to_owned(), format!("{}+{}={next}", two[0], two[1])];
-            return Some(lines.to_vec());
+            lines.push(sums.join(" "));
+            lines.push("the sum of two".to_owned());
+            lines.push(format!("{}+{last}={next}", terms[terms.len() - 2]));
+            return Some(lines);
         }
-    };
-    Some(vec![steps(terms)?, rule, format!("{last}{step:+}={next}")])
+    }
+    lines.push(format!("{last}{step:+}={next}"));
+    Some(lines)
 }
 
-/// `2+3=5 5-1=4`
-fn steps(terms: &[i64]) -> Option<String> {
-    let step = |w: &[i64]| Some(format!("{}{:+}={}", w[0], w[1].checked_sub(w[0])?, w[1]));
-    let steps: Vec<String> = terms.windows(2).map(step).collect::<Option<_>>()?;
-    Some(steps.join(" "))
+/// `5-2=3 up 5-4=1 down`
+fn subtractions(terms: &[i64]) -> Option<String> {
+    let line = |w: &[i64]| {
+        let (large, small) = (w[0].max(w[1]), w[0].min(w[1]));
+        let way = if w[1] < w[0] { "down" } else { "up" };
+        Some(format!("{large}-{small}={} {way}", large.checked_sub(small)?))
+    };
+    let lines: Vec<String> = terms.windows(2).map(line).collect::<Option<_>>()?;
+    Some(lines.join(" "))
+}
+
+/// `up 3`
+fn direction(step: i64) -> Option<String> {
+    Some(format!("{} {}", if step < 0 { "down" } else { "up" }, step.checked_abs()?))
 }
 
 #[cfg(test)]
@@ -320,32 +326,42 @@ mod tests {
     #[test]
     fn workings_as_written() {
         for (terms, kind, next, lines) in [
-            (&[2, 5, 8, 11, 14], Kind::Arithmetic, 17, "2+3=5 5+3=8 8+3=11 11+3=14\nalways +3\n14+3=17"),
-            (&[9, 7, 5, 3, 1], Kind::Arithmetic, -1, "9-2=7 7-2=5 5-2=3 3-2=1\nalways -2\n1-2=-1"),
-            (&[2, 5, 4, 7, 6], Kind::Alternating, 9, "2+3=5 5-1=4 4+3=7 7-1=6\n+3 -1 in turn\n6+3=9"),
+            (&[2, 5, 8, 11, 14], Kind::Arithmetic, 17, "5-2=3 up 8-5=3 up 11-8=3 up 14-11=3 up\nalways up 3\n14+3=17"),
+            (
+                &[9, 7, 5, 3, 1],
+                Kind::Arithmetic,
+                -1,
+                "9-7=2 down 7-5=2 down 5-3=2 down 3-1=2 down\nalways down 2\n1-2=-1",
+            ),
+            (
+                &[2, 5, 4, 7, 6],
+                Kind::Alternating,
+                9,
+                "5-2=3 up 5-4=1 down 7-4=3 up 7-6=1 down\nup 3 down 1 in turn\n6+3=9",
+            ),
             (
                 &[3, 6, 12, 24, 48],
                 Kind::Geometric,
                 96,
-                "3+3=6 6+6=12 12+12=24 24+24=48\n3*2=6 6*2=12 12*2=24\nalways *2\n24*2=48\n48+48=96",
+                "6-3=3 up 12-6=6 up 24-12=12 up 48-24=24 up\n3*2=6 6*2=12 12*2=24\nalways *2\n24*2=48\n48+48=96",
             ),
             (
                 &[2, 5, 11, 23, 47],
                 Kind::Geometric,
                 95,
-                "2+3=5 5+6=11 11+12=23 23+24=47\n3*2=6 6*2=12 12*2=24\nalways *2\n24*2=48\n47+48=95",
+                "5-2=3 up 11-5=6 up 23-11=12 up 47-23=24 up\n3*2=6 6*2=12 12*2=24\nalways *2\n24*2=48\n47+48=95",
             ),
             (
                 &[1, 3, 7, 13, 21],
                 Kind::SecondDifference,
                 31,
-                "1+2=3 3+4=7 7+6=13 13+8=21\n2+2=4 4+2=6 6+2=8\nalways +2\n8+2=10\n21+10=31",
+                "3-1=2 up 7-3=4 up 13-7=6 up 21-13=8 up\n4-2=2 up 6-4=2 up 8-6=2 up\nsteps up 2\n8+2=10\n21+10=31",
             ),
             (
                 &[2, 3, 5, 8, 13],
                 Kind::Fibonacci,
                 21,
-                "2+1=3 3+2=5 5+3=8 8+5=13\n2+3=5 3+5=8 5+8=13\nthe sum of two\n8+13=21",
+                "3-2=1 up 5-3=2 up 8-5=3 up 13-8=5 up\n2+3=5 3+5=8 5+8=13\nthe sum of two\n8+13=21",
             ),
         ] {
             assert_eq!(continuation(terms), Some((kind, next)));

@@ -3,8 +3,9 @@
 //! The loss is the reverse divergence KL(student ‖ teacher) at the tokens that the student visits, estimated by the
 //! token that was drawn: its gradient is (ln π_S − ln π_T) · ∇ ln π_S, with the bracket held fixed (Agarwal et al.
 //! 2024, generalised knowledge distillation, with the student's data and the reverse divergence; Gu et al. 2024,
-//! MiniLLM, by policy gradient). In the words of RL every token has the reward ln π_T − ln π_S, and nothing is passed
-//! back from later tokens. Answers need not be right, and no rule judges them.
+//! MiniLLM, by policy gradient). In the words of RL every token has the reward ln π_T − ln π_S; with `discount` it is
+//! also paid for what comes after it, so that a token that leads where the teacher would not go is avoided. Answers need
+//! not be right, and no rule judges them.
 //!
 //! Distillation on a teacher's answers (DeepSeek-R1, section 2.4) is [`reject`](mod@crate::reject) and then
 //! [`sft`](mod@crate::sft).
@@ -77,22 +78,27 @@ pub fn distill(
         let wanted = run.lanes.logprobs(&wise, &wisdom, &sequences, reading(common));
 
         let targets = sequences.iter().map(Sequence::targets).sum::<usize>().max(1) as f64;
-        let surprise = |i: usize, t: usize, logprob: f32| f64::from(logprob) - f64::from(wanted[i].logprob[t]);
+        let surprises: Vec<Vec<f64>> = samples
+            .iter()
+            .zip(&wanted)
+            .map(|(sample, wanted)| {
+                let both = sample.completion.logprobs.iter().zip(&wanted.logprob);
+                both.map(|(&own, &teachers)| f64::from(own) - f64::from(teachers)).collect()
+            })
+            .collect();
+        let costs = costs(&surprises, stage.discount);
         let plan = StepPlan {
             optimizer: &stage.optimizer,
             steps: stage.steps as u64,
             balance_alpha: stage.balance_alpha,
             entropy: true,
         };
-        let slope = |i: usize, t: usize, logprob: f32| (surprise(i, t, logprob) / targets) as f32;
+        let slope = |i: usize, t: usize, _: f32| (costs[i][t] / targets) as f32;
         let done = run.step(common, &sequences, plan, &slope)?;
         run.balance_experts(&done.expert_counts, stage.router_bias_speed);
 
-        let (mut kl, mut entropy) = (0.0, 0.0);
-        for (i, stats) in done.tokens.iter().enumerate() {
-            kl += stats.logprob.iter().enumerate().map(|(t, &l)| surprise(i, t, l)).sum::<f64>();
-            entropy += stats.entropy.iter().map(|&e| f64::from(e)).sum::<f64>();
-        }
+        let kl: f64 = surprises.iter().flatten().sum();
+        let entropy: f64 = done.tokens.iter().flat_map(|stats| &stats.entropy).map(|&entropy| f64::from(entropy)).sum();
         let tokens: usize = sequences.iter().map(|s| s.ids.len()).sum();
         // Drawn once and read by the teacher once, beside the training pass that `step` counts.
         run.outcome.read(2 * tokens);
@@ -111,8 +117,36 @@ pub fn distill(
     run.finish()
 }
 
+/// What each token costs: its own surprise, and what the later ones of its answer do beyond the step's mean, each
+/// discounted once more. The mean takes away variance and no expectation, because it is the same for every token.
+fn costs(surprises: &[Vec<f64>], discount: f64) -> Vec<Vec<f64>> {
+    let mut later: Vec<Vec<f64>> = surprises.iter().map(|answer| vec![0.0; answer.len()]).collect();
+    for (answer, later) in surprises.iter().zip(&mut later) {
+        for t in (1..answer.len()).rev() {
+            later[t - 1] = discount * (answer[t] + later[t]);
+        }
+    }
+    let count = later.iter().map(Vec::len).sum::<usize>().max(1);
+    let mean = later.iter().flatten().sum::<f64>() / count as f64;
+    let cost = |(own, later): (&f64, &f64)| own + later - mean;
+    surprises.iter().zip(&later).map(|(answer, later)| answer.iter().zip(later).map(cost).collect()).collect()
+}
+
 /// Whether every id stands for the same token.
 fn same_words(one: &Tokenizer, other: &Tokenizer) -> bool {
     one.vocab_size() == other.vocab_size()
         && (0..one.vocab_size() as u32).all(|id| one.id_to_token(id) == other.id_to_token(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_pays_for_what_comes_after_it() {
+        let surprises = [vec![1.0, 2.0, 4.0], vec![8.0], vec![]];
+        assert_eq!(costs(&surprises, 0.0), surprises);
+        // Later: 0.5·2 + 0.25·4 = 2, 0.5·4 = 2, 0 and 0; their mean is 1.
+        assert_eq!(costs(&surprises, 0.5), [vec![2.0, 3.0, 3.0], vec![7.0], vec![]]);
+    }
 }

@@ -102,7 +102,7 @@ fn without_mtp(sft: &Sft) -> Sft {
 fn more_sft(recipe: &R1Recipe, rl: &Outcome, tokenizer: &Tokenizer) -> Result<Sft, Error> {
     let Recipe { common, stage } = recipe;
     let cold = Recipe { common: common.clone(), stage: stage.sft.clone() };
-    let set = examples(&cold, stage.sft.traces.as_deref(), tokenizer)?;
+    let (set, _) = examples(&cold, stage.sft.traces.as_deref(), tokenizer)?;
     let mean = set.iter().map(|s| s.ids.len()).sum::<usize>() as f64 / set.len() as f64;
     let per_step = 3.0 * mean * stage.sft.batch_examples as f64;
     let steps = (rl.passes as f64 / per_step).ceil().max(1.0) as usize;

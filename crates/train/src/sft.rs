@@ -1,4 +1,5 @@
-//! Supervised fine-tuning in the think/answer format. Only completions are learned.
+//! Supervised fine-tuning in the think/answer format. Only completions are learned, and of texts that are replayed from
+//! pre-training every token.
 //!
 //! On worked problems it is R1's cold start (DeepSeek-R1, section 2.3.1); on answers that rejection sampling kept, the
 //! fine-tuning of its second round (2.3.3), or on a smaller model distillation (2.4).
@@ -9,11 +10,14 @@ use crate::recipe::{Recipe, Sft};
 use crate::traces::read_examples;
 use crate::training::{Outcome, Setting, Start, StepPlan, Training, hash_of};
 use picnic_data::{ChatFormat, Example, shuffled};
-use picnic_tasks::{Mixture, Split, Task};
+use picnic_tasks::{Corpus, Mixture, Split, Task};
 use picnic_tokenizer::Tokenizer;
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
+
+/// Replayed texts start here, far from those of pre-training.
+const FIRST_TEXT: u64 = 1 << 40;
 
 /// Fine-tunes the model of `start` into `setting.out`, on the worked problems of the recipe's tasks or on those in
 /// `traces`.
@@ -37,12 +41,17 @@ pub fn sft(
     if let Some(outcome) = setting.finished(&fingerprint)? {
         return Ok(outcome);
     }
-    let examples = examples(recipe, traces, &tokenizer)?;
+    let (examples, too_long) = examples(recipe, traces, &tokenizer)?;
+    if too_long > 0 {
+        let all = examples.len() + too_long;
+        setting.progress.note(&format!("{too_long} of {all} examples are left out: over {} tokens", stage.max_tokens));
+    }
+    let mut order = Order::default();
     let mut run = Training::open("sft", setting, common, stage.mtp_weight, fingerprint, start, tokenizer)?;
     let mut display = setting.progress.stage("sft", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
-        let sequences = batch(&examples, recipe, run.step);
+        let sequences = batch(&examples, recipe, run.step, &mut order);
         // Each token of the batch weighs the same, in a long example and in a short one.
         let targets: usize = sequences.iter().map(Sequence::targets).sum();
         let slope = -1.0 / targets.max(1) as f32;
@@ -70,16 +79,22 @@ pub fn sft(
     run.finish()
 }
 
-/// What is learned from, as far as it is short enough: the first rows of `traces`, or else the first problems of the
-/// training split that have a worked solution.
-pub fn examples(recipe: &Recipe<Sft>, traces: Option<&Path>, tokenizer: &Tokenizer) -> Result<Vec<Sequence>, Error> {
+/// What is learned from, as far as it is short enough, and how many were too long: the first rows of `traces`, or else
+/// the first problems of the training split that have a worked solution; then the texts that are replayed beside them.
+pub fn examples(
+    recipe: &Recipe<Sft>,
+    traces: Option<&Path>,
+    tokenizer: &Tokenizer,
+) -> Result<(Vec<Sequence>, usize), Error> {
     let Recipe { common, stage } = recipe;
     let chat = ChatFormat::new(tokenizer)?;
     let fits = |example: &Example| example.ids.len() <= stage.max_tokens;
-    let mut examples = Vec::new();
+    let (mut examples, mut too_long) = (Vec::new(), 0);
     if let Some(traces) = traces {
         examples = read_examples(traces, &chat, stage.examples)?;
+        let rows = examples.len();
         examples.retain(fits);
+        too_long = rows - examples.len();
     } else {
         let tasks = Mixture::new(&common.tasks, common.seed)?;
         // A task whose solutions are all too long must not keep us here for ever.
@@ -89,7 +104,12 @@ pub fn examples(recipe: &Recipe<Sft>, traces: Option<&Path>, tokenizer: &Tokeniz
             }
             let problem = tasks.problem(Split::Train, index);
             let Some(worked) = tasks.sft_example(&problem) else { continue };
-            examples.extend(Some(chat.example(&worked)?).filter(fits));
+            let example = chat.example(&worked)?;
+            if fits(&example) {
+                examples.push(example);
+            } else {
+                too_long += 1;
+            }
         }
     }
     if examples.is_empty() {
@@ -98,19 +118,66 @@ pub fn examples(recipe: &Recipe<Sft>, traces: Option<&Path>, tokenizer: &Tokeniz
             cure: "raise it or choose tasks with shorter solutions",
         });
     }
-    Ok(examples.into_iter().map(|Example { ids, prompt }| Sequence { ids, first_target: prompt }).collect())
+    let replayed = (stage.replay / (1.0 - stage.replay) * examples.len() as f64).round() as u64;
+    let sequence = |Example { ids, prompt }| Sequence { ids, first_target: prompt };
+    let mut examples: Vec<Sequence> = examples.into_iter().map(sequence).collect();
+    if replayed > 0 {
+        let corpus = Corpus::new(&common.corpus, &common.tasks, common.seed)?;
+        for index in 0..replayed {
+            examples.push(replay(&corpus.text(FIRST_TEXT + index), tokenizer, stage.max_tokens)?);
+        }
+    }
+    Ok((examples, too_long))
+}
+
+/// A text as pre-training has it, by itself and cut to `most` tokens.
+fn replay(text: &str, tokenizer: &Tokenizer, most: usize) -> Result<Sequence, Error> {
+    let mut ids: Vec<u32> = tokenizer.bos().into_iter().collect();
+    ids.extend(tokenizer.encode(text, false)?);
+    ids.extend(tokenizer.eos());
+    ids.truncate(most);
+    Ok(Sequence { ids, first_target: 1 })
+}
+
+/// The order of the examples in one epoch, kept from step to step.
+#[derive(Default)]
+struct Order {
+    epoch: Option<u64>,
+    places: Vec<usize>,
 }
 
 /// The examples of a step: the set in a new order in each epoch.
-fn batch(examples: &[Sequence], recipe: &Recipe<Sft>, step: u64) -> Vec<Sequence> {
+fn batch(examples: &[Sequence], recipe: &Recipe<Sft>, step: u64, order: &mut Order) -> Vec<Sequence> {
     let (n, size) = (examples.len() as u64, recipe.stage.batch_examples as u64);
-    let (mut epoch, mut order) = (u64::MAX, Vec::new());
     let mut pick = |place: u64| {
-        if place / n != epoch {
-            epoch = place / n;
-            order = shuffled(examples.len(), recipe.common.seed, epoch);
+        if order.epoch != Some(place / n) {
+            order.epoch = Some(place / n);
+            order.places = shuffled(examples.len(), recipe.common.seed, place / n);
         }
-        examples[order[(place % n) as usize]].clone()
+        examples[order.places[(place % n) as usize]].clone()
     };
     (step * size..(step + 1) * size).map(&mut pick).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokenizer::train_tokenizer;
+
+    #[test]
+    fn a_share_of_the_examples_is_text() {
+        let load = |replay: &str| {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/smoke/sft.toml");
+            Recipe::<Sft>::load(&file, &["examples=60".to_owned(), replay.to_owned()]).unwrap()
+        };
+        let tokenizer = train_tokenizer(&load("replay=0.0").common).unwrap();
+        let set = |replay: &str| examples(&load(replay), None, &tokenizer).unwrap().0;
+        let (without, with) = (set("replay=0.0"), set("replay=0.25"));
+        assert_eq!((without.len(), with.len()), (60, 80));
+        assert_eq!(
+            with[..60].iter().map(|s| &s.ids).collect::<Vec<_>>(),
+            without.iter().map(|s| &s.ids).collect::<Vec<_>>()
+        );
+        assert!(with[60..].iter().all(|s| s.first_target == 1 && s.ids.len() > 2));
+    }
 }

@@ -31,6 +31,10 @@ pub struct OnPolicy {
     /// Share of the probability that is sampled from; less than 1 is another policy too.
     #[serde(default = "default::one")]
     pub top_p: f64,
+    /// Share of the next token's cost that a token pays, the one after that twice discounted, and so on: 0 for its own
+    /// alone, 1 for the whole rest of the answer.
+    #[serde(default)]
+    pub discount: f64,
     /// AdamW and its schedule.
     pub optimizer: Optimizer,
     /// γ, how far a router's bias moves after each step.
@@ -56,6 +60,9 @@ impl Stage for OnPolicy {
         within("max_tokens", self.max_tokens, 1..=MAX_TOKENS)?;
         leaves_room("max_tokens", self.max_tokens, positions)?;
         check_sampling(self.temperature, self.top_p)?;
+        if !(0.0..=1.0).contains(&self.discount) {
+            return Err(Fault::new("discount", format!("{} is no share", self.discount), "give a number from 0 to 1"));
+        }
         check_balance(self.router_bias_speed, self.balance_alpha)?;
         within("checkpoint_every", self.checkpoint_every, 1..=MAX_STEPS)?;
         self.optimizer.check()

@@ -16,6 +16,10 @@ pub struct Sft {
     /// `{"prompt", "completion"}` or `{"prompt", "thinking", "answer"}`, one a line.
     #[serde(default)]
     pub traces: Option<PathBuf>,
+    /// Share of what is learned from that is text of pre-training, beside those examples: what stands only there is
+    /// forgotten otherwise. R1's second fine-tuning has a quarter of general data (section 2.3.3).
+    #[serde(default)]
+    pub replay: f64,
     /// Optimizer steps. R1: 2–3 epochs.
     pub steps: usize,
     /// Examples in a step. R1: 128.
@@ -46,6 +50,7 @@ impl Stage for Sft {
         within("max_tokens", self.max_tokens, 2..=MAX_TOKENS)?;
         fits("max_tokens", self.max_tokens, positions)?;
         check_balance(self.router_bias_speed, self.balance_alpha)?;
+        within("replay", self.replay, 0.0..=0.9)?;
         within("mtp_weight", self.mtp_weight, 0.0..=1.0)?;
         within("checkpoint_every", self.checkpoint_every, 1..=MAX_STEPS)?;
         self.optimizer.check()
