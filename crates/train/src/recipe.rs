@@ -162,7 +162,13 @@ impl<S: Stage> Recipe<S> {
     fn from_table(mut rest: Table) -> Result<Self, Fault> {
         let valid: Vec<_> = [keys_of::<Common>(), keys_of::<S>()].concat();
         if let Some(key) = rest.keys().find(|key| !valid.contains(&key.as_str())) {
-            return Err(unknown_key(key, &valid));
+            return Err(match command_of(&rest) {
+                Some(command) => {
+                    let cure = format!("run `picnic {command}`, or name a recipe of this command");
+                    Fault::new(key, format!("is for `picnic {command}`, as is all of this recipe"), cure)
+                }
+                None => unknown_key(key, &valid),
+            });
         }
         let mut shared: Table =
             keys_of::<Common>().iter().filter_map(|&key| Some((key.to_owned(), rest.remove(key)?))).collect();
@@ -245,6 +251,23 @@ impl Common {
         within("tokenizer.documents", tokenizer.documents, 1..=10_000_000)?;
         check_model(model, tokenizer.vocab_size).map(Some)
     }
+}
+
+/// The command whose recipe this is, if there is one that knows every key.
+fn command_of(recipe: &Table) -> Option<&'static str> {
+    let commands = [
+        ("r1", keys_of::<R1>()),
+        ("pretrain", keys_of::<Pretrain>()),
+        ("sft", keys_of::<Sft>()),
+        ("rl", keys_of::<Rl>()),
+        ("reject", keys_of::<Reject>()),
+        ("distill", keys_of::<OnPolicy>()),
+        ("eval", keys_of::<Eval>()),
+    ];
+    let knows_all = |keys: &[&str]| {
+        recipe.keys().all(|key| keys.contains(&key.as_str()) || keys_of::<Common>().contains(&key.as_str()))
+    };
+    commands.into_iter().find(|(_, keys)| knows_all(keys)).map(|(command, _)| command)
 }
 
 /// The configuration that a table in the keys of `config.json` describes.

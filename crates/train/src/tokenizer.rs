@@ -30,6 +30,10 @@ pub fn train_tokenizer(common: &Common) -> Result<Tokenizer, Error> {
 /// If there is none, it is no byte-level BPE, or it cannot be read.
 pub fn load_tokenizer(model: &Path) -> Result<Tokenizer, Error> {
     if model.is_dir() {
+        if !model.join("tokenizer.json").exists() {
+            // Most often not only that is missing: say first if this is no model at all.
+            Checkpoint::open(model)?;
+        }
         return Ok(Tokenizer::from_dir(model)?);
     }
     let checkpoint = Checkpoint::open(model)?;

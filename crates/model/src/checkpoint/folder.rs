@@ -30,11 +30,11 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
     }
     let index_path = path.join(INDEX);
     if !index_path.exists() {
-        return Err(CheckpointError::damaged(
-            path,
-            format!("has neither {WHOLE} nor {INDEX}"),
-            "give a Hugging Face folder with safetensors weights",
-        ));
+        let cure = match models_in(path).as_slice() {
+            [] => "give a Hugging Face folder with safetensors weights".to_owned(),
+            models => format!("give one of the models in it: {}", models.join(", ")),
+        };
+        return Err(CheckpointError::damaged(path, format!("has neither {WHOLE} nor {INDEX}"), &cure));
     }
     let index = read_index(&index_path)?;
     let mut shards: Vec<&str> = index.weight_map.values().map(String::as_str).collect();
@@ -78,6 +78,17 @@ pub(super) fn open_files(path: &Path, files: Vec<MappedFile>) -> Result<Checkpoi
         }
     }
     Ok(Checkpoint { path: path.to_owned(), files, tensors, gguf: None })
+}
+
+/// The folders right below `path` that hold a model, as a run's folder has them.
+fn models_in(path: &Path) -> Vec<String> {
+    let folders = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let mut models: Vec<String> = folders
+        .filter(|folder| folder.path().join(WHOLE).exists())
+        .map(|folder| quoted(&folder.file_name().to_string_lossy()))
+        .collect();
+    models.sort_unstable();
+    models
 }
 
 fn read_index(path: &Path) -> Result<Index, CheckpointError> {

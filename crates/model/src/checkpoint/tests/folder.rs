@@ -251,4 +251,8 @@ fn lying_safetensors_headers_are_refused() {
     assert!(Checkpoint::open("no/such/place").unwrap_err().to_string().contains("cannot open"));
     let empty = tempfile::tempdir().unwrap();
     assert!(Checkpoint::open(empty.path()).unwrap_err().to_string().contains("has neither"));
+    // A run's folder: the models are one below.
+    std::fs::create_dir(empty.path().join("rl")).unwrap();
+    std::fs::write(empty.path().join("rl/model.safetensors"), b"").unwrap();
+    assert!(Checkpoint::open(empty.path()).unwrap_err().to_string().contains("one of the models in it: `rl`"));
 }
