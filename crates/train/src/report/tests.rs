@@ -201,6 +201,20 @@ fn other_problems_are_not_compared_one_by_one() {
 }
 
 #[test]
+fn a_curriculum_has_a_plot_for_each_task() {
+    let mut run = whole_recipe();
+    let points = run.curves[&Stage::Rl][0].points.clone();
+    let arms = ["sums, level 0", "sums, level 1", "riddles, level 0"];
+    let rate = |arm: &&str| Curve { name: format!("pass rate: {arm}"), unit: String::new(), points: points.clone() };
+    let plots = |run: &Report| html::page(run).matches("<figure").count();
+    let without = plots(&run);
+    run.curves.get_mut(&Stage::Rl).unwrap().extend(arms.iter().map(rate));
+    assert_eq!(plots(&run), without + 2);
+    let page = html::page(&run);
+    assert!(page.contains("Pass rates by task and level") && page.contains("level 1"));
+}
+
+#[test]
 fn an_empty_report_is_still_a_page() {
     let empty = Report {
         stages: BTreeMap::new(),

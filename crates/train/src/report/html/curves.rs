@@ -15,6 +15,9 @@ const GROUPS: [(&str, &[Stage]); 6] = [
     ("Student: on its own samples", &[Stage::StudentRl, Stage::StudentOnPolicy]),
 ];
 
+/// How the names of a curriculum's curves begin; then `TASK, level N`.
+const PASS_RATE: &str = "pass rate: ";
+
 /// What a curve tells of, from its name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
@@ -22,12 +25,14 @@ pub enum Topic {
     Reward,
     /// The answers that were sampled.
     Answers,
+    /// What a curriculum knows of each task and level.
+    PassRates,
     /// The optimisation.
     Learning,
 }
 
 impl Topic {
-    const ALL: [Topic; 3] = [Topic::Reward, Topic::Answers, Topic::Learning];
+    const ALL: [Topic; 4] = [Topic::Reward, Topic::Answers, Topic::PassRates, Topic::Learning];
 
     /// Where a curve of this name belongs.
     pub fn of(curve: &str) -> Topic {
@@ -36,6 +41,8 @@ impl Topic {
             Topic::Reward
         } else if answers.iter().any(|&name| curve == name || curve.starts_with(&format!("{name} "))) {
             Topic::Answers
+        } else if curve.starts_with(PASS_RATE) {
+            Topic::PassRates
         } else {
             Topic::Learning
         }
@@ -45,6 +52,7 @@ impl Topic {
         match self {
             Topic::Reward => "Rewards",
             Topic::Answers => "Answers",
+            Topic::PassRates => "Pass rates by task and level",
             Topic::Learning => "Learning",
         }
     }
@@ -71,7 +79,8 @@ pub fn curves(report: &Report) -> Markup {
                     h2 { (title) }
                     @for topic in &topics {
                         @if topics.len() > 1 { h3 { (topic.title()) } }
-                        div.plots { (plots(curves.iter().filter(|(_, c)| Topic::of(&c.name) == *topic))) }
+                        @let of_topic = curves.iter().filter(|(_, c)| Topic::of(&c.name) == *topic);
+                        div.plots { (if *topic == Topic::PassRates { pass_rates(of_topic) } else { plots(of_topic) }) }
                     }
                 }
             }
@@ -94,3 +103,27 @@ fn plots<'a>(curves: impl Iterator<Item = &'a (Stage, &'a Curve)>) -> Markup {
         }
     }
 }
+
+/// A plot for each task of each stage, with a line for each level.
+fn pass_rates<'a>(curves: impl Iterator<Item = &'a (Stage, &'a Curve)>) -> Markup {
+    let mut tasks: Vec<(Stage, &str, Vec<Series>)> = Vec::new();
+    for (stage, curve) in curves {
+        let arm = curve.name.strip_prefix(PASS_RATE).unwrap_or(&curve.name);
+        let (task, level) = arm.split_once(", ").unwrap_or((arm, ""));
+        let place = tasks.iter().position(|(s, t, _)| (s, *t) == (stage, task)).unwrap_or_else(|| {
+            tasks.push((*stage, task, Vec::new()));
+            tasks.len() - 1
+        });
+        let lines = &mut tasks[place].2;
+        lines.push(Series { class: LEVELS[lines.len() % LEVELS.len()], label: level, points: &curve.points });
+    }
+    let several = tasks.iter().any(|(stage, ..)| *stage != tasks[0].0);
+    html! {
+        @for (stage, task, lines) in &tasks {
+            (line_plot(&visible(task), if several { name(*stage) } else { "" }, lines))
+        }
+    }
+}
+
+/// The classes of a task's levels, the easiest first.
+const LEVELS: [&str; 8] = ["level-0", "level-1", "level-2", "level-3", "level-4", "level-5", "level-6", "level-7"];
