@@ -11,9 +11,9 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::draw::{self, Source};
+use crate::draw::{self, Drawn};
 use crate::number::Number;
-use crate::task::{Problem, Split, Task, TaskError, Trace, Verdict};
+use crate::task::{Problem, Source, Task, TaskError, Trace, Verdict};
 
 const NAME: &str = "arithmetic";
 
@@ -65,7 +65,7 @@ pub enum Operation {
 /// Multi-digit arithmetic with written working.
 pub struct Arithmetic {
     words: bool,
-    source: Source<Config>,
+    source: Drawn<Config>,
 }
 
 impl Arithmetic {
@@ -90,7 +90,7 @@ impl Arithmetic {
         }
         let words = config.words;
         let levels: Vec<Config> = (low..=high).map(|digits| Config { digits: [digits; 2], ..config.clone() }).collect();
-        let source = Source::new(NAME, seed, config, levels, draw_problem)?;
+        let source = Drawn::new(NAME, seed, config, levels, draw_problem)?;
         Ok(Self { words, source })
     }
 }
@@ -100,17 +100,9 @@ impl Task for Arithmetic {
         NAME
     }
 
-    fn problem(&self, split: Split, index: u64) -> Problem {
-        self.source.problem(split, index)
-    }
-
-    fn levels(&self) -> u8 {
-        self.source.levels()
-    }
-
     /// A level for each number of digits.
-    fn problem_at(&self, split: Split, level: u8, index: u64) -> Problem {
-        self.source.problem_at(split, level, index)
+    fn source(&self) -> &dyn Source {
+        &self.source
     }
 
     fn trace(&self, problem: &Problem) -> Option<Trace> {

@@ -4,7 +4,7 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::task::{Problem, Split, TaskError};
+use crate::task::{Problem, Source, Split, TaskError};
 
 /// The generator at one address: distinct (seed, purpose, stream, index) share no numbers.
 pub(crate) fn rng(seed: u64, purpose: &str, stream: u64, index: u64) -> ChaCha8Rng {
@@ -17,7 +17,7 @@ pub(crate) fn rng(seed: u64, purpose: &str, stream: u64, index: u64) -> ChaCha8R
 }
 
 /// A task's problems by address: under all of its dials, or at one level of difficulty.
-pub(crate) struct Source<C> {
+pub(crate) struct Drawn<C> {
     name: &'static str,
     seed: u64,
     dials: C,
@@ -26,7 +26,7 @@ pub(crate) struct Source<C> {
     candidate: fn(&C, &mut ChaCha8Rng) -> Option<Problem>,
 }
 
-impl<C: Clone> Source<C> {
+impl<C: Clone> Drawn<C> {
     /// `candidate` draws a problem under the dials that it is given, or nothing.
     ///
     /// # Errors
@@ -46,19 +46,18 @@ impl<C: Clone> Source<C> {
         }
         Ok(Self { name, seed, dials, levels, candidate })
     }
+}
 
-    /// See [`Task::problem`](crate::Task::problem).
-    pub(crate) fn problem(&self, split: Split, index: u64) -> Problem {
+impl<C: Send + Sync> Source for Drawn<C> {
+    fn problem(&self, split: Split, index: u64) -> Problem {
         problem(self.seed, self.name, split, index, |rng| (self.candidate)(&self.dials, rng))
     }
 
-    /// See [`Task::levels`](crate::Task::levels).
-    pub(crate) fn levels(&self) -> u8 {
+    fn levels(&self) -> u8 {
         u8::try_from(self.levels.len()).unwrap_or(u8::MAX)
     }
 
-    /// See [`Task::problem_at`](crate::Task::problem_at).
-    pub(crate) fn problem_at(&self, split: Split, level: u8, index: u64) -> Problem {
+    fn problem_at(&self, split: Split, level: u8, index: u64) -> Problem {
         let level = usize::from(level).min(self.levels.len() - 1);
         // Streams 0 and 1 are the splits with all levels mixed.
         let stream = 2 * (level as u64 + 1) + split as u64;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::draw;
 use crate::number::Number;
-use crate::task::{Problem, Split, Task, TaskError, Trace, Verdict};
+use crate::task::{self, Problem, Split, Task, TaskError, Trace, Verdict};
 
 const NAME: &str = "gsm8k";
 /// Longest row that is read, in bytes; real ones stay below 4 KB.
@@ -71,11 +71,7 @@ impl Gsm8k {
     }
 }
 
-impl Task for Gsm8k {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
+impl task::Source for Gsm8k {
     /// The rows of the split in shuffled order, over and over.
     fn problem(&self, split: Split, index: u64) -> Problem {
         let rows = match split {
@@ -83,6 +79,16 @@ impl Task for Gsm8k {
             Split::HeldOut => &self.held_out,
         };
         rows[(index % rows.len() as u64) as usize].clone()
+    }
+}
+
+impl Task for Gsm8k {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn source(&self) -> &dyn task::Source {
+        self
     }
 
     fn trace(&self, problem: &Problem) -> Option<Trace> {

@@ -9,8 +9,8 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::draw::Source;
-use crate::task::{Problem, Split, Task, TaskError, Trace, Verdict};
+use crate::draw::Drawn;
+use crate::task::{Problem, Source, Task, TaskError, Trace, Verdict};
 
 const NAME: &str = "knights_knaves";
 /// Most people; there are as many permutations as 3! and as many assignments as 2³.
@@ -41,7 +41,7 @@ impl Default for Config {
 /// Who is a knight and who a knave.
 pub struct KnightsKnaves {
     words: bool,
-    source: Source<Config>,
+    source: Drawn<Config>,
 }
 
 impl KnightsKnaves {
@@ -56,7 +56,7 @@ impl KnightsKnaves {
             return Err(TaskError::Dial { task: NAME, key: "people", value, cure });
         }
         let levels: Vec<Config> = (low..=high).map(|count| Config { people: [count; 2], ..config.clone() }).collect();
-        Ok(Self { words: config.words, source: Source::new(NAME, seed, config, levels, draw_problem)? })
+        Ok(Self { words: config.words, source: Drawn::new(NAME, seed, config, levels, draw_problem)? })
     }
 }
 
@@ -65,17 +65,9 @@ impl Task for KnightsKnaves {
         NAME
     }
 
-    fn problem(&self, split: Split, index: u64) -> Problem {
-        self.source.problem(split, index)
-    }
-
-    fn levels(&self) -> u8 {
-        self.source.levels()
-    }
-
     /// A level for each number of people.
-    fn problem_at(&self, split: Split, level: u8, index: u64) -> Problem {
-        self.source.problem_at(split, level, index)
+    fn source(&self) -> &dyn Source {
+        &self.source
     }
 
     fn trace(&self, problem: &Problem) -> Option<Trace> {
@@ -384,6 +376,7 @@ fn read(answer: &str, count: usize) -> Result<Vec<bool>, &'static str> {
 mod tests {
     use super::*;
     use crate::draw;
+    use crate::task::Split;
     use proptest::prelude::*;
     use std::collections::{HashMap, HashSet};
 

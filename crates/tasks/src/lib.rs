@@ -38,4 +38,4 @@ pub use corpus::{Corpus, CorpusKind, CorpusPart, default_parts};
 pub use curriculum::{Curriculum, CurriculumSettings};
 pub use registry::{Arm, Mixture, TaskSpec};
 pub use reward::{Format, Parts, Reward, RewardWeights, language_share, score};
-pub use task::{Language, Problem, SftExample, Split, Task, TaskError, Trace, Verdict};
+pub use task::{Language, Problem, SftExample, Source, Split, Task, TaskError, Trace, Verdict};

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::draw;
-use crate::task::{Language, Problem, Split, Task, TaskError, Trace, Verdict};
+use crate::task::{self, Language, Problem, Split, Task, TaskError, Trace, Verdict};
 
 /// Makes [`TaskSpec`] of lines `Variant(dials) => constructor`; the recipe's name is the variant's in snake case.
 macro_rules! tasks {
@@ -128,17 +128,23 @@ impl Mixture {
     }
 }
 
+impl task::Source for Mixture {
+    /// Each task as often as its weight says.
+    fn problem(&self, split: Split, index: u64) -> Problem {
+        let mut rng = draw::rng(self.seed, "mixture", split as u64, index);
+        let weights: Vec<f64> = self.tasks.iter().map(|(weight, _)| *weight).collect();
+        self.tasks[draw::weighted(&weights, &mut rng)].1.problem(split, index)
+    }
+}
+
 /// A mixture is itself a task: each problem comes from, and is judged by, one of its parts.
 impl Task for Mixture {
     fn name(&self) -> &'static str {
         "mixture"
     }
 
-    /// Each task as often as its weight says.
-    fn problem(&self, split: Split, index: u64) -> Problem {
-        let mut rng = draw::rng(self.seed, "mixture", split as u64, index);
-        let weights: Vec<f64> = self.tasks.iter().map(|(weight, _)| *weight).collect();
-        self.tasks[draw::weighted(&weights, &mut rng)].1.problem(split, index)
+    fn source(&self) -> &dyn task::Source {
+        self
     }
 
     fn language(&self, problem: &Problem) -> Language {

@@ -10,8 +10,8 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::draw::{self, Source};
-use crate::task::{Problem, Split, Task, TaskError, Trace, Verdict};
+use crate::draw::{self, Drawn};
+use crate::task::{Problem, Source, Task, TaskError, Trace, Verdict};
 
 const NAME: &str = "reverse_text";
 /// Longest answer that is looked at, in bytes.
@@ -62,7 +62,7 @@ pub enum Kind {
 /// Texts to be written backwards.
 pub struct ReverseText {
     words: bool,
-    source: Source<Config>,
+    source: Drawn<Config>,
 }
 
 impl ReverseText {
@@ -81,7 +81,7 @@ impl ReverseText {
             return Err(dial("kinds", "[]".into(), cure));
         }
         let levels: Vec<Config> = (low..=high).map(|length| Config { length: [length; 2], ..config.clone() }).collect();
-        Ok(Self { words: config.words, source: Source::new(NAME, seed, config, levels, draw_problem)? })
+        Ok(Self { words: config.words, source: Drawn::new(NAME, seed, config, levels, draw_problem)? })
     }
 }
 
@@ -90,17 +90,9 @@ impl Task for ReverseText {
         NAME
     }
 
-    fn problem(&self, split: Split, index: u64) -> Problem {
-        self.source.problem(split, index)
-    }
-
-    fn levels(&self) -> u8 {
-        self.source.levels()
-    }
-
     /// A level for each length.
-    fn problem_at(&self, split: Split, level: u8, index: u64) -> Problem {
-        self.source.problem_at(split, level, index)
+    fn source(&self) -> &dyn Source {
+        &self.source
     }
 
     fn trace(&self, problem: &Problem) -> Option<Trace> {

@@ -10,9 +10,9 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::draw::{self, Source};
+use crate::draw::{self, Drawn};
 use crate::number::Number;
-use crate::task::{Problem, Split, Task, TaskError, Trace, Verdict};
+use crate::task::{Problem, Source, Task, TaskError, Trace, Verdict};
 
 const NAME: &str = "sequences";
 /// Fewest and most terms shown.
@@ -148,7 +148,7 @@ pub(crate) fn continuation(terms: &[i64]) -> Option<(Kind, i64)> {
 
 /// The next number of a sequence.
 pub struct Sequences {
-    source: Source<Config>,
+    source: Drawn<Config>,
 }
 
 impl Sequences {
@@ -172,7 +172,7 @@ impl Sequences {
         }
         let levels: Vec<Config> =
             config.kinds.iter().map(|&kind| Config { kinds: vec![kind], ..config.clone() }).collect();
-        Ok(Self { source: Source::new(NAME, seed, config, levels, draw_problem)? })
+        Ok(Self { source: Drawn::new(NAME, seed, config, levels, draw_problem)? })
     }
 }
 
@@ -181,17 +181,9 @@ impl Task for Sequences {
         NAME
     }
 
-    fn problem(&self, split: Split, index: u64) -> Problem {
-        self.source.problem(split, index)
-    }
-
-    fn levels(&self) -> u8 {
-        self.source.levels()
-    }
-
     /// A level for each rule.
-    fn problem_at(&self, split: Split, level: u8, index: u64) -> Problem {
-        self.source.problem_at(split, level, index)
+    fn source(&self) -> &dyn Source {
+        &self.source
     }
 
     fn trace(&self, problem: &Problem) -> Option<Trace> {
@@ -321,6 +313,7 @@ fn direction(step: i64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::Split;
     use proptest::prelude::*;
 
     #[test]

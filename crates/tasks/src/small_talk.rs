@@ -10,9 +10,9 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::draw::Source;
+use crate::draw::Drawn;
 use crate::reverse_text::WORDS;
-use crate::task::{Problem, Split, Task, TaskError, Trace, Verdict};
+use crate::task::{Problem, Source, Task, TaskError, Trace, Verdict};
 use crate::word_problems::NAMES;
 
 const NAME: &str = "small_talk";
@@ -38,7 +38,7 @@ impl Default for Config {
 /// Greetings and the like.
 pub struct SmallTalk {
     called: String,
-    source: Source<Config>,
+    source: Drawn<Config>,
 }
 
 impl SmallTalk {
@@ -52,7 +52,7 @@ impl SmallTalk {
             return Err(TaskError::Dial { task: NAME, key: "called", value, cure });
         }
         let called = config.called.clone();
-        let source = Source::new(NAME, seed, config, [], |_, rng| Said::draw(rng).pose(rng))?;
+        let source = Drawn::new(NAME, seed, config, [], |_, rng| Said::draw(rng).pose(rng))?;
         Ok(Self { called, source })
     }
 }
@@ -62,8 +62,8 @@ impl Task for SmallTalk {
         NAME
     }
 
-    fn problem(&self, split: Split, index: u64) -> Problem {
-        self.source.problem(split, index)
+    fn source(&self) -> &dyn Source {
+        &self.source
     }
 
     fn trace(&self, problem: &Problem) -> Option<Trace> {

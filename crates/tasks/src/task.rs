@@ -13,20 +13,22 @@ pub trait Task: Send + Sync {
     /// The name that a recipe calls it by, also in [`Problem::task`].
     fn name(&self) -> &'static str;
 
-    /// Problem `index` of `split`: the same arguments give the same problem. Two indices may
-    /// give the same problem; [`Task::held_out`] is for distinct ones.
-    fn problem(&self, split: Split, index: u64) -> Problem;
+    /// What it poses.
+    fn source(&self) -> &dyn Source;
 
-    /// How many levels of difficulty the dials span, at least 1.
-    fn levels(&self) -> u8 {
-        1
+    /// See [`Source::problem`].
+    fn problem(&self, split: Split, index: u64) -> Problem {
+        self.source().problem(split, index)
     }
 
-    /// Problem `index` of `split` at one level, 0 the easiest; a level beyond the last is the last.
-    /// [`Task::problem`] has all of them mixed.
+    /// See [`Source::levels`].
+    fn levels(&self) -> u8 {
+        self.source().levels()
+    }
+
+    /// See [`Source::problem_at`].
     fn problem_at(&self, split: Split, level: u8, index: u64) -> Problem {
-        let _ = level;
-        self.problem(split, index)
+        self.source().problem_at(split, level, index)
     }
 
     /// The language of the prompt, in which an answer to it should be thought out.
@@ -71,6 +73,25 @@ pub trait Task: Send + Sync {
             return Err(TaskError::TooFewHeldOut { task: self.name(), wanted: n, found: problems.len() });
         }
         Ok(problems)
+    }
+}
+
+/// Problems by address.
+pub trait Source: Send + Sync {
+    /// Problem `index` of `split`: the same arguments give the same problem. Two indices may
+    /// give the same problem; [`Task::held_out`] is for distinct ones.
+    fn problem(&self, split: Split, index: u64) -> Problem;
+
+    /// How many levels of difficulty the dials span, at least 1.
+    fn levels(&self) -> u8 {
+        1
+    }
+
+    /// Problem `index` of `split` at one level, 0 the easiest; a level beyond the last is the last.
+    /// [`Source::problem`] has all of them mixed.
+    fn problem_at(&self, split: Split, level: u8, index: u64) -> Problem {
+        let _ = level;
+        self.problem(split, index)
     }
 }
 

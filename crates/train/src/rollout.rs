@@ -149,20 +149,26 @@ pub fn mix(seed: u64, i: u64) -> u64 {
 mod tests {
     use super::*;
     use picnic_engine::Finish;
-    use picnic_tasks::{Split, Trace};
+    use picnic_tasks::{Source, Split, Trace};
     use picnic_tokenizer::{Tokenizer, TrainConfig};
 
     /// Its verifier indexes into what a model may leave empty.
     struct Careless;
+
+    impl Source for Careless {
+        fn problem(&self, _: Split, index: u64) -> Problem {
+            let id = format!("careless/{index}");
+            Problem { id, task: "careless".into(), prompt: "Say a.".into(), gold: "a".into() }
+        }
+    }
 
     impl Task for Careless {
         fn name(&self) -> &'static str {
             "careless"
         }
 
-        fn problem(&self, _: Split, index: u64) -> Problem {
-            let id = format!("careless/{index}");
-            Problem { id, task: "careless".into(), prompt: "Say a.".into(), gold: "a".into() }
+        fn source(&self) -> &dyn Source {
+            self
         }
 
         fn trace(&self, _: &Problem) -> Option<Trace> {
@@ -180,7 +186,7 @@ mod tests {
         let config = TrainConfig { vocab_size: 300, ..TrainConfig::default() };
         let tokenizer = Tokenizer::train(["a b c"], &config).unwrap();
         let chat = ChatFormat::new(&tokenizer).unwrap();
-        let problems = [Careless.problem(Split::Train, 0)];
+        let problems = [Task::problem(&Careless, Split::Train, 0)];
         let reward = |text: &str| {
             let tokens = tokenizer.encode(text, false).unwrap();
             let logprobs = vec![-1.0; tokens.len()];

@@ -2,7 +2,7 @@
 
 use picnic_data::ChatFormat;
 use picnic_engine::{Completion, Finish};
-use picnic_tasks::{Problem, RewardWeights, Split, Task, Trace, Verdict};
+use picnic_tasks::{Problem, RewardWeights, Source, Split, Task, Trace, Verdict};
 use picnic_tokenizer::{Tokenizer, TrainConfig};
 use picnic_train::rollout::{Sample, judge};
 use picnic_train::watch::{Watchdog, at, counting};
@@ -16,13 +16,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Judges only when somebody has noticed that it does not.
 struct Stubborn(Mutex<Receiver<String>>, Mutex<Vec<String>>);
 
+impl Source for Stubborn {
+    fn problem(&self, _: Split, _: u64) -> Problem {
+        Problem { id: "stubborn/1".into(), task: "stubborn".into(), prompt: "?".into(), gold: serde_json::Value::Null }
+    }
+}
+
 impl Task for Stubborn {
     fn name(&self) -> &'static str {
         "stubborn"
     }
 
-    fn problem(&self, _: Split, _: u64) -> Problem {
-        Problem { id: "stubborn/1".into(), task: "stubborn".into(), prompt: "?".into(), gold: serde_json::Value::Null }
+    fn source(&self) -> &dyn Source {
+        self
     }
 
     fn trace(&self, _: &Problem) -> Option<Trace> {
@@ -52,7 +58,7 @@ fn a_verifier_that_stalls_is_named_and_named_again() {
     let tokens = tokenizer.encode("<think>so</think><answer>4</answer>", false).unwrap();
     let completion = Completion { logprobs: vec![0.0; tokens.len()], tokens, finish: Finish::Stop };
     let task = Stubborn(Mutex::new(notes), Mutex::default());
-    let problems = [task.problem(Split::Train, 0)];
+    let problems = [Task::problem(&task, Split::Train, 0)];
 
     let stage = counting("stage rl has done", 60, "steps");
     stage.done(7);

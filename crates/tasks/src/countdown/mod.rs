@@ -13,8 +13,8 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::draw::{self, Source};
-use crate::task::{Problem, Split, Task, TaskError, Trace, Verdict};
+use crate::draw::{self, Drawn};
+use crate::task::{Problem, Source, Split, Task, TaskError, Trace, Verdict};
 use expression::Fault;
 
 const NAME: &str = "countdown";
@@ -73,7 +73,7 @@ impl Default for Config {
 /// The Countdown numbers game.
 pub struct Countdown {
     config: Config,
-    source: Source<Config>,
+    source: Drawn<Config>,
     seed: u64,
 }
 
@@ -87,7 +87,7 @@ impl Countdown {
         check_dials(&config)?;
         let [low, high] = config.numbers;
         let levels: Vec<Config> = (low..=high).map(|count| Config { numbers: [count; 2], ..config.clone() }).collect();
-        let source = Source::new(NAME, seed, config.clone(), levels, draw_problem)?;
+        let source = Drawn::new(NAME, seed, config.clone(), levels, draw_problem)?;
         Ok(Self { config, source, seed })
     }
 }
@@ -97,17 +97,9 @@ impl Task for Countdown {
         NAME
     }
 
-    fn problem(&self, split: Split, index: u64) -> Problem {
-        self.source.problem(split, index)
-    }
-
-    fn levels(&self) -> u8 {
-        self.source.levels()
-    }
-
     /// A level for each count of given numbers.
-    fn problem_at(&self, split: Split, level: u8, index: u64) -> Problem {
-        self.source.problem_at(split, level, index)
+    fn source(&self) -> &dyn Source {
+        &self.source
     }
 
     fn trace(&self, problem: &Problem) -> Option<Trace> {

@@ -13,9 +13,9 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::draw::Source;
+use crate::draw::Drawn;
 use crate::number::Number;
-use crate::task::{Language, Problem, Split, Task, TaskError, Trace, Verdict};
+use crate::task::{Language, Problem, Source, Split, Task, TaskError, Trace, Verdict};
 pub(crate) use english::{NAMES, THINGS};
 pub(crate) use russian::counting;
 
@@ -45,7 +45,7 @@ impl Default for Config {
 /// Stories with numbers in one language.
 pub struct WordProblems {
     language: Language,
-    source: Source<(Config, Language)>,
+    source: Drawn<(Config, Language)>,
 }
 
 impl WordProblems {
@@ -81,7 +81,7 @@ impl WordProblems {
         }
         let levels: Vec<_> =
             (low..=high).map(|steps| (Config { steps: [steps; 2], ..config.clone() }, language)).collect();
-        Ok(Self { language, source: Source::new(task, seed, (config, language), levels, draw_problem)? })
+        Ok(Self { language, source: Drawn::new(task, seed, (config, language), levels, draw_problem)? })
     }
 }
 
@@ -90,17 +90,9 @@ impl Task for WordProblems {
         name(self.language)
     }
 
-    fn problem(&self, split: Split, index: u64) -> Problem {
-        self.source.problem(split, index)
-    }
-
-    fn levels(&self) -> u8 {
-        self.source.levels()
-    }
-
     /// A level for each number of steps.
-    fn problem_at(&self, split: Split, level: u8, index: u64) -> Problem {
-        self.source.problem_at(split, level, index)
+    fn source(&self) -> &dyn Source {
+        &self.source
     }
 
     fn language(&self, _: &Problem) -> Language {
