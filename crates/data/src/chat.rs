@@ -26,13 +26,16 @@ impl<'t> ChatFormat<'t> {
     /// If it has no template or the template fails.
     pub fn new(tokenizer: &'t Tokenizer) -> Result<Self, Error> {
         let mut chat = ChatFormat { tokenizer, format: Format::default() };
-        chat.format.think_open_in_prompt = chat.render("?")?.trim_end().ends_with("<think>");
+        chat.format.think_open_in_prompt = chat.render(&[], "?")?.trim_end().ends_with("<think>");
         Ok(chat)
     }
 
-    fn render(&self, question: &str) -> Result<String, Error> {
+    fn render(&self, before: &[(String, String)], question: &str) -> Result<String, Error> {
         let options = ChatOptions { add_generation_prompt: true, ..ChatOptions::default() };
-        self.tokenizer.apply_chat_template(&[Message::user(question)], &options)
+        let exchange = |(asked, said): &(String, String)| [Message::user(asked), Message::assistant(said)];
+        let mut messages: Vec<Message> = before.iter().flat_map(exchange).collect();
+        messages.push(Message::user(question));
+        self.tokenizer.apply_chat_template(&messages, &options)
     }
 
     /// The ids that ask `question` and open the answer.
@@ -40,7 +43,7 @@ impl<'t> ChatFormat<'t> {
     /// # Errors
     /// If the template fails.
     pub fn prompt(&self, question: &str) -> Result<Vec<u32>, Error> {
-        self.tokenizer.encode(&self.render(question)?, false)
+        self.tokenizer.encode(&self.render(&[], question)?, false)
     }
 
     /// `example` with the end-of-turn token after its completion.
@@ -48,7 +51,17 @@ impl<'t> ChatFormat<'t> {
     /// # Errors
     /// If the template fails.
     pub fn example(&self, example: &SftExample) -> Result<Example, Error> {
-        self.completed(&example.prompt, &self.format.render(&example.thinking, &example.answer))
+        self.example_after(&[], example)
+    }
+
+    /// The same at the end of a conversation: `before` has what was asked and answered, without the thinking, which
+    /// templates leave out of earlier turns.
+    ///
+    /// # Errors
+    /// If the template fails.
+    pub fn example_after(&self, before: &[(String, String)], example: &SftExample) -> Result<Example, Error> {
+        let ids = self.tokenizer.encode(&self.render(before, &example.prompt)?, false)?;
+        self.complete(ids, &self.format.render(&example.thinking, &example.answer))
     }
 
     /// The conversation in which `completion` answers `question`, with the end-of-turn token after it.
@@ -56,7 +69,10 @@ impl<'t> ChatFormat<'t> {
     /// # Errors
     /// If the template fails.
     pub fn completed(&self, question: &str, completion: &str) -> Result<Example, Error> {
-        let mut ids = self.prompt(question)?;
+        self.complete(self.prompt(question)?, completion)
+    }
+
+    fn complete(&self, mut ids: Vec<u32>, completion: &str) -> Result<Example, Error> {
         let prompt = ids.len();
         ids.extend(self.tokenizer.encode(completion, false)?);
         ids.extend(self.tokenizer.eos());
@@ -85,5 +101,12 @@ mod tests {
         assert_eq!(tokenizer.decode(&ids[..prompt], false), "<|bos|><|user|>1 + 1?<|assistant|>");
         assert_eq!(chat.text(&ids[prompt..]), "<think>one and one</think><answer>2</answer>");
         assert_eq!(ids.last().copied(), tokenizer.eos());
+        let before = [("2 + 2?".to_owned(), "4".to_owned())];
+        let Example { ids, prompt } = chat.example_after(&before, &example).unwrap();
+        assert_eq!(
+            tokenizer.decode(&ids[..prompt], false),
+            "<|bos|><|user|>2 + 2?<|assistant|>4<|eos|><|user|>1 + 1?<|assistant|>"
+        );
+        assert_eq!(chat.text(&ids[prompt..]), "<think>one and one</think><answer>2</answer>");
     }
 }

@@ -7,15 +7,18 @@
 use crate::error::Error;
 use crate::lanes::Sequence;
 use crate::recipe::{Recipe, Sft};
+use crate::rollout::mix;
 use crate::traces::read_examples;
 use crate::training::{Outcome, Setting, Start, StepPlan, Training, hash_of};
 use picnic_data::{ChatFormat, Example, shuffled};
-use picnic_tasks::{Corpus, Mixture, Split, Task};
+use picnic_tasks::{Corpus, Mixture, Problem, Split, Task};
 use picnic_tokenizer::Tokenizer;
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
+/// Problems of earlier turns start here, far from those that are learned and from RL's.
+const FIRST_EARLIER: u64 = 1 << 48;
 /// Replayed texts start here, far from those of pre-training.
 const FIRST_TEXT: u64 = 1 << 40;
 
@@ -104,7 +107,7 @@ pub fn examples(
             }
             let problem = tasks.problem(Split::Train, index);
             let Some(worked) = tasks.sft_example(&problem) else { continue };
-            let example = chat.example(&worked)?;
+            let example = chat.example_after(&earlier(recipe, &tasks, index), &worked)?;
             if fits(&example) {
                 examples.push(example);
             } else {
@@ -128,6 +131,15 @@ pub fn examples(
         }
     }
     Ok((examples, too_long))
+}
+
+/// What was asked and answered before example `index`.
+fn earlier(recipe: &Recipe<Sft>, tasks: &Mixture, index: u64) -> Vec<(String, String)> {
+    let most = recipe.stage.turns as u64;
+    let count = mix(mix(recipe.common.seed, FIRST_EARLIER), index) % most;
+    let problems = (0..count).map(|turn| tasks.problem(Split::Train, FIRST_EARLIER + index * most + turn));
+    let exchange = |problem: Problem| Some((problem.prompt.clone(), tasks.trace(&problem)?.answer));
+    problems.filter_map(exchange).collect()
 }
 
 /// A text as pre-training has it, by itself and cut to `most` tokens.
@@ -164,15 +176,30 @@ mod tests {
     use super::*;
     use crate::tokenizer::train_tokenizer;
 
+    /// The smoke recipe's 60 examples, and their tokenizer.
+    fn set(change: &str) -> (Vec<Sequence>, Tokenizer) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/smoke/sft.toml");
+        let recipe = Recipe::<Sft>::load(&file, &["examples=60", "max_tokens=128", change].map(str::to_owned)).unwrap();
+        let tokenizer = train_tokenizer(&recipe.common).unwrap();
+        (examples(&recipe, None, &tokenizer).unwrap().0, tokenizer)
+    }
+
+    #[test]
+    fn some_examples_end_a_conversation() {
+        let ((alone, tokenizer), (talks, _)) = (set("turns=1"), set("turns=3"));
+        let asked = |s: &Sequence| tokenizer.decode(&s.ids[..s.first_target], false).matches("<|user|>").count();
+        assert!(alone.iter().all(|s| asked(s) == 1));
+        // Two in three have a question before the last; binomial(60, 2/3), mean 40, sd 3.7, five of them.
+        let longer = talks.iter().filter(|s| asked(s) > 1).count();
+        assert!((22..=58).contains(&longer) && talks.iter().all(|s| asked(s) <= 3), "{longer}");
+        for (alone, talk) in alone.iter().zip(&talks) {
+            assert_eq!(alone.ids[alone.first_target..], talk.ids[talk.first_target..], "what is learned stays");
+        }
+    }
+
     #[test]
     fn a_share_of_the_examples_is_text() {
-        let load = |replay: &str| {
-            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/smoke/sft.toml");
-            Recipe::<Sft>::load(&file, &["examples=60".to_owned(), replay.to_owned()]).unwrap()
-        };
-        let tokenizer = train_tokenizer(&load("replay=0.0").common).unwrap();
-        let set = |replay: &str| examples(&load(replay), None, &tokenizer).unwrap().0;
-        let (without, with) = (set("replay=0.0"), set("replay=0.25"));
+        let (without, with) = (set("replay=0.0").0, set("replay=0.25").0);
         assert_eq!((without.len(), with.len()), (60, 80));
         assert_eq!(
             with[..60].iter().map(|s| &s.ids).collect::<Vec<_>>(),

@@ -16,6 +16,10 @@ pub struct Sft {
     /// `{"prompt", "completion"}` or `{"prompt", "thinking", "answer"}`, one a line.
     #[serde(default)]
     pub traces: Option<PathBuf>,
+    /// Exchanges of a conversation at most, each number of them equally often; 1 for every question by itself. Those
+    /// before the last are other problems with their answers, without the thinking, and only the last is learned.
+    #[serde(default = "one_turn")]
+    pub turns: usize,
     /// Share of what is learned from that is text of pre-training, beside those examples: what stands only there is
     /// forgotten otherwise. R1's second fine-tuning has a quarter of general data (section 2.3.3).
     #[serde(default)]
@@ -50,6 +54,7 @@ impl Stage for Sft {
         within("max_tokens", self.max_tokens, 2..=MAX_TOKENS)?;
         fits("max_tokens", self.max_tokens, positions)?;
         check_balance(self.router_bias_speed, self.balance_alpha)?;
+        within("turns", self.turns, 1..=16)?;
         within("replay", self.replay, 0.0..=0.9)?;
         within("mtp_weight", self.mtp_weight, 0.0..=1.0)?;
         within("checkpoint_every", self.checkpoint_every, 1..=MAX_STEPS)?;
@@ -59,4 +64,8 @@ impl Stage for Sft {
     fn check_without_mtp(&self) -> Result<(), Fault> {
         no_mtp(self.mtp_weight)
     }
+}
+
+fn one_turn() -> usize {
+    1
 }
