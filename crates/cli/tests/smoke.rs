@@ -78,10 +78,13 @@ fn the_report_has_its_keys() {
     }
     // The last model judged again by itself, for eyes and for programs.
     let (recipe, base) = (recipe("smoke/eval.toml"), format!("base={}", folder.join("run/rl").display()));
-    let judged: Value = serde_json::from_slice(&run(&mut picnic(&["eval", &recipe, &base, "--json"])).stdout).unwrap();
+    let said = |more: &[&str]| {
+        let mut command = picnic(&["eval", &recipe, &base]);
+        String::from_utf8(run(command.args(more).stdout(Stdio::piped())).stdout).unwrap()
+    };
+    let judged: Value = serde_json::from_str(&said(&["--json"])).unwrap();
     assert_eq!(judged["by_task"], report["stages"]["rl"]["by_task"]);
-    let table = run(&mut picnic(&["eval", &recipe, &base])).stdout;
-    let table = String::from_utf8(table).unwrap();
+    let table = said(&[]);
     assert!(table.starts_with("right ") && table.contains("arithmetic") && table.contains("well-formed"), "{table}");
     let html = fs::read_to_string(folder.join("run/report.html")).unwrap();
     assert!(html.contains("<svg") && !html.contains("src=\"http"), "curves are drawn, nothing is fetched");
