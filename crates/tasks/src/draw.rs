@@ -21,12 +21,12 @@ pub(crate) struct Drawn<C> {
     name: &'static str,
     seed: u64,
     dials: C,
-    /// Narrower dials, the easiest first.
+    /// Narrower dials, the easiest first; none for a task that has no levels.
     levels: Vec<C>,
     candidate: fn(&C, &mut ChaCha8Rng) -> Option<Problem>,
 }
 
-impl<C: Clone> Drawn<C> {
+impl<C> Drawn<C> {
     /// `candidate` draws a problem under the dials that it is given, or nothing.
     ///
     /// # Errors
@@ -40,10 +40,7 @@ impl<C: Clone> Drawn<C> {
     ) -> Result<Self, TaskError> {
         let check = |dials: &C| check_splits(seed, name, |rng| candidate(dials, rng));
         check(&dials)?;
-        let mut levels: Vec<C> = levels.into_iter().filter(|dials| check(dials).is_ok()).collect();
-        if levels.is_empty() {
-            levels.push(dials.clone());
-        }
+        let levels = levels.into_iter().filter(|dials| check(dials).is_ok()).collect();
         Ok(Self { name, seed, dials, levels, candidate })
     }
 }
@@ -54,11 +51,13 @@ impl<C: Send + Sync> Source for Drawn<C> {
     }
 
     fn levels(&self) -> u8 {
-        u8::try_from(self.levels.len()).unwrap_or(u8::MAX)
+        u8::try_from(self.levels.len().max(1)).unwrap_or(u8::MAX)
     }
 
     fn problem_at(&self, split: Split, level: u8, index: u64) -> Problem {
-        let level = usize::from(level).min(self.levels.len() - 1);
+        // Without levels, all is of one.
+        let Some(last) = self.levels.len().checked_sub(1) else { return Source::problem(self, split, index) };
+        let level = usize::from(level).min(last);
         // Streams 0 and 1 are the splits with all levels mixed.
         let stream = 2 * (level as u64 + 1) + split as u64;
         let mut rng = rng(self.seed, self.name, stream, index);

@@ -3,7 +3,8 @@
 //! Five rules make sequences ([`Kind`]). A sequence is posed only if every rule that fits it, whether or not the dials
 //! name it, goes on with the same number, so the answer is the only one. The working subtracts neighbours, the smaller
 //! from the larger, `5-2=3 up 8-5=3 up`, then whatever the rule needs beyond that, the rule, and the step to the next
-//! number. (`2+3=5` would ask for a difference before its minuend has been written, which small models get wrong.) Not here: negative numbers, fractions, rules of other kinds.
+//! number. (`2+3=5` would ask for a difference before its minuend has been written, which small models get wrong.) Not
+//! here: negative numbers, fractions, rules of other kinds.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;

@@ -1,9 +1,10 @@
 //! What people say to a model before they ask it something: hello, who are you, thanks, and questions beyond it.
 //!
-//! `Hi, I am Ada. Who are you?` has one right reply, put together from what was said: the greeting back, with the name,
+//! `Hi! I am Ada. Who are you?` has one right reply, put together from what was said: the greeting back, with the name,
 //! and a fixed sentence for each thing that can be asked. A question about the world, of which a tiny model knows
-//! nothing, has the reply that it does not know. Replies are compared word for word, so this teaches manners and rewards
-//! nothing else. Not here: conversations of several turns, other languages than English.
+//! nothing, has the reply that it does not know. Replies are compared word for word, so this teaches manners and
+//! rewards nothing else. What the model says it can do is what the program has tasks for, whichever the recipe has.
+//! Not here: conversations of several turns, other languages than English.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -224,7 +225,7 @@ impl Ask {
     }
 }
 
-/// Places on every continent.
+/// Places that a question can be about.
 const PLACES: [&str; 16] = [
     "Brazil", "Canada", "Chile", "China", "Egypt", "France", "Ghana", "India", "Japan", "Kenya", "Mexico", "Norway",
     "Peru", "Spain", "Sweden", "Turkey",
