@@ -2,7 +2,7 @@
 //!
 //! Hyphens part the letters, because a tokenizer would merge them otherwise and a letter inside a token cannot be
 //! seen. The working numbers the parts and then counts down, so that each step is to look up one number:
-//! `1s2t3o4n5e`, `5e4n3o2t1s`. Asked to spell a word, the model has to know its letters first. Not here: texts with
+//! `1s2t3o4n5e`, `5e4n3o2t1s`. Asked to spell a word, the model has to know its letters by heart. Not here: texts with
 //! punctuation, digits or more than one script.
 
 use rand::RngExt;
@@ -29,7 +29,8 @@ pub struct Config {
     pub length: [usize; 2],
     /// What is asked, each equally often.
     pub kinds: Vec<Kind>,
-    /// Whether the working says what it does: `Numbered: 1s2t` and `Backwards: 2t1s`.
+    /// Whether the working says what it does: `Numbered: 1s2t`, or `The word ox has 2 letters: 1o2x`, and
+    /// `Backwards: 2t1s`.
     pub words: bool,
     /// Whether questions are put in several ways instead of one.
     pub varied: bool,
@@ -97,10 +98,15 @@ impl Task for ReverseText {
 
     fn trace(&self, problem: &Problem) -> Option<Trace> {
         let parts = parts_of(problem)?;
-        let numbered: Vec<String> = (1..).zip(&parts).map(|(i, part)| format!("{i}{part}")).collect();
-        let backwards: Vec<&str> = numbered.iter().rev().map(String::as_str).collect();
-        let (forth, back) = if self.words { ("Numbered: ", "Backwards: ") } else { ("", "") };
-        let thinking = format!("{forth}{}\n{back}{}", numbered.concat(), backwards.concat());
+        let forth = numbered(&parts);
+        let back: String = forth.iter().rev().map(String::as_str).collect();
+        let thinking = match problem.gold.as_str() {
+            _ if !self.words => format!("{}\n{back}", forth.concat()),
+            // As the text of pre-training has it, the word as it stands in the question: what is known by heart is
+            // found again by the same words.
+            Some(word) => format!("{}\nBackwards: {back}", spelled(word)),
+            None => format!("Numbered: {}\nBackwards: {back}", forth.concat()),
+        };
         Some(Trace { thinking, answer: reversed(&parts) })
     }
 
@@ -122,11 +128,27 @@ impl Task for ReverseText {
     }
 }
 
-/// The parts in the order of the question; `None` for another task's gold or one of another size.
+/// The parts in the order of the question: the letters of a word, or a list. `None` for another task's gold or one of
+/// another size.
 fn parts_of(problem: &Problem) -> Option<Vec<String>> {
-    let parts: Vec<String> = serde_json::from_value(problem.gold.clone()).ok()?;
+    let parts: Vec<String> = match problem.gold.as_str() {
+        Some(word) => word.chars().map(String::from).collect(),
+        None => serde_json::from_value(problem.gold.clone()).ok()?,
+    };
     let plain = |part: &String| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
     ((1..=MAX_PARTS).contains(&parts.len()) && parts.iter().all(plain)).then_some(parts)
+}
+
+/// `1s`, `2t`, `3o` and so on.
+pub(crate) fn numbered(parts: &[String]) -> Vec<String> {
+    (1..).zip(parts).map(|(place, part)| format!("{place}{part}")).collect()
+}
+
+/// What there is to know of a word. It stands after a blank here as it does in a question: with and without one it is
+/// other tokens, and to know the letters of the ones is not to know those of the others.
+pub(crate) fn spelled(word: &str) -> String {
+    let letters: Vec<String> = word.chars().map(String::from).collect();
+    format!("The word {word} has {} letters: {}", letters.len(), numbered(&letters).concat())
 }
 
 fn reversed(parts: &[String]) -> String {
@@ -150,25 +172,29 @@ fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
             fitting.choose(rng)?.chars().map(String::from).collect()
         }
     };
-    let shown = parts.join("-");
-    let ways = match kind {
-        Kind::Letters | Kind::Words => [
-            format!("Write {shown} backwards, with hyphens."),
-            format!("What is {shown} backwards?"),
-            format!("Reverse {shown}."),
-        ],
+    let (ways, gold) = match kind {
+        Kind::Letters | Kind::Words => {
+            let shown = parts.join("-");
+            let ways = [
+                format!("Write {shown} backwards, with hyphens."),
+                format!("What is {shown} backwards?"),
+                format!("Reverse {shown}."),
+            ];
+            (ways, serde_json::json!(parts))
+        }
         Kind::Spelling => {
             let word = parts.concat();
-            [
+            let ways = [
                 format!("Spell {word} backwards, letter by letter, with hyphens."),
                 format!("How is {word} spelled backwards?"),
                 format!("Reverse the letters of {word}."),
-            ]
+            ];
+            (ways, serde_json::json!(word))
         }
     };
     let prompt = draw::wording(config.varied, ways, rng);
     // The same letters spelled and whole are one problem.
-    Some(Problem { id: id(&parts), task: NAME.to_owned(), prompt, gold: serde_json::json!(parts) })
+    Some(Problem { id: id(&parts), task: NAME.to_owned(), prompt, gold })
 }
 
 /// Plain short words.
@@ -213,6 +239,10 @@ mod tests {
         let in_words = ReverseText::new(Config { words: true, ..Config::default() }, 0).unwrap();
         let trace = in_words.trace(&posed(&["s", "t", "o"])).unwrap();
         assert_eq!((trace.thinking.as_str(), trace.answer.as_str()), ("Numbered: 1s2t3o\nBackwards: 3o2t1s", "o-t-s"));
+        let word = Problem { gold: serde_json::json!("fox"), ..posed(&[]) };
+        let trace = in_words.trace(&word).unwrap();
+        assert_eq!(trace.thinking, "The word fox has 3 letters: 1f2o3x\nBackwards: 3x2o1f");
+        assert_eq!(trace.answer, "x-o-f");
         let trace = task().trace(&posed(&["red", "fox"])).unwrap();
         assert_eq!((trace.thinking.as_str(), trace.answer.as_str()), ("1red2fox\n2fox1red", "fox-red"));
     }
