@@ -28,7 +28,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// The whole recipe: tokenizer, pre-training, cold start, RL, controls, report
+    /// A whole recipe: tokenizer, pre-training, cold start, RL, what the recipe has beside them, report
     R1(train::RecipeArgs),
     /// Pre-train a model from nothing
     Pretrain(train::RecipeArgs),

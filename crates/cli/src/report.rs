@@ -4,7 +4,8 @@ use crate::output::line;
 use anyhow::{Result, bail};
 use clap::Args;
 use picnic_train::report::{
-    self, Answer, Answered, Comparison, Report, ReportError, Seeds, percent, points, signed_interval, write_page,
+    self, Answer, Answered, Answers, Comparison, Pair, Report, ReportError, Seeds, Spread, percent, points,
+    signed_interval, write_page,
 };
 use std::path::{Path, PathBuf};
 
@@ -72,13 +73,11 @@ fn page(out: &Path) -> Result<()> {
 fn show_comparison(names: &[String], comparison: &Comparison) -> Result<()> {
     line(format_args!("A {}\nB {}\n", names[0], names[1]))?;
     line(format_args!("{:24} {:>8} {:>8}   B - A, 95 % interval", "stage", "A", "B"))?;
-    for (stage, pair) in &comparison.stages {
-        let [a, b] = [pair.a, pair.b].map(|share| share.map_or("-".to_owned(), percent));
-        let difference = pair.difference.map_or(String::new(), |difference| {
-            let how = if difference.paired { "" } else { ", not paired" };
-            format!("{} ({}{how})", points(difference.value), signed_interval(difference.ci95))
-        });
-        line(format_args!("{:24} {a:>8} {b:>8}   {difference}", stage.key()))?;
+    for (stage, pairs) in &comparison.stages {
+        show_pair(&stage.key(), &pairs.all)?;
+        for (task, pair) in &pairs.by_task {
+            show_pair(&format!("  {task}"), pair)?;
+        }
     }
     line(if comparison.recipe.is_empty() { "\nthe recipes are the same" } else { "\nthe recipes differ in" })?;
     for change in &comparison.recipe {
@@ -88,22 +87,49 @@ fn show_comparison(names: &[String], comparison: &Comparison) -> Result<()> {
     Ok(())
 }
 
+fn show_pair(name: &str, pair: &Pair) -> Result<()> {
+    let [a, b] = [pair.a, pair.b].map(|share| share.map_or("-".to_owned(), percent));
+    let difference = pair.difference.map_or(String::new(), |difference| {
+        let how = if difference.paired { "" } else { ", not paired" };
+        format!("{} ({}{how})", points(difference.value), signed_interval(difference.ci95))
+    });
+    line(format_args!("{name:24} {a:>8} {b:>8}   {difference}"))
+}
+
 fn show_seeds(seeds: &Seeds) -> Result<()> {
     line(format_args!("{:24} {:>8}   least to greatest", "stage", "median"))?;
     for (stage, spread) in &seeds.stages {
-        let [median, min, max] = [spread.median, spread.min, spread.max].map(percent);
-        line(format_args!("{:24} {median:>8}   {min} to {max}", stage.key()))?;
+        show_spread(&stage.key(), &spread.all)?;
+        for (task, spread) in &spread.by_task {
+            show_spread(&format!("  {task}"), spread)?;
+        }
     }
     for asked in &seeds.questions {
         line(format_args!("\n{}", asked.question))?;
-        for Answered { difference, answer } in &asked.answers {
-            let word = match answer {
-                Answer::Yes => "yes",
-                Answer::No => "no, the reverse",
-                Answer::Open => "cannot tell",
-            };
-            line(format_args!("  {word}: {} ({})", points(difference.value), signed_interval(difference.ci95)))?;
+        show_answers("", &asked.answers.all)?;
+        for (task, answers) in &asked.answers.by_task {
+            show_answers(&format!("{task}: "), answers)?;
         }
     }
     Ok(())
+}
+
+fn show_spread(name: &str, spread: &Spread) -> Result<()> {
+    let [median, min, max] = [spread.median, spread.min, spread.max].map(percent);
+    line(format_args!("{name:24} {median:>8}   {min} to {max}"))
+}
+
+/// The differences of the runs, and what they say together.
+fn show_answers(what: &str, Answers { runs, together }: &Answers) -> Result<()> {
+    let word = match together.answer {
+        Answer::Yes => "yes",
+        Answer::No => "no, the reverse",
+        Answer::Open => "cannot tell",
+    };
+    let said = |answered: &Answered| {
+        let difference = &answered.difference;
+        format!("{} ({})", points(difference.value), signed_interval(difference.ci95))
+    };
+    let each: Vec<String> = runs.iter().map(said).collect();
+    line(format_args!("  {what}{word}, {} over seeds; in each {}", said(together), each.join(", ")))
 }

@@ -159,6 +159,12 @@ fn folders_in_use() {
     succeed(stage("pretrain", &base, &["steps=2"]).arg("--resume"));
     assert!(before == model(), "a finished model stays");
 
+    // A model that no run of ours made: nothing beside it says which recipe it is of.
+    fs::remove_file(base.join("recipe.toml")).unwrap();
+    fs::remove_file(base.join("outcome.json")).unwrap();
+    refuse(stage("pretrain", &base, &["steps=2"]).arg("--resume"), &["recipe.toml", "--out"]);
+    assert!(before == model(), "somebody else's model stays");
+
     let chain = folder.join("chain");
     succeed(&mut stage("r1", &chain, &["controls=false"]));
     refuse(&mut stage("r1", &chain, &["controls=false"]), &["--resume", "--out"]);
@@ -169,6 +175,32 @@ fn folders_in_use() {
     for command in ["pretrain", "r1"] {
         refuse(&mut stage(command, &file, &[]), &["file"]);
         refuse(&mut stage(command, &file.join("below"), &[]), &["below"]);
+    }
+}
+
+#[test]
+fn a_file_of_problems_that_has_changed() {
+    let folder = Folder::new();
+    let (base, data, out) = (base(&folder), folder.join("problems.jsonl"), folder.join("out"));
+    let row = |i: u32| format!("{{\"question\": \"What is {i} and 1?\", \"answer\": \"So\\n#### {}\"}}\n", i + 1);
+    let write = |count: u32| fs::write(&data, (0..count).map(row).collect::<String>()).unwrap();
+    write(60);
+    let task = format!("tasks=[{{name=\"gsm8k\",path={:?}}}]", data.to_str().unwrap());
+    let args = [format!("base={}", base.display()), task, "steps=1".to_owned(), "examples=8".to_owned()];
+    let sft = || stage("sft", &out, &args.each_ref().map(String::as_str));
+    succeed(&mut sft());
+    succeed(sft().arg("--resume"));
+    write(61);
+    refuse(sft().arg("--resume"), &["recipe", "--out"]);
+}
+
+#[test]
+fn answers_longer_than_a_model() {
+    let folder = Folder::new();
+    let base = format!("base={}", base(&folder).display());
+    for command in ["eval", "rl"] {
+        let args = [&base[..], "max_tokens=127"];
+        refuse(&mut stage(command, &folder.join("out"), &args), &["128 positions", "max_tokens"]);
     }
 }
 

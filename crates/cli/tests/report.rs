@@ -47,12 +47,17 @@ fn one_two_and_three_runs() {
     assert!(fs::read_to_string(&out).unwrap().contains("<svg"));
     let json: Value = serde_json::from_str(&said(&["report", &a, &b, "--out", &out, "--json"])).unwrap();
     assert_eq!(json["stages"]["rl"]["difference"]["value"], 0.0);
+    assert_eq!(json["stages"]["rl"]["by_task"]["countdown"]["difference"]["value"], 0.0);
     assert_eq!(json["recipe"][0]["key"], "seed");
 
     let text = said(&["report", &a, &b, &c, "--out", &out]);
     assert!(text.contains("median") && text.contains("Is it the reward that helps?"), "{text}");
     let json: Value = serde_json::from_str(&said(&["report", &a, &b, &c, "--out", &out, "--json"])).unwrap();
-    assert_eq!(json["questions"][0]["answers"].as_array().unwrap().len(), 3);
+    let question = &json["questions"][0];
+    for answers in [question, &question["by_task"]["arithmetic"]] {
+        assert_eq!(answers["runs"].as_array().unwrap().len(), 3, "{answers}");
+        assert_eq!(answers["together"]["value"], answers["runs"][0]["value"], "three times the same run");
+    }
     refuse(&mut picnic(&["report", &a, &b, &other, "--out", &out]), &["rl.group_size", "two runs"]);
 
     refuse(&mut picnic(&["report", &path("none")]), &["none", "report.json", "picnic r1"]);

@@ -9,6 +9,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::knights_knaves::{self, Puzzle, Statement};
+use crate::pretrain::until_held_out;
 use crate::reverse_text::{self, WORDS};
 use crate::sequences;
 use crate::task::Split;
@@ -102,7 +103,7 @@ fn make_held_out(sayings: &[Vec<Statement>]) -> bool {
     })
 }
 
-/// A sequence with its working. No part of it is a held-out problem with its answer.
+/// A sequence with its working. No part of it is a held-out problem with its answer, of sequences or of sums.
 pub(crate) fn sequence(rng: &mut ChaCha8Rng) -> String {
     loop {
         let (kind, terms, next) = sequences::example(rng);
@@ -111,7 +112,11 @@ pub(crate) fn sequence(rng: &mut ChaCha8Rng) -> String {
             .flat_map(|length| all[..all.len() - 1].windows(length))
             .all(|shown| Split::of(&sequences::id(shown)) == Split::Train);
         if shows_none && let Some(lines) = sequences::working(kind, &terms, next) {
-            return format!("{}\n{}", sequences::list(&all), lines.join("\n"));
+            let text = format!("{}\n{}", sequences::list(&all), lines.join("\n"));
+            // Its subtractions are no held-out sums either.
+            if until_held_out(&text) == text {
+                return text;
+            }
         }
     }
 }
@@ -163,6 +168,7 @@ mod tests {
 
     #[test]
     fn no_held_out_sequence_is_continued() {
+        let mut large = 0;
         for text in texts(sequence) {
             let terms: Vec<i64> = text.lines().next().unwrap().split(", ").map(|t| t.parse().unwrap()).collect();
             for end in 4..terms.len() {
@@ -171,7 +177,16 @@ mod tests {
                     assert_eq!(Split::of(&format!("sequences/{}", shown.join(","))), Split::Train, "{text}");
                 }
             }
+            for (sum, _) in text.split_whitespace().filter_map(|word| word.split_once('=')) {
+                let Some((a, b)) = sum.split_once('-') else { continue };
+                let (Ok(a), Ok(b)) = (a.parse::<u32>(), b.parse::<u32>()) else { continue };
+                if a >= 100 {
+                    assert_eq!(Split::of(&format!("arithmetic/{a}-{b}")), Split::Train, "{text}");
+                    large += 1;
+                }
+            }
         }
+        assert!(large > 300, "{large}");
     }
 
     /// What `speaker` says, from its words.

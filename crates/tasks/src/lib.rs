@@ -13,7 +13,7 @@
 //! decided by a hash of what it asks ([`Split::of`]), whatever the seed or the dials, so
 //! training problems and held-out ones cannot meet.
 //!
-//! To add a task, write one file like [`arithmetic`] and name it in `registry.rs`.
+//! To add a task, write one file like [`sequences`] and name it in `registry.rs` (docs/adding-a-task.md).
 
 pub mod arithmetic;
 pub mod countdown;

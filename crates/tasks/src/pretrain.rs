@@ -9,8 +9,8 @@
 //! the last result is the target, and a model that saw these alone would copy it instead.
 //!
 //! Held-out problems stay out: Countdown problems come from the training split alone, no
-//! combination has a held-out problem's numbers and makes its target, and every equation with an
-//! operand of three digits or more, the default size of the arithmetic task, is from that task's
+//! combination has a held-out problem's numbers and makes its target (the first steps of one may, with some of them), and
+//! every equation with an operand of three digits or more, the default size of the arithmetic task, is from that task's
 //! training split too. Equations between smaller numbers are tables to be learnt and appear whole;
 //! arithmetic with fewer `digits` and word problems of one step therefore test recall, not generalisation.
 

@@ -298,6 +298,9 @@ fn notes(recipe: &R1Recipe) -> Result<Vec<String>, Error> {
     if stage.rl2.is_some() {
         notes.push("The second RL has rule rewards only: there is no reward for preference.".to_owned());
     }
+    if stage.sft.traces.is_some() {
+        return Ok(notes);
+    }
     // An imitator of the cold start is bounded by it, RL is not.
     for task in Mixture::new(&common.tasks, stage.eval.problem_seed)?.tasks() {
         let problems = task.held_out(stage.eval.problems)?;

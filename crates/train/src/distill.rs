@@ -16,6 +16,7 @@ use crate::recipe::{OnPolicy, Recipe};
 use crate::rollout::{Draw, mix, prompts, roll_out};
 use crate::tokenizer::load_tokenizer;
 use crate::training::{Outcome, Setting, Start, StepPlan, Training, reading};
+use crate::watch;
 use picnic_data::ChatFormat;
 use picnic_model::checkpoint::Checkpoint;
 use picnic_model::{CpuOps, load};
@@ -40,11 +41,12 @@ pub fn distill(
     tokenizer: Tokenizer,
 ) -> Result<Outcome, Error> {
     let Recipe { common, stage } = recipe;
-    let fingerprint = recipe.resolved_toml();
+    let fingerprint = recipe.fingerprint()?;
     if let Some(outcome) = setting.finished(&fingerprint)? {
         return Ok(outcome);
     }
     let tasks = Mixture::new(&common.tasks, common.seed)?;
+    let reading_teacher = watch::at(format!("teacher: reading {}", teacher.display()));
     let (wise, wisdom) = load(&CpuOps::with_threads(1).map_err(Error::Threads)?, &Checkpoint::open(teacher)?, false)?;
     let mut run = Training::open("distill", setting, common, 0.0, fingerprint, start, tokenizer)?;
     if wise.config().vocab_size != run.model.config().vocab_size
@@ -53,6 +55,7 @@ pub fn distill(
         let what = format!("{} has another vocabulary than the student", teacher.display());
         return Err(Error::Empty { what, cure: "distil by its answers instead: reject, then sft" });
     }
+    drop(reading_teacher);
     let mut display = setting.progress.stage("distill", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
@@ -118,7 +121,8 @@ pub fn distill(
 }
 
 /// What each token costs: its own surprise, and what the later ones of its answer do beyond the step's mean, each
-/// discounted once more. The mean takes away variance and no expectation, because it is the same for every token.
+/// discounted once more. The mean takes away variance; being made of the same answers it also leans a little towards
+/// what was drawn, by an amount of the order of one over their number.
 fn costs(surprises: &[Vec<f64>], discount: f64) -> Vec<Vec<f64>> {
     let mut later: Vec<Vec<f64>> = surprises.iter().map(|answer| vec![0.0; answer.len()]).collect();
     for (answer, later) in surprises.iter().zip(&mut later) {

@@ -67,6 +67,16 @@ pub enum Error {
         /// What it asks for.
         mtp_weight: f64,
     },
+    /// A sequence that the model has no positions for.
+    #[error("{what} has {tokens} tokens, the model {positions} positions; lower max_tokens or choose another model")]
+    TooLong {
+        /// Which sequence.
+        what: &'static str,
+        /// Its length.
+        tokens: usize,
+        /// What there is room for.
+        positions: usize,
+    },
     /// A folder that a run would write over.
     #[error("{}: holds a model or an earlier run; continue a run with --resume, or choose another --out", .0.display())]
     Occupied(PathBuf),

@@ -12,7 +12,7 @@ use picnic_data::ChatFormat;
 use picnic_engine::Finish;
 use picnic_model::checkpoint::Checkpoint;
 use picnic_model::{CpuOps, Model, ParamStore, load};
-use picnic_tasks::{Mixture, Problem, Reward, RewardWeights, Task};
+use picnic_tasks::{Mixture, Problem, Reward, RewardWeights, Task, Verdict};
 use picnic_tokenizer::Tokenizer;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -69,7 +69,7 @@ impl Judged {
     pub fn answer(&mut self, problems: &[Problem], draw: Draw) -> Result<Vec<Sample>, Error> {
         let prompts = prompts(&ChatFormat::new(&self.tokenizer)?, problems)?;
         let stop: Vec<u32> = self.tokenizer.eos().into_iter().collect();
-        Ok(roll_out(&mut self.lanes, &self.model, &self.params, &prompts, &stop, draw)?)
+        roll_out(&mut self.lanes, &self.model, &self.params, &prompts, &stop, draw)
     }
 
     /// `draw.samples` answers to each prompt as text, each with why it ended (`stop` or `length`).
@@ -119,16 +119,19 @@ impl Judged {
                 let judged = |s| judge(task, &chat, &problems, s, RewardWeights::default());
                 let rewards: Vec<Reward> = group.iter().map(judged).collect();
                 let texts: Vec<String> = group.iter().map(|s| chat.text(&s.completion.tokens)).collect();
-                let is_right: Vec<bool> = rewards.iter().map(|r| r.accuracy.is_right()).collect();
                 let votes = texts.iter().map(|text| chat.format.parse(text).map(|parts| counted_as(parts.answer)));
-                of_task.add(&is_right, &votes.collect::<Vec<_>>());
+                let judged = rewards.iter().zip(votes).filter_map(|(reward, vote)| match reward.accuracy {
+                    Verdict::CouldNotJudge(_) => None,
+                    _ => Some((reward.accuracy.is_right(), vote)),
+                });
+                of_task.add(&judged.collect::<Vec<_>>());
                 for ((sample, text), reward) in group.iter().zip(texts).zip(rewards) {
                     length += sample.completion.tokens.len() as u64;
                     answers.push(Answer { problem: problems[sample.prompt].clone(), text, reward });
                 }
             }
             by_task.insert(task.name().to_owned(), of_task.result(eval.problem_seed));
-            scores.insert(task.name().to_owned(), of_task.right.iter().map(|&share| share as f32).collect());
+            scores.insert(task.name().to_owned(), of_task.scores());
             all.extend(of_task);
             held_out.extend(problems);
         }
@@ -144,6 +147,7 @@ impl Judged {
             problem_set: hash_of(held_out.iter().flat_map(|problem| problem.id.bytes().chain([b'\n']))),
             well_formed: mean(answers.iter().map(|a| f64::from(u8::from(a.reward.format)))),
             mean_length: length as f64 / answers.len().max(1) as f64,
+            language: Some(mean(answers.iter().map(|a| f64::from(a.reward.language)))),
             could_not_judge: answers.iter().filter(|a| a.reward.total.is_none()).count() as u64,
             loss: worked.mean(),
             loss_ci95: bootstrap_ratio_ci(&worked.losses, eval.problem_seed),
@@ -169,10 +173,11 @@ impl Judged {
     }
 }
 
-/// What the samples of each problem came to.
+/// What the samples of each problem came to. Where the verifier failed nobody knows whether a sample was right: it counts
+/// neither way, and a problem takes part in what it has enough judged samples for.
 struct Marks {
-    /// Share of right samples.
-    right: Vec<f64>,
+    /// Share of right samples; `None` where none was judged.
+    right: Vec<Option<f64>>,
     /// For each k of [`shown_ks`], pass@k.
     pass_at: BTreeMap<usize, Vec<f64>>,
     /// 1 where the most frequent answer is right, else 0.
@@ -185,14 +190,24 @@ impl Marks {
         Marks { right: Vec::new(), pass_at, voted: Vec::new() }
     }
 
-    /// The samples of the next problem; one that is not in the format has no vote.
-    fn add(&mut self, is_right: &[bool], votes: &[Option<String>]) {
-        let right = is_right.iter().filter(|&&is_right| is_right).count();
-        self.right.push(right as f64 / is_right.len().max(1) as f64);
-        for (&k, of_k) in &mut self.pass_at {
-            of_k.push(pass_at_k(is_right.len(), right, k));
+    /// The judged samples of the next problem: whether each is right, and its vote; one that is not in the format has
+    /// none.
+    fn add(&mut self, judged: &[(bool, Option<String>)]) {
+        if judged.is_empty() {
+            return self.right.push(None);
         }
-        self.voted.push(f64::from(u8::from(majority(votes).is_some_and(|winner| is_right[winner]))));
+        let right = judged.iter().filter(|(is_right, _)| *is_right).count();
+        self.right.push(Some(right as f64 / judged.len() as f64));
+        for (&k, of_k) in self.pass_at.iter_mut().filter(|(k, _)| **k <= judged.len()) {
+            of_k.push(pass_at_k(judged.len(), right, k));
+        }
+        let votes: Vec<Option<String>> = judged.iter().map(|(_, vote)| vote.clone()).collect();
+        self.voted.push(f64::from(u8::from(majority(&votes).is_some_and(|winner| judged[winner].0))));
+    }
+
+    /// Problem by problem, for reports.
+    fn scores(&self) -> Vec<Option<f32>> {
+        self.right.iter().map(|share| share.map(|share| share as f32)).collect()
     }
 
     fn extend(&mut self, more: Marks) {
@@ -204,11 +219,12 @@ impl Marks {
     }
 
     fn result(&self, seed: u64) -> TaskResult {
-        let Share { value: accuracy, ci95 } = Share::of(&self.right, seed);
+        let right: Vec<f64> = self.right.iter().flatten().copied().collect();
+        let Share { value: accuracy, ci95 } = Share::of(&right, seed);
         TaskResult {
             accuracy,
             ci95,
-            n: self.right.len() as u64,
+            n: right.len() as u64,
             pass_at_k: self.pass_at.iter().map(|(&k, of_k)| (k, Share::of(of_k, seed))).collect(),
             majority: (!self.pass_at.is_empty()).then(|| Share::of(&self.voted, seed)),
         }
@@ -275,8 +291,8 @@ mod tests {
         let vote = |text: &str| Some(text.to_owned());
         let mut marks = Marks::new(4);
         // The right answer is found once and outvoted; then it wins though one sample is no answer at all.
-        marks.add(&[false, true, false, false], &[vote("8"), vote("7"), vote("8"), None]);
-        marks.add(&[true, false, true, false], &[vote("7"), None, vote("7"), vote("9")]);
+        marks.add(&[(false, vote("8")), (true, vote("7")), (false, vote("8")), (false, None)]);
+        marks.add(&[(true, vote("7")), (false, None), (true, vote("7")), (false, vote("9"))]);
         let result = marks.result(0);
         assert_eq!((result.accuracy, result.n), (0.375, 2));
         assert_eq!(result.majority.unwrap().value, 0.5);
@@ -284,5 +300,19 @@ mod tests {
         // Of six pairs three hold the one right sample, five one of the two.
         assert!((result.pass_at_k[&2].value - (3.0 / 6.0 + 5.0 / 6.0) / 2.0).abs() < 1e-15);
         assert!(Marks::new(1).result(0).majority.is_none());
+    }
+
+    #[test]
+    fn what_nobody_judged_counts_neither_way() {
+        let vote = |text: &str| Some(text.to_owned());
+        let mut marks = Marks::new(4);
+        marks.add(&[(true, vote("7")), (false, vote("8"))]);
+        marks.add(&[]);
+        let result = marks.result(0);
+        assert_eq!((result.accuracy, result.n), (0.5, 1));
+        assert_eq!(marks.scores(), [Some(0.5), None]);
+        // Two samples are no four.
+        assert_eq!(result.pass_at_k[&2].value, 1.0);
+        assert_eq!(marks.pass_at[&4].len(), 0);
     }
 }

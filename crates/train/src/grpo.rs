@@ -210,6 +210,21 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_judged_takes_no_part() {
+        // As a wrong answer the middle one would pull the mean to a third.
+        let judged = advantages(&[Some(1.0), None, Some(0.0)], Advantage::Mean);
+        assert_eq!(judged, [Some(0.5), None, Some(-0.5)]);
+        let scaled = advantages(&[Some(1.0), None, Some(0.0)], Advantage::Std);
+        assert_eq!(scaled[1], None);
+        assert!((scaled[0].unwrap() - 1.0).abs() < 1e-6 && (scaled[2].unwrap() + 1.0).abs() < 1e-6);
+        // Nor is it among the samples and tokens that are shared out: of lengths 2, 9 and 4.
+        let weights = |average| token_weights(&[2, 9, 4], &judged, average, 10);
+        assert_eq!(weights(LossAverage::Sequence), [1.0 / 4.0, 0.0, 1.0 / 8.0]);
+        assert_eq!(weights(LossAverage::Token), [1.0 / 6.0, 0.0, 1.0 / 6.0]);
+        assert_eq!(weights(LossAverage::Constant), [1.0 / 20.0, 0.0, 1.0 / 20.0]);
+    }
+
+    #[test]
     fn a_group_of_one_reward_has_no_variance() {
         assert!(no_variance(&[]) && no_variance(&[None, None]) && no_variance(&[Some(1.0), None, Some(1.0)]));
         assert!(!no_variance(&[Some(1.0), None, Some(0.0)]));

@@ -21,7 +21,7 @@ pub fn pretrain(
     tokenizer: Tokenizer,
 ) -> Result<Outcome, Error> {
     let Recipe { common, stage } = recipe;
-    let fingerprint = recipe.resolved_toml();
+    let fingerprint = recipe.fingerprint()?;
     if let Some(outcome) = setting.finished(&fingerprint)? {
         return Ok(outcome);
     }

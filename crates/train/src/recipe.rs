@@ -15,6 +15,7 @@ mod presets;
 mod read;
 mod stages;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use picnic_model::config::{ConfigError, ModelConfig};
@@ -23,6 +24,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::error::Error;
+use crate::training::hash_of;
 use layers::Layers;
 pub use read::Fault;
 use read::{keys_of, unknown_key, within};
@@ -182,8 +185,24 @@ impl<S: Stage> Recipe<S> {
         Ok(recipe)
     }
 
-    /// The whole recipe with nothing left to look up: written beside a checkpoint, it is what
-    /// `--resume` reads.
+    /// What a run must have in common with one that it goes on with: the resolved recipe, and the contents of the files
+    /// that its tasks read, because others under the same name are another recipe.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn fingerprint(&self) -> Result<String, Error> {
+        let mut fingerprint = self.resolved_toml();
+        for task in &self.common.tasks {
+            if let TaskSpec::Gsm8k(task) = task {
+                let bytes = fs::read(&task.path).map_err(Error::reading(&task.path))?;
+                fingerprint += &format!("# {} has the hash {}.\n", task.path.display(), hash_of(bytes));
+            }
+        }
+        Ok(fingerprint)
+    }
+
+    /// The whole recipe with nothing left to look up. It stands beside a finished model and in every checkpoint;
+    /// `--resume` compares it.
     pub fn resolved_toml(&self) -> String {
         // Every value in a recipe came from TOML, so it has a form in TOML.
         let table = |part: Result<Table, toml::ser::Error>| part.expect("a recipe has a TOML form");

@@ -9,7 +9,7 @@ use crate::eval::Judged;
 use crate::recipe::{Recipe, Reject};
 use crate::rollout::{Draw, judge, mix, prompts};
 use crate::traces::Trace;
-use crate::training::{OUTCOME, Outcome, Setting, claim, read_json, write_file, write_json};
+use crate::training::{OUTCOME, Outcome, Setting, claim, read_json, sync_folder, write_file, write_json};
 use picnic_data::ChatFormat;
 use picnic_tasks::{Mixture, Problem, RewardWeights, Split, Task};
 use picnic_tokenizer::Tokenizer;
@@ -48,7 +48,7 @@ pub fn reject(
     tokenizer: Tokenizer,
 ) -> Result<Outcome, Error> {
     let Recipe { common, stage } = recipe;
-    let fingerprint = recipe.resolved_toml();
+    let fingerprint = recipe.fingerprint()?;
     if let Some(outcome) = setting.finished(&fingerprint)? {
         return Ok(outcome);
     }
@@ -94,6 +94,7 @@ pub fn reject(
     }
     write_file(&setting.out.join(TRACES), &lines)?;
     write_json(&setting.out.join(OUTCOME), &outcome)?;
+    sync_folder(&setting.out)?;
     fs::remove_dir_all(&batches).map_err(Error::writing(&batches))?;
     Ok(outcome)
 }

@@ -64,20 +64,23 @@ struct Experience {
 /// A folder in use, a checkpoint that cannot be written, a loss that is no number.
 pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, tokenizer: Tokenizer) -> Result<Outcome, Error> {
     let Recipe { common, stage } = recipe;
-    let fingerprint = recipe.resolved_toml();
+    let fingerprint = recipe.fingerprint()?;
     if let Some(outcome) = setting.finished(&fingerprint)? {
         return Ok(outcome);
     }
     let tasks = Mixture::new(&common.tasks, common.seed)?;
     let tokenizer = asking(&tokenizer, stage.template.as_deref())?;
     let mut run = Training::open("rl", setting, common, 0.0, fingerprint, start, tokenizer)?;
+    if stage.kl_beta > 0.0 && run.step > 0 && run.reference.is_none() {
+        return Err(run.incomplete("the reference policy"));
+    }
     if run.curriculum.is_none() {
         run.curriculum = stage.curriculum.map(|settings| Curriculum::new(tasks.arms(), settings, common.seed));
     }
     let mut display = setting.progress.stage("rl", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
-        if run.step.is_multiple_of(stage.reference_every as u64) {
+        if stage.kl_beta > 0.0 && run.step.is_multiple_of(stage.reference_every as u64) {
             run.refresh_reference();
         }
         let rollout = rollout(&mut run, recipe, &tasks)?;
@@ -85,7 +88,7 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, tokenizer: Token
         let mut numbers = Numbers::default();
         let mut expert_counts: Vec<Vec<u64>> = Vec::new();
         for part in 0..stage.minibatches {
-            // Every minibatch has its share of every group.
+            // As many answers of each group, where the minibatches divide it.
             let is_on_policy = part == 0;
             let part: Vec<&Experience> = experiences.iter().skip(part).step_by(stage.minibatches).collect();
             if part.is_empty() {
@@ -326,13 +329,17 @@ fn curves(numbers: &Numbers, rollout: &Rollout, stage: &Rl, tokens_per_second: f
     let rewards: Vec<&Reward> = groups.iter().flat_map(|group| &group.rewards).collect();
     let totals: Vec<Option<f64>> = groups.iter().flat_map(|group| group.totals.iter().copied()).collect();
     let mean = |f: &dyn Fn(usize) -> f64| (0..samples.len()).map(f).sum::<f64>() / samples.len().max(1) as f64;
+    // What nobody judged is no wrong answer; no number where all of them are so.
+    let judged: Vec<f64> = totals.iter().copied().flatten().collect();
+    let of_judged = |sum: f64| sum / judged.len() as f64;
     let share = |f: &dyn Fn(usize) -> bool| mean(&|i| f64::from(u8::from(f(i))));
     let length = |i: usize| samples[i].completion.tokens.len();
     let flat = groups.iter().filter(|group| no_variance(&group.totals)).count();
     let mut values = vec![
-        ("reward", mean(&|i| totals[i].unwrap_or(0.0))),
-        ("accuracy reward", share(&|i| rewards[i].accuracy.is_right())),
+        ("reward", of_judged(judged.iter().sum())),
+        ("accuracy reward", of_judged(rewards.iter().filter(|reward| reward.accuracy.is_right()).count() as f64)),
         ("format reward", share(&|i| rewards[i].format)),
+        ("language reward", mean(&|i| f64::from(rewards[i].language))),
         ("length", mean(&|i| length(i) as f64)),
         ("truncated", share(&|i| samples[i].completion.finish == Finish::Length)),
         ("zero-variance groups", flat as f64 / groups.len().max(1) as f64),
@@ -346,9 +353,6 @@ fn curves(numbers: &Numbers, rollout: &Rollout, stage: &Rl, tokens_per_second: f
         ("lr", numbers.lr),
         ("tokens/s", tokens_per_second),
     ];
-    if stage.language_weight > 0.0 {
-        values.push(("language reward", mean(&|i| f64::from(rewards[i].language))));
-    }
     if stage.overlong_share > 0.0 {
         let punishment = |i| overlong_punishment(length(i), stage.max_tokens, stage.overlong_share);
         values.push(("overlong punishment", mean(&punishment)));

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::lanes::Lanes;
+use crate::tokenizer::check_positions;
 use crate::watch;
 use picnic_data::ChatFormat;
 use picnic_engine::{Completion, Limits, Request, RequestError, Sampling, generate_counted};
@@ -43,7 +44,7 @@ pub struct Sample {
 /// `draw.samples` answers to each prompt, in order. The lanes share them out; no answer depends on how.
 ///
 /// # Errors
-/// If the engine refuses a prompt.
+/// If a prompt with its answer may outgrow the model's positions, or the engine refuses it.
 pub fn roll_out(
     lanes: &mut Lanes,
     model: &Model,
@@ -51,9 +52,10 @@ pub fn roll_out(
     prompts: &[Vec<u32>],
     stop: &[u32],
     draw: Draw,
-) -> Result<Vec<Sample>, RequestError> {
+) -> Result<Vec<Sample>, Error> {
     // More than a number can count is more than the engine can hold: it refuses such a request.
     let longest = prompts.iter().map(Vec::len).max().unwrap_or(0).saturating_add(draw.max_tokens);
+    check_positions("the longest prompt with its answer", longest, model.config())?;
     let cache_tokens = longest.div_ceil(PAGE).saturating_mul(SEQUENCES * PAGE);
     let limits = Limits { sequences: SEQUENCES, batch_tokens: 512, cache_tokens };
     let request = |i: usize| Request {

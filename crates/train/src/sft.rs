@@ -8,8 +8,10 @@ use crate::error::Error;
 use crate::lanes::Sequence;
 use crate::recipe::{Recipe, Sft};
 use crate::rollout::mix;
+use crate::tokenizer::check_positions;
 use crate::traces::read_examples;
 use crate::training::{Outcome, Setting, Start, StepPlan, Training, hash_of};
+use crate::watch;
 use picnic_data::{ChatFormat, Example, shuffled};
 use picnic_tasks::{Corpus, Mixture, Problem, Split, Task};
 use picnic_tokenizer::Tokenizer;
@@ -18,7 +20,7 @@ use std::path::Path;
 use std::time::Instant;
 
 /// Problems of earlier turns start here, far from those that are learned and from RL's.
-const FIRST_EARLIER: u64 = 1 << 48;
+const FIRST_EARLIER: u64 = 1 << 49;
 /// Replayed texts start here, far from those of pre-training.
 const FIRST_TEXT: u64 = 1 << 40;
 
@@ -35,7 +37,7 @@ pub fn sft(
     tokenizer: Tokenizer,
 ) -> Result<Outcome, Error> {
     let Recipe { common, stage } = recipe;
-    let mut fingerprint = recipe.resolved_toml();
+    let mut fingerprint = recipe.fingerprint()?;
     if let Some(traces) = traces {
         // Other contents under the same name are another recipe.
         let bytes = fs::read(traces).map_err(Error::reading(traces))?;
@@ -51,6 +53,8 @@ pub fn sft(
     }
     let mut order = Order::default();
     let mut run = Training::open("sft", setting, common, stage.mtp_weight, fingerprint, start, tokenizer)?;
+    let longest = examples.iter().map(|example| example.ids.len()).max().unwrap_or(0);
+    check_positions("the longest example", longest, run.model.config())?;
     let mut display = setting.progress.stage("sft", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
@@ -84,6 +88,9 @@ pub fn sft(
 
 /// What is learned from, as far as it is short enough, and how many were too long: the first rows of `traces`, or else
 /// the first problems of the training split that have a worked solution; then the texts that are replayed beside them.
+///
+/// # Errors
+/// A file that cannot be read, a chat template that fails, or nothing short enough to learn from.
 pub fn examples(
     recipe: &Recipe<Sft>,
     traces: Option<&Path>,
@@ -100,6 +107,7 @@ pub fn examples(
         too_long = rows - examples.len();
     } else {
         let tasks = Mixture::new(&common.tasks, common.seed)?;
+        let mark = watch::counting("examples: worked out", stage.examples, "problems");
         // A task whose solutions are all too long must not keep us here for ever.
         for index in 0..20 * stage.examples as u64 {
             if examples.len() == stage.examples {
@@ -110,6 +118,7 @@ pub fn examples(
             let example = chat.example_after(&earlier(recipe, &tasks, index), &worked)?;
             if fits(&example) {
                 examples.push(example);
+                mark.done(examples.len() as u64);
             } else {
                 too_long += 1;
             }

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::recipe::Common;
+use crate::watch;
 use picnic_model::checkpoint::{Checkpoint, CheckpointError};
 use picnic_model::config::ModelConfig;
 use picnic_tokenizer::{BpeParts, PreTokenizer, R1_ZERO, TokenType, Tokenizer, TrainConfig, page_template};
@@ -18,6 +19,7 @@ pub fn train_tokenizer(common: &Common) -> Result<Tokenizer, Error> {
             cure: "add one, or start from a model by base=MODEL",
         });
     };
+    let _training = watch::at(format!("tokenizer: training on {} documents", settings.documents));
     let config = TrainConfig { vocab_size: settings.vocab_size, ..TrainConfig::default() };
     let corpus = common.text()?;
     let texts = (0..settings.documents as u64).map(|i| corpus.text(i));
@@ -88,6 +90,15 @@ pub fn check_vocabulary(tokenizer: &Tokenizer, config: &ModelConfig, path: &Path
         return Err(unfit(path, "the tokenizer has no token that ends a turn".into(), "name its eos_token"));
     }
     Ok(())
+}
+
+/// Refuses sequences that are longer than a model's positions, beyond which it has never been trained.
+///
+/// # Errors
+/// `what` is `tokens` long, and the model has fewer positions.
+pub fn check_positions(what: &'static str, tokens: usize, config: &ModelConfig) -> Result<(), Error> {
+    let positions = config.max_position_embeddings;
+    if tokens > positions { Err(Error::TooLong { what, tokens, positions }) } else { Ok(()) }
 }
 
 fn unfit(path: &Path, problem: String, cure: &str) -> Error {

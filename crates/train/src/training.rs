@@ -198,11 +198,24 @@ impl<'s> Training<'s> {
         if !setting.resume && (checkpoint.is_some() || holds_model) {
             return Err(Error::Occupied(setting.out.clone()));
         }
+        if holds_model && checkpoint.is_none() {
+            // One of this recipe's own, killed while it wrote its model, may be written again.
+            let path = setting.out.join(RECIPE);
+            if !path.exists() {
+                let problem = "is not there, so the model in this folder is not one of this run".into();
+                return Err(Error::Resume { path, problem });
+            }
+            same_recipe(&path, &fingerprint)?;
+        }
         fs::create_dir_all(&setting.out).map_err(Error::writing(&setting.out))?;
         let ops = CpuOps::with_threads(setting.threads).map_err(Error::Threads)?;
         let lanes = Lanes::new(common.lanes, setting.threads).map_err(Error::Threads)?;
         let (model, mut params) = match (&checkpoint, start) {
-            (Some((_, folder)), _) => load(&ops, &Checkpoint::open(folder)?, true)?,
+            (Some((_, folder)), _) => {
+                let (model, params) = load(&ops, &Checkpoint::open(folder)?, true)?;
+                check_vocabulary(&tokenizer, model.config(), folder)?;
+                (model, params)
+            }
             (None, Start::From(path)) => {
                 let (model, params) = load(&ops, &Checkpoint::open(path)?, true)?;
                 check_vocabulary(&tokenizer, model.config(), path)?;
@@ -295,7 +308,7 @@ impl<'s> Training<'s> {
 
     /// Logprobs of the reference policy.
     pub fn reference_logprobs(&mut self, common: &Common, sequences: &[Sequence]) -> Vec<TokenStats> {
-        let reference = self.reference.as_ref().unwrap_or(&self.params);
+        let reference = self.reference.as_ref().expect("the first step has made one");
         self.lanes.logprobs(&self.model, reference, sequences, reading(common))
     }
 
@@ -326,17 +339,25 @@ impl<'s> Training<'s> {
         self.tick();
         let out = &self.setting.out;
         let _writing = watch::at(format!("model: writing {}", out.display()));
+        // First, so that a model half written is known to be this run's.
+        write_file(&out.join(RECIPE), &self.fingerprint)?;
         remove_halves(out)?;
         self.tokenizer.save(out)?;
         save(&self.ops, &self.model, &self.params, out, FloatType::F32, SHARD_BYTES)?;
         self.outcome.steps = self.step;
-        write_file(&out.join(RECIPE), &self.fingerprint)?;
         write_json(&out.join(OUTCOME), &self.outcome)?;
+        // Checkpoints go when nothing needs them any more, after a power cut too.
+        sync_folder(out)?;
         let checkpoints = out.join(CHECKPOINTS);
         if checkpoints.exists() {
             fs::remove_dir_all(&checkpoints).map_err(Error::writing(&checkpoints))?;
         }
         Ok(self.outcome)
+    }
+
+    /// What to say of a checkpoint without `part`.
+    pub fn incomplete(&self, part: &str) -> Error {
+        Error::Resume { path: self.setting.out.join(CHECKPOINTS), problem: format!("lacks {part}") }
     }
 
     fn not_finite(&self, step: u64, what: &'static str, value: f64) -> Error {
@@ -552,7 +573,7 @@ fn sync_file(path: &Path) -> Result<(), Error> {
 }
 
 /// The same for the renames in a folder; only Unix can open one.
-fn sync_folder(path: &Path) -> Result<(), Error> {
+pub(crate) fn sync_folder(path: &Path) -> Result<(), Error> {
     if cfg!(unix) {
         fs::File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::writing(path))?;
     }

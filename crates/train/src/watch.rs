@@ -85,9 +85,7 @@ impl Watchdog {
                 if now != seen {
                     (seen, since, due) = (now, Instant::now(), limit);
                 } else if since.elapsed() >= due {
-                    if let Some(standing) = standing() {
-                        say(&format!("no progress for {} s: {standing}", since.elapsed().as_secs()));
-                    }
+                    say(&format!("no progress for {} s: {}", since.elapsed().as_secs(), standing()));
                     due = since.elapsed() * 2;
                 }
             }
@@ -98,14 +96,14 @@ impl Watchdog {
     }
 }
 
-/// All marks in a line, `None` if there are none.
-fn standing() -> Option<String> {
+/// All marks in a line.
+fn standing() -> String {
     let describe = |place: &Arc<Place>| match place.total {
         Some((total, of)) => format!("{} {} of {total} {of}", place.what, place.done.load(Relaxed)),
         None => place.what.clone(),
     };
     let marks: Vec<String> = places().iter().map(describe).collect();
-    (!marks.is_empty()).then(|| marks.join("; "))
+    if marks.is_empty() { "no component has said what it does".to_owned() } else { marks.join("; ") }
 }
 
 /// The limit that the environment sets; `None` to watch nothing.

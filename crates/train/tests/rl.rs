@@ -1,6 +1,7 @@
 //! Whole runs of RL on a model that knows nothing: presets, dynamic sampling, and that threads do not show.
 //! Left out: what the objectives compute (`golden.rs`) and whether anything is learned.
 
+use picnic_train::Error;
 use picnic_train::progress::{Mode, Progress};
 use picnic_train::recipe::{Recipe, Rl};
 use picnic_train::rl::rl;
@@ -12,8 +13,13 @@ use tempfile::TempDir;
 
 /// Some steps of RL by the smoke recipe: the outcome and the bytes of the model.
 fn run(overrides: &[&str], threads: usize) -> (Outcome, Vec<u8>) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/smoke");
     let folder = TempDir::new().unwrap();
+    let outcome = rl_in(&folder, overrides, threads, false).unwrap();
+    (outcome, fs::read(folder.path().join("out/model.safetensors")).unwrap())
+}
+
+fn rl_in(folder: &TempDir, overrides: &[&str], threads: usize, resume: bool) -> Result<Outcome, Error> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/smoke");
     // The recipe's own objective would win over a preset's.
     let text = fs::read_to_string(root.join("rl.toml")).unwrap().replace("clip_epsilon = 0.2", "");
     fs::copy(root.join("common.toml"), folder.path().join("common.toml")).unwrap();
@@ -22,9 +28,8 @@ fn run(overrides: &[&str], threads: usize) -> (Outcome, Vec<u8>) {
     let recipe = Recipe::<Rl>::load(&folder.path().join("rl.toml"), &overrides).unwrap();
     let tokenizer = train_tokenizer(&recipe.common).unwrap();
     let progress = Progress::new(Mode::Quiet);
-    let setting = Setting { out: folder.path().join("out"), threads, resume: false, progress: &progress };
-    let outcome = rl(&recipe, &setting, Start::Fresh, tokenizer).unwrap();
-    (outcome, fs::read(setting.out.join("model.safetensors")).unwrap())
+    let setting = Setting { out: folder.path().join("out"), threads, resume, progress: &progress };
+    rl(&recipe, &setting, Start::Fresh, tokenizer)
 }
 
 fn curve(outcome: &Outcome, name: &str) -> Vec<f64> {
@@ -89,6 +94,41 @@ fn long_answers_are_punished() {
     // Linear from 0 on, at most 48 tokens; nothing else is earned.
     assert!((punishment + length / 48.0).abs() < 1e-9, "{punishment} {length}");
     assert!((curve(&outcome, "reward")[0] - punishment).abs() < 1e-9);
+}
+
+#[test]
+fn the_language_of_the_thinking_can_be_a_reward() {
+    // Bytes of no format: nothing is thinking, so nothing is in any language.
+    let (outcome, _) = run(&["steps=1", "language_weight=1"], 2);
+    assert_eq!(curve(&outcome, "language reward"), [0.0]);
+    assert_eq!(curve(&outcome, "reward"), [0.0]);
+}
+
+#[test]
+fn questions_can_be_put_as_r1_zero_was_asked() {
+    let (outcome, asked) =
+        run(&["steps=1", "reward=random", "template=r1-zero", "model.max_position_embeddings=1024"], 2);
+    assert!(curve(&outcome, "grad norm")[0] > 0.0);
+    assert!(asked != run(&["steps=1", "reward=random", "model.max_position_embeddings=1024"], 2).1);
+}
+
+#[test]
+fn without_its_weight_there_is_no_reference() {
+    // Weights that grow a hundredfold at each step until they overflow, so that a checkpoint is left to look into.
+    let exploding = ["optimizer.lr=10", "optimizer.weight_decay=10", "steps=60", "reward=random", "minibatches=1"];
+    for (beta, is_kept) in [("kl_beta=0", false), ("kl_beta=0.001", true)] {
+        let (folder, overrides) = (TempDir::new().unwrap(), [&exploding[..], &[beta]].concat());
+        let Err(Error::NotFinite { checkpoint: Some(left), .. }) = rl_in(&folder, &overrides, 2, false) else {
+            panic!("{beta}: weights of any size are numbers");
+        };
+        let reference = left.join("training/reference");
+        assert_eq!(reference.exists(), is_kept, "{beta}");
+        if is_kept {
+            fs::remove_dir_all(reference).unwrap();
+            let error = rl_in(&folder, &overrides, 2, true).unwrap_err().to_string();
+            assert!(error.contains("lacks the reference policy"), "{error}");
+        }
+    }
 }
 
 #[test]

@@ -142,7 +142,8 @@ pub(crate) fn solved(seed: u64, index: u64) -> String {
 }
 
 /// A few ways to combine a training problem's numbers that aim at no target, each with its expression, for
-/// pre-training. None of them has a held-out problem's numbers and makes its target.
+/// pre-training. None of them has a held-out problem's numbers and makes its target; the first steps of a line of four
+/// numbers may, with three of them (LOG.md says how often, and that it does not show).
 pub(crate) fn combined(seed: u64, index: u64) -> String {
     const LINES: usize = 4;
     let config = Config { skill: 0.0, foresight: 0.0, ..Config::default() };

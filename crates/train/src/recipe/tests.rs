@@ -107,11 +107,13 @@ fn stages_need_what_they_learn_from() {
         ("student.model.max_position_embeddings=8", "128 of the large model"),
         ("student.colour=1", "colour"),
         ("zero.template=ask", "{question}"),
-        ("on_policy.teacher=nowhere", "nowhere"),
+        ("on_policy.teacher=/", "makes its own"),
+        ("distill.traces=/", "makes its own"),
     ] {
         let line = refusal::<R1>(&full, &[key]);
         assert!(line.contains(word), "{key}: {line}");
     }
+    assert!(refusal::<OnPolicy>(&shipped("smoke/on_policy.toml"), &["teacher=nowhere"]).contains("nowhere"));
 }
 
 #[test]
@@ -149,9 +151,9 @@ fn a_preset_gives_way_to_recipe_and_command_line() {
     let chain = round_trip::<R1>(&shipped("tiny/r1.toml"), &["rl.preset=dapo", "rl.extra_rollouts=1"]);
     assert_eq!(chain.stage.rl, dapo);
     // The name alone, without what the preset stands for, changes nothing.
-    let named = Rl { preset: Some("r1".into()), ..plain.clone() };
-    let r1_zero = Recipe::<Rl>::load(&tiny, &words(&["preset=r1"])).unwrap().stage;
-    assert_eq!(r1_zero, named, "tiny states all that R1's preset does, or has its defaults");
+    let named = Rl { preset: Some("r1-zero".into()), ..plain.clone() };
+    let r1_zero = Recipe::<Rl>::load(&tiny, &words(&["preset=r1-zero"])).unwrap().stage;
+    assert_eq!(r1_zero, named, "tiny states all that R1-Zero's preset does, or has its defaults");
 
     let list = "use one of r1-zero, r1, dapo, dr-grpo, gspo, cispo, v3.2";
     for (recipe, key) in [("tiny/rl.toml", "preset"), ("tiny/r1.toml", "rl.preset")] {

@@ -4,13 +4,53 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Answer, Difference, QUESTIONS, Report, Stage, StageResult, answered, difference};
+use super::{Answer, Difference, QUESTIONS, Report, Stage, StageResult, difference, difference_on, seeds_ci};
+
+/// Something over all problems, and the same of each task.
+#[derive(Clone, Debug, Serialize)]
+pub struct OverTasks<T> {
+    /// Of all problems.
+    #[serde(flatten)]
+    pub all: T,
+    /// Task by task; empty where there is one alone.
+    pub by_task: BTreeMap<String, T>,
+}
+
+impl<T> OverTasks<T> {
+    /// What `of` gives of all problems (`None`) and of each task of `results` (its name), as far as it gives anything.
+    fn new<'r>(
+        results: impl Iterator<Item = &'r StageResult>,
+        of: impl Fn(Option<&str>) -> Option<T>,
+    ) -> Option<OverTasks<T>> {
+        let mut tasks: Vec<&String> = results.flat_map(|result| result.by_task.keys()).collect();
+        tasks.sort();
+        tasks.dedup();
+        let several = if tasks.len() > 1 { tasks } else { Vec::new() };
+        let by_task = several.into_iter().filter_map(|task| Some((task.clone(), of(Some(task))?)));
+        Some(OverTasks { all: of(None)?, by_task: by_task.collect() })
+    }
+}
+
+/// Accuracy over all problems, or on one task.
+fn accuracy(result: &StageResult, task: Option<&str>) -> Option<f64> {
+    match task {
+        None => Some(result.accuracy),
+        Some(task) => result.by_task.get(task).map(|of_task| of_task.accuracy),
+    }
+}
+
+fn difference_of(a: &StageResult, b: &StageResult, task: Option<&str>) -> Option<Difference> {
+    match task {
+        None => Some(difference(a, b)),
+        Some(task) => difference_on(task, a, b),
+    }
+}
 
 /// What two runs reached, and in what their recipes differ.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     /// The stages that either run has.
-    pub stages: BTreeMap<Stage, Pair>,
+    pub stages: BTreeMap<Stage, OverTasks<Pair>>,
     /// The keys of the resolved recipes that are not alike.
     pub recipe: Vec<Changed>,
 }
@@ -41,11 +81,16 @@ pub struct Changed {
 pub fn compare(a: &Report, b: &Report) -> Comparison {
     let pair = |&stage: &Stage| {
         let (in_a, in_b) = (a.stages.get(&stage), b.stages.get(&stage));
-        let accuracy = |result: Option<&StageResult>| result.map(|r| r.accuracy);
-        let difference = in_a.zip(in_b).map(|(a, b)| difference(b, a));
-        (stage, Pair { a: accuracy(in_a), b: accuracy(in_b), difference })
+        let of = |task: Option<&str>| {
+            Some(Pair {
+                a: in_a.and_then(|result| accuracy(result, task)),
+                b: in_b.and_then(|result| accuracy(result, task)),
+                difference: in_a.zip(in_b).and_then(|(a, b)| difference_of(b, a, task)),
+            })
+        };
+        Some((stage, OverTasks::new(in_a.into_iter().chain(in_b), of)?))
     };
-    let stages = a.stages.keys().chain(b.stages.keys()).map(pair).collect();
+    let stages = a.stages.keys().chain(b.stages.keys()).filter_map(pair).collect();
     Comparison { stages, recipe: changed(&a.recipe_toml, &b.recipe_toml) }
 }
 
@@ -87,7 +132,7 @@ fn flatten(at: &str, value: &toml::Value, keys: &mut BTreeMap<String, String>) {
 #[derive(Clone, Debug, Serialize)]
 pub struct Seeds {
     /// Stages that every run has.
-    pub stages: BTreeMap<Stage, Spread>,
+    pub stages: BTreeMap<Stage, OverTasks<Spread>>,
     /// Questions that every run can answer.
     pub questions: Vec<Asked>,
 }
@@ -101,15 +146,40 @@ pub struct Spread {
     pub min: f64,
     /// The greatest.
     pub max: f64,
+    /// Their mean.
+    pub mean: f64,
+    /// 95 % interval of the mean over seeds, of which these are a few (Student's t). `None` of a single run.
+    pub ci95: Option<[f64; 2]>,
 }
 
-/// A question and its answer in each run.
+impl Spread {
+    /// `None` of no values.
+    fn of(mut values: Vec<f64>) -> Option<Spread> {
+        values.sort_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        let median = (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0;
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        Some(Spread { median, min, max, mean, ci95: seeds_ci(&values) })
+    }
+}
+
+/// A question and its answers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Asked {
     /// What is asked.
     pub question: &'static str,
+    /// What the runs answer.
+    #[serde(flatten)]
+    pub answers: OverTasks<Answers>,
+}
+
+/// The answer of each run, and of all together.
+#[derive(Clone, Debug, Serialize)]
+pub struct Answers {
     /// In the order of the runs.
-    pub answers: Vec<Answered>,
+    pub runs: Vec<Answered>,
+    /// The mean difference, with its interval over seeds.
+    pub together: Answered,
 }
 
 /// One run's answer.
@@ -120,6 +190,12 @@ pub struct Answered {
     pub difference: Difference,
     /// What it says.
     pub answer: Answer,
+}
+
+impl From<Difference> for Answered {
+    fn from(difference: Difference) -> Answered {
+        Answered { answer: difference.answer(), difference }
+    }
 }
 
 /// Sets runs of one recipe side by side.
@@ -139,18 +215,25 @@ pub fn seeds(runs: &[Report]) -> Result<Seeds, (usize, Vec<String>)> {
         }
     }
     let spread = |&stage: &Stage| {
-        let accuracy = |run: &Report| run.stages.get(&stage).map(|result| result.accuracy);
-        let mut all = runs.iter().map(accuracy).collect::<Option<Vec<f64>>>()?;
-        all.sort_by(f64::total_cmp);
-        let median = (all[(all.len() - 1) / 2] + all[all.len() / 2]) / 2.0;
-        Some((stage, Spread { median, min: all[0], max: all[all.len() - 1] }))
+        let results = runs.iter().map(|run| run.stages.get(&stage)).collect::<Option<Vec<_>>>()?;
+        let of = |task: Option<&str>| {
+            Spread::of(results.iter().map(|result| accuracy(result, task)).collect::<Option<Vec<f64>>>()?)
+        };
+        Some((stage, OverTasks::new(results.iter().copied(), of)?))
     };
     let asked = QUESTIONS.iter().filter_map(|question| {
-        let answer = |run| {
-            let (_, difference) = answered(run).find(|(other, _)| other.text == question.text)?;
-            Some(Answered { difference, answer: difference.answer() })
+        let both = runs.iter().map(|run| Some((run.stages.get(&question.better)?, run.stages.get(&question.than)?)));
+        let pairs = both.collect::<Option<Vec<_>>>()?;
+        let of = |task: Option<&str>| {
+            let answer = |(better, than): &(&StageResult, &StageResult)| difference_of(better, than, task);
+            let differences = pairs.iter().map(answer).collect::<Option<Vec<Difference>>>()?;
+            let Spread { mean, ci95, .. } = Spread::of(differences.iter().map(|d| d.value).collect())?;
+            let paired = differences.iter().all(|d| d.paired);
+            let together = Difference { value: mean, ci95: ci95.unwrap_or([-1.0, 1.0]), paired };
+            Some(Answers { runs: differences.into_iter().map(Answered::from).collect(), together: together.into() })
         };
-        Some(Asked { question: question.text, answers: runs.iter().map(answer).collect::<Option<_>>()? })
+        let answers = OverTasks::new(pairs.iter().map(|(better, _)| *better), of)?;
+        Some(Asked { question: question.text, answers })
     });
     Ok(Seeds { stages: first.stages.keys().filter_map(spread).collect(), questions: asked.collect() })
 }

@@ -19,8 +19,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use at_k::{counted_as, majority, pass_at_k, shown_ks};
-pub use bootstrap::{bootstrap_ci, bootstrap_ratio_ci, paired_ci, unpaired_ci};
-pub use compare::{Answered, Asked, Changed, Comparison, Pair, Seeds, Spread, changed, compare, seeds};
+pub use bootstrap::{bootstrap_ci, bootstrap_ratio_ci, paired_ci, seeds_ci, unpaired_ci};
+pub use compare::{
+    Answered, Answers, Asked, Changed, Comparison, OverTasks, Pair, Seeds, Spread, changed, compare, seeds,
+};
 pub use html::words::{percent, points, signed_interval};
 pub use html::{compare_page, page, seeds_page};
 pub use questions::{Answer, Difference, QUESTIONS, Question, answered, difference, difference_on};
@@ -91,7 +93,7 @@ pub enum Stage {
 /// How one model did on the held-out problems.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageResult {
-    /// Mean over problems of the share of right samples.
+    /// Mean over problems of the share of right samples, of those that could be judged.
     pub accuracy: f64,
     /// 95 % interval of `accuracy`, from [`bootstrap_ci`].
     pub ci95: [f64; 2],
@@ -103,9 +105,10 @@ pub struct StageResult {
     /// Share of problems whose most frequent answer is right (DeepSeek-R1's cons@k); `None` with one sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub majority: Option<Share>,
-    /// Of each task, problem by problem, the share of right samples: what differences are computed from.
+    /// Of each task, problem by problem, the share of right samples: what differences are computed from. `None` for a
+    /// problem of which no sample could be judged.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub scores: BTreeMap<String, Vec<f32>>,
+    pub scores: BTreeMap<String, Vec<Option<f32>>>,
     /// A hash of the problems: `scores` of two models stand side by side only where it is the same. Empty where it was
     /// not recorded.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -114,7 +117,11 @@ pub struct StageResult {
     pub well_formed: f64,
     /// Mean length of a sample, in tokens.
     pub mean_length: f64,
-    /// Number of samples on which the verifier gave no verdict.
+    /// Mean over samples of the share of words of the thinking that are in the question's language (DeepSeek-R1,
+    /// section 2.3.2); `None` where it was not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<f64>,
+    /// Number of samples on which the verifier gave no verdict. They count neither as right nor as wrong.
     pub could_not_judge: u64,
     /// Cross-entropy on held-out text, in nats per token, where it was measured.
     pub loss: Option<f64>,

@@ -122,16 +122,21 @@ const SEED: u64 = 0;
 
 /// How much more accurate `a` is than `b` over all problems.
 pub fn difference(a: &StageResult, b: &StageResult) -> Difference {
-    let all = |result: &StageResult| result.scores.values().flatten().map(|&share| f64::from(share)).collect();
-    between((a.accuracy, a.ci95), (b.accuracy, b.ci95), same_problems(a, b).then(|| (all(a), all(b))))
+    let all = |result: &StageResult| result.scores.values().flatten().copied().collect::<Vec<_>>();
+    between((a.accuracy, a.ci95), (b.accuracy, b.ci95), same_problems(a, b).then(|| pairs(&all(a), &all(b))))
 }
 
 /// The same on one task; `None` unless both were evaluated on it.
 pub fn difference_on(task: &str, a: &StageResult, b: &StageResult) -> Option<Difference> {
     let mean = |task: &TaskResult| (task.accuracy, task.ci95);
     let (of_a, of_b) = (mean(a.by_task.get(task)?), mean(b.by_task.get(task)?));
-    let of_task = |r: &StageResult| r.scores.get(task).into_iter().flatten().map(|&s| f64::from(s)).collect();
-    Some(between(of_a, of_b, same_problems(a, b).then(|| (of_task(a), of_task(b)))))
+    let of_task = |r: &StageResult| r.scores.get(task).cloned().unwrap_or_default();
+    Some(between(of_a, of_b, same_problems(a, b).then(|| pairs(&of_task(a), &of_task(b)))))
+}
+
+/// The scores of the problems that both could be judged on.
+fn pairs(a: &[Option<f32>], b: &[Option<f32>]) -> (Vec<f64>, Vec<f64>) {
+    a.iter().zip(b).filter_map(|(a, b)| Some((f64::from((*a)?), f64::from((*b)?)))).unzip()
 }
 
 /// Whether scores stand side by side, problem by problem.

@@ -23,6 +23,7 @@ fn result(accuracy: f64) -> StageResult {
         problem_set: String::new(),
         well_formed: 0.97,
         mean_length: 88.0,
+        language: None,
         could_not_judge: 2,
         loss: None,
         loss_ci95: None,
@@ -134,7 +135,11 @@ fn whole_recipe() -> Report {
             problem_set: "0123456789abcdef".to_owned(),
             loss: Some(0.2),
             loss_ci95: Some([0.19, 0.21]),
-            scores: of_task.into_iter().map(|(name, scores)| (name.to_owned(), scores)).collect(),
+            scores: of_task
+                .into_iter()
+                .map(|(name, of)| (name.to_owned(), of.into_iter().map(Some).collect()))
+                .collect(),
+            language: Some(0.99),
             ..result(0.0)
         };
         (stage, result)
@@ -164,9 +169,15 @@ fn every_question_is_asked_of_the_whole_recipe() {
     for (question, difference) in answered(&run) {
         assert!(page.contains(question.text) && difference.paired, "{}", question.text);
     }
-    for part in
-        ["majority", "pass@4", "Rewards", "language reward", "Student: on-policy distilled", "problem by problem"]
-    {
+    for part in [
+        "majority",
+        "pass@4",
+        "Rewards",
+        "language reward",
+        "in its language",
+        "Student: on-policy distilled",
+        "problem by problem",
+    ] {
         assert!(page.contains(part), "{part}");
     }
 }
@@ -271,7 +282,7 @@ fn an_evaluation_from_before_pass_at_k_still_reads() {
     let mut new = read.clone();
     new.pass_at_k = BTreeMap::from([(2, Share::of(&[0.0, 0.5], 1))]);
     new.majority = Some(Share::of(&[0.0, 1.0], 1));
-    new.scores = BTreeMap::from([("countdown".to_owned(), vec![0.0, 1.0 / 3.0])]);
+    new.scores = BTreeMap::from([("countdown".to_owned(), vec![Some(0.0), None, Some(1.0 / 3.0)])]);
     let text = serde_json::to_string(&new).unwrap();
     assert!(text.contains(r#""2":{"value":0.25"#), "{text}");
     assert_eq!(serde_json::from_str::<StageResult>(&text).unwrap(), new);

@@ -10,13 +10,13 @@ use super::{Fault, MAX_STEPS, within};
 pub struct Optimizer {
     /// The highest learning rate. V3: 2.2e-4.
     pub lr: f64,
-    /// Steps over which it rises from 0. V3: 2,000.
+    /// Optimizer steps over which it rises from 0; RL takes `minibatches` of them a step. V3: 2,000.
     #[serde(default)]
     pub warmup_steps: usize,
     /// How it falls after that.
     #[serde(default)]
     pub decay: Decay,
-    /// What is left of it at the last step. V3 and R1: a tenth. Not used by a constant rate.
+    /// What is left of it where the schedule ends, one step after the last. V3 and R1: a tenth. Not used by a constant rate.
     #[serde(default = "default::final_lr_ratio")]
     pub final_lr_ratio: f64,
     /// Decay of the first moment [V3].

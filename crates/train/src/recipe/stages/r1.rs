@@ -78,6 +78,15 @@ impl Stage for R1 {
             let cure = "leave it to zero, or run that stage alone";
             return Err(Fault::new("template", "is not that of the stages around it", cure).under(key));
         }
+        let given = [
+            ("sft2", "traces", self.sft2.as_ref().is_some_and(|sft| sft.traces.is_some())),
+            ("distill", "traces", self.distill.as_ref().is_some_and(|sft| sft.traces.is_some())),
+            ("on_policy", "teacher", self.on_policy.as_ref().is_some_and(|stage| stage.teacher.is_some())),
+        ];
+        if let Some((stage, key, _)) = given.iter().find(|(_, _, is_given)| *is_given) {
+            let problem = "is not used in the chain, which makes its own";
+            return Err(Fault::new(*key, problem, "leave it out, or run that stage alone").under(stage));
+        }
         if let (Some(student), Some(_)) = (&self.student, positions) {
             student.check(positions).map_err(|fault| fault.under("student"))?;
         }

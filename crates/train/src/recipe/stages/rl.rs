@@ -39,7 +39,7 @@ pub struct Rl {
     /// Share of the probability that is sampled from; less than 1 is another policy too.
     #[serde(default = "default::one")]
     pub top_p: f64,
-    /// Optimizer steps per rollout, each on another equal part of its samples. R1: 16, so 32 questions each.
+    /// Optimizer steps per rollout, each on another equal part of its samples. R1: 16, so 512 samples each.
     #[serde(default = "default::minibatches")]
     pub minibatches: usize,
     /// ε: the ratio is clipped at 1 − ε from below. R1: 10, which leaves that side open.

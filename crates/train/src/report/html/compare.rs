@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::document;
 use super::words::{class, name, percent, points, signed_interval, verdict, visible};
 use crate::report::svg::{Series, line_plot};
-use crate::report::{Answered, Comparison, Curve, Report, Seeds, Stage};
+use crate::report::{Answered, Answers, Comparison, Curve, Pair, Report, Seeds, Spread, Stage};
 
 /// Two runs: differences, curves over each other, recipes. `names` are what the runs are called.
 pub fn compare_page(names: [&str; 2], runs: [&Report; 2], comparison: &Comparison) -> String {
@@ -18,17 +18,10 @@ pub fn compare_page(names: [&str; 2], runs: [&Report; 2], comparison: &Compariso
             p.faint { "Share right, and B less A in points with its 95 % interval." }
             div.scroll { table {
                 thead { tr { th { "stage" } th { "A" } th { "B" } th { "B − A" } } }
-                tbody { @for (&stage, pair) in &comparison.stages {
-                    tr.(class(stage)) {
-                        th scope="row" { span.key {} (name(stage)) }
-                        @for accuracy in [pair.a, pair.b] {
-                            td { @if let Some(accuracy) = accuracy { (percent(accuracy)) } @else { "–" } }
-                        }
-                        td { @if let Some(difference) = pair.difference {
-                            b { (points(difference.value)) } br;
-                            span.faint { (signed_interval(difference.ci95)) }
-                            @if !difference.paired { br; span.faint { "not paired" } }
-                        } @else { "–" } }
+                tbody { @for (&stage, pairs) in &comparison.stages {
+                    tr.(class(stage)) { th scope="row" { span.key {} (name(stage)) } (pair(&pairs.all)) }
+                    @for (task, of_task) in &pairs.by_task {
+                        tr.task { th scope="row" { (visible(task)) } (pair(of_task)) }
                     }
                 } }
             } }
@@ -51,6 +44,19 @@ pub fn compare_page(names: [&str; 2], runs: [&Report; 2], comparison: &Compariso
         (overlaid(runs))
     };
     document("two runs", &format!("{} and {}", names[0], names[1]), &body)
+}
+
+fn pair(pair: &Pair) -> Markup {
+    html! {
+        @for accuracy in [pair.a, pair.b] {
+            td { @if let Some(accuracy) = accuracy { (percent(accuracy)) } @else { "–" } }
+        }
+        td { @if let Some(difference) = pair.difference {
+            b { (points(difference.value)) } br;
+            span.faint { (signed_interval(difference.ci95)) }
+            @if !difference.paired { br; span.faint { "not paired" } }
+        } @else { "–" } }
+    }
 }
 
 /// Every curve that either run has, the second run's dashed.
@@ -88,33 +94,49 @@ pub fn seeds_page(title: &str, names: &[String], seeds: &Seeds) -> String {
             div.scroll { table {
                 thead { tr { th { "stage" } th { "median" } th { "least to greatest" } } }
                 tbody { @for (&stage, spread) in &seeds.stages {
-                    tr.(class(stage)) {
-                        th scope="row" { span.key {} (name(stage)) }
-                        td { b { (percent(spread.median)) } }
-                        td { (percent(spread.min)) " – " (percent(spread.max)) }
+                    tr.(class(stage)) { th scope="row" { span.key {} (name(stage)) } (range(&spread.all)) }
+                    @for (task, of_task) in &spread.by_task {
+                        tr.task { th scope="row" { (visible(task)) } (range(of_task)) }
                     }
                 } }
             } }
         }
         section {
             h2 { "Questions" }
-            p.faint { "The difference in each run with its 95 % interval. An answer that changes with the seed is none." }
+            p.faint {
+                "The difference in each run, and its interval over other problems; then the mean of the runs, and its "
+                "interval over other seeds, which is wide where they are few. An answer that changes with the seed is "
+                "none."
+            }
             div.scroll { table {
-                thead { tr { th { "question" } @for name in names { th { (visible(name)) } } } }
+                thead { tr { th { "question" } @for name in names { th { (visible(name)) } } th { "over seeds" } } }
                 tbody { @for asked in &seeds.questions {
-                    tr {
-                        th scope="row" { (asked.question) }
-                        @for Answered { difference, .. } in &asked.answers {
-                            @let (class, word) = verdict(difference);
-                            td.(class) {
-                                b.word { (word) } br; (points(difference.value)) br;
-                                span.faint { (signed_interval(difference.ci95)) }
-                            }
-                        }
+                    tr { th scope="row" { (asked.question) } (answers(&asked.answers.all)) }
+                    @for (task, of_task) in &asked.answers.by_task {
+                        tr.task { th scope="row" { (visible(task)) } (answers(of_task)) }
                     }
                 } }
             } }
         }
     };
     document("one recipe, several seeds", title, &body)
+}
+
+fn range(spread: &Spread) -> Markup {
+    html! {
+        td { b { (percent(spread.median)) } }
+        td { (percent(spread.min)) " – " (percent(spread.max)) }
+    }
+}
+
+fn answers(answers: &Answers) -> Markup {
+    html! {
+        @for Answered { difference, .. } in answers.runs.iter().chain([&answers.together]) {
+            @let (class, word) = verdict(difference);
+            td.(class) {
+                b.word { (word) } br; (points(difference.value)) br;
+                span.faint { (signed_interval(difference.ci95)) }
+            }
+        }
+    }
 }

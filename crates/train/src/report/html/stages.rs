@@ -144,6 +144,7 @@ pub fn table(report: &Report) -> Markup {
     let results = || report.stages.values();
     let most = results().flat_map(|r| r.pass_at_k.keys()).max();
     let with_loss = results().any(|r| r.loss.is_some());
+    let with_language = results().any(|r| r.language.is_some());
     let with_majority = results().any(|r| r.majority.is_some());
     html! {
         section {
@@ -158,7 +159,9 @@ pub fn table(report: &Report) -> Markup {
                     th { "stage" } th { "right" }
                     @if with_majority { th { "majority" } }
                     @if let Some(k) = most { th { "pass@" (k) } }
-                    th { "well-formed" } th { "mean length" } th { "could not judge" }
+                    th { "well-formed" } th { "mean length" }
+                    @if with_language { th { "in its language" } }
+                    th { "could not judge" }
                     @if with_loss { th { "loss" } }
                 } }
                 tbody { @for (&stage, result) in &report.stages {
@@ -169,6 +172,7 @@ pub fn table(report: &Report) -> Markup {
                         @if let Some(k) = most { td { (share(result.pass_at_k.get(k))) } }
                         td { (percent(result.well_formed)) }
                         td { (format!("{:.0}", result.mean_length)) span.faint { " tokens" } }
+                        @if with_language { td { (result.language.map_or("–".to_owned(), percent)) } }
                         td { (result.could_not_judge) }
                         @if with_loss { td { (loss(result)) } }
                     }
