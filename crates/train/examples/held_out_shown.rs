@@ -7,7 +7,9 @@
 //!
 //! No line is about a held-out problem. But a line of four numbers goes on from what three of them make, and a search
 //! that misses its target makes another number out of the same ones: `25*3=75 +19=94 -2=92` solves `94 from 3, 19, 25`
-//! as it goes by. Left out: what RL, rejection sampling and the student see, which are the models' own answers.
+//! as it goes by. Problems with many solutions are both easy and often solved so; so the models are also asked those
+//! that the text of other seeds would have solved and theirs did not. Left out: what RL, rejection sampling and the
+//! student see, which are the models' own answers.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -16,14 +18,17 @@ use std::path::Path;
 use picnic_data::packed;
 use picnic_tasks::Mixture;
 use picnic_tokenizer::Tokenizer;
-use picnic_train::recipe::{R1Recipe, Recipe};
-use picnic_train::report::{self, Stage};
+use picnic_train::recipe::{Common, R1Recipe, Recipe};
+use picnic_train::report::{self, Share, Stage};
 use picnic_train::sft::examples;
 use picnic_train::tokenizer::load_tokenizer;
 use serde_json::Value;
 
 /// Numbers in ascending order and what they make.
 type Solved = (Vec<u32>, u32);
+
+/// Seeds whose text the models have not read.
+const OTHERS: u64 = 3;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,18 +38,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (recipe, run) = (R1Recipe::load(Path::new(recipe), overrides)?, Path::new(run));
     let Recipe { common, stage } = &recipe;
     let tokenizer = load_tokenizer(&run.join("base"))?;
-    let pretrain = stage.pretrain.as_ref().ok_or("the recipe has no pre-training")?;
-
-    let corpus = common.text()?;
-    let mut in_text = HashSet::new();
-    for index in 0..(pretrain.steps * pretrain.batch_sequences) as u64 {
-        let ids = packed(&tokenizer, index, pretrain.sequence_tokens + 1, |i| corpus.text(i))?;
-        in_text.extend(solved_in(&text(&tokenizer, &ids)));
+    let in_text = read(&recipe, &tokenizer, common.seed)?;
+    let mut elsewhere = HashSet::new();
+    for other in 1..=OTHERS {
+        elsewhere.extend(read(&recipe, &tokenizer, common.seed + 1000 + other)?);
     }
     let sft = Recipe { common: common.clone(), stage: stage.sft.clone() };
     let worked = examples(&sft, None, &tokenizer)?.0;
     let in_examples: HashSet<Solved> =
-        worked.iter().flat_map(|example| solved_in(&text(&tokenizer, &example.ids))).collect();
+        worked.iter().flat_map(|example| solved_in(&tokenizer.decode(&example.ids, false))).collect();
 
     let tasks = Mixture::new(&common.tasks, stage.eval.problem_seed)?;
     let countdown = tasks.tasks().find(|task| task.name() == "countdown").ok_or("the recipe has no Countdown")?;
@@ -57,20 +59,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     let count = |shown: &[bool]| shown.iter().filter(|shown| **shown).count();
     println!("of {} held-out problems {} are solved in passing by the text of pre-training,", text.len(), count(&text));
     println!("{} by the worked examples of the cold start", count(&examples));
-    let either: Vec<bool> = text.iter().zip(&examples).map(|(a, b)| *a || *b).collect();
+    let shown: Vec<bool> = text.iter().zip(&examples).map(|(a, b)| *a || *b).collect();
+    let would_be: Vec<bool> = is_shown(&elsewhere).iter().zip(&shown).map(|(there, here)| *there && !here).collect();
+    let groups = [("solved in passing", &shown), ("by other seeds alone", &would_be)];
 
-    println!("{:22} {:>9} {:>9}", "right, %", "shown", "others");
+    println!("{:22} {:>22} {:>22}", "right, % (problems)", groups[0].0, groups[1].0);
     let report = report::read(run)?;
     for stage in [Stage::Zero, Stage::Sft, Stage::Rl, Stage::Sft2, Stage::Rl2, Stage::StudentDistilled] {
         let Some(scores) = report.stages.get(&stage).and_then(|result| result.scores.get("countdown")) else {
             continue;
         };
-        let mean = |wanted: bool| {
-            let of: Vec<f32> =
-                scores.iter().zip(&either).filter(|(_, shown)| **shown == wanted).filter_map(|(s, _)| *s).collect();
-            100.0 * of.iter().sum::<f32>() / of.len() as f32
-        };
-        println!("{:22} {:>9.1} {:>9.1}", stage.key(), mean(true), mean(false));
+        let [here, there] = groups.map(|(_, group)| {
+            let of = scores.iter().zip(group).filter_map(|(score, is_in)| score.filter(|_| *is_in));
+            let of: Vec<f64> = of.map(f64::from).collect();
+            let Share { value, ci95: [low, high] } = Share::of(&of, 0);
+            format!("{:.1} [{:.1}, {:.1}] ({})", 100.0 * value, 100.0 * low, 100.0 * high, of.len())
+        });
+        println!("{:22} {here:>22} {there:>22}", stage.key());
     }
     Ok(())
 }
@@ -82,8 +87,16 @@ fn posed(gold: &Value) -> Option<Solved> {
     Some((numbers, serde_json::from_value(gold["target"].clone()).ok()?))
 }
 
-fn text(tokenizer: &Tokenizer, ids: &[u32]) -> String {
-    tokenizer.decode(ids, false)
+/// What the text of pre-training solves.
+fn read(recipe: &R1Recipe, tokenizer: &Tokenizer, seed: u64) -> Result<HashSet<Solved>, Box<dyn Error>> {
+    let corpus = Common { seed, ..recipe.common.clone() }.text()?;
+    let pretrain = recipe.stage.pretrain.as_ref().ok_or("the recipe has no pre-training")?;
+    let mut solved = HashSet::new();
+    for index in 0..(pretrain.steps * pretrain.batch_sequences) as u64 {
+        let ids = packed(tokenizer, index, pretrain.sequence_tokens + 1, |i| corpus.text(i))?;
+        solved.extend(solved_in(&tokenizer.decode(&ids, false)));
+    }
+    Ok(solved)
 }
 
 /// What three or more numbers make, a step after the other: `25*3=75 +19=94` gives 94 from 3, 19 and 25.

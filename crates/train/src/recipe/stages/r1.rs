@@ -85,7 +85,7 @@ impl Stage for R1 {
         ];
         if let Some((stage, key, _)) = given.iter().find(|(_, _, is_given)| *is_given) {
             let problem = "is not used in the chain, which makes its own";
-            return Err(Fault::new(*key, problem, "leave it out, or run that stage alone").under(stage));
+            return Err(Fault::new(key, problem, "leave it out, or run that stage alone").under(stage));
         }
         if let (Some(student), Some(_)) = (&self.student, positions) {
             student.check(positions).map_err(|fault| fault.under("student"))?;
