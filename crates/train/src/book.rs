@@ -274,7 +274,9 @@ impl<'b> Book<'b> {
     pub fn close(mut self) -> Result<Report, Error> {
         self.report.notes = notes(self.recipe)?;
         self.report.notes.append(&mut self.notes);
-        self.report.peak_rss_mb = peak_rss_mb();
+        // A run that only went on with what was there needed less than the one that made it.
+        let earlier = report::read(&self.chain.out).map_or(0.0, |earlier| earlier.peak_rss_mb);
+        self.report.peak_rss_mb = peak_rss_mb().max(earlier);
         report::write(&self.chain.out, &self.report)?;
         Ok(self.report)
     }

@@ -104,12 +104,12 @@ pub fn seeds_page(title: &str, names: &[String], seeds: &Seeds) -> String {
         section {
             h2 { "Questions" }
             p.faint {
-                "The difference in each run, and its interval over other problems; then the mean of the runs, and its "
-                "interval over other seeds, which is wide where they are few. An answer that changes with the seed is "
+                "The mean difference of the runs, with its interval over other seeds, which is wide where they are few; "
+                "then that of each run, with its interval over other problems. An answer that changes with the seed is "
                 "none."
             }
             div.scroll { table {
-                thead { tr { th { "question" } @for name in names { th { (visible(name)) } } th { "over seeds" } } }
+                thead { tr { th { "question" } th { "over seeds" } @for name in names { th { (visible(name)) } } } }
                 tbody { @for asked in &seeds.questions {
                     tr { th scope="row" { (asked.question) } (answers(&asked.answers.all)) }
                     @for (task, of_task) in &asked.answers.by_task {
@@ -131,7 +131,7 @@ fn range(spread: &Spread) -> Markup {
 
 fn answers(answers: &Answers) -> Markup {
     html! {
-        @for Answered { difference, .. } in answers.runs.iter().chain([&answers.together]) {
+        @for Answered { difference, .. } in [&answers.together].into_iter().chain(&answers.runs) {
             @let (class, word) = verdict(difference);
             td.(class) {
                 b.word { (word) } br; (points(difference.value)) br;
