@@ -133,6 +133,34 @@ fn kept_answers_are_right_and_can_be_learned_from() {
     }
     let (sft, reject) = (recipe("smoke/sft.toml"), recipe("smoke/reject.toml"));
     let base = format!("base={}", run_folder.join("sft").display());
+    // What is rewarded is the sum of the parts; this model writes in the format, in no words of another language.
+    for weight in [0.0, 0.5] {
+        let out = folder.join(&format!("language-{weight}"));
+        let (rl, weight_key) = (recipe("smoke/rl.toml"), format!("language_weight={weight}"));
+        let easy = r#"tasks=[{name="arithmetic",digits=[1,1],operations=["+"]}]"#;
+        succeed(&mut picnic(&[
+            "rl",
+            &rl,
+            &base,
+            easy,
+            &weight_key,
+            "steps=1",
+            "--quiet",
+            "--out",
+            out.to_str().unwrap(),
+        ]));
+        let curves = json(&out.join("outcome.json"))["curves"].as_array().unwrap().clone();
+        let [reward, accuracy, format, language] = ["reward", "accuracy reward", "format reward", "language reward"]
+            .map(|name| {
+                let curve = curves.iter().find(|curve| curve["name"] == name).unwrap();
+                curve["points"][0][1].as_f64().unwrap()
+            });
+        assert!(language > 0.0, "nothing well-formed");
+        assert!(
+            (reward - (accuracy + format + weight * language)).abs() < 1e-6,
+            "{reward} {accuracy} {format} {language}"
+        );
+    }
     let (out, again) = (folder.join("tuned"), folder.join("again"));
     let traces = format!("traces={}", run_folder.join("traces/traces.jsonl").display());
     let args = ["sft", &sft, &base, &traces, "--quiet", "--out", out.to_str().unwrap()];

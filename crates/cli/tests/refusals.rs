@@ -192,6 +192,13 @@ fn a_file_of_problems_that_has_changed() {
     succeed(sft().arg("--resume"));
     write(61);
     refuse(sft().arg("--resume"), &["recipe", "--out"]);
+
+    let chain = folder.join("chain");
+    let r1 =
+        || stage("r1", &chain, &[&args[0], &args[1], "controls=false", "eval.problems=2", "rl.steps=1", "sft.steps=1"]);
+    succeed(&mut r1());
+    write(62);
+    refuse(r1().arg("--resume"), &["recipe", "--out"]);
 }
 
 #[test]

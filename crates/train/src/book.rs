@@ -60,7 +60,7 @@ impl<'b> Book<'b> {
         for task in Mixture::new(&recipe.common.tasks, recipe.stage.eval.problem_seed)?.tasks() {
             task.held_out(recipe.stage.eval.problems)?;
         }
-        claim(out, chain.resume, &recipe_toml)?;
+        claim(out, chain.resume, &recipe.fingerprint()?)?;
         let evaluations = out.join("evaluations");
         std::fs::create_dir_all(&evaluations).map_err(Error::writing(&evaluations))?;
         let report = Report {
@@ -274,9 +274,10 @@ impl<'b> Book<'b> {
     pub fn close(mut self) -> Result<Report, Error> {
         self.report.notes = notes(self.recipe)?;
         self.report.notes.append(&mut self.notes);
-        // A run that only went on with what was there needed less than the one that made it.
-        let earlier = report::read(&self.chain.out).map_or(0.0, |earlier| earlier.peak_rss_mb);
-        self.report.peak_rss_mb = peak_rss_mb().max(earlier);
+        self.report.peak_rss_mb = peak_rss_mb();
+        if let Ok(earlier) = report::read(&self.chain.out) {
+            self.report.keep_costs(&earlier);
+        }
         report::write(&self.chain.out, &self.report)?;
         Ok(self.report)
     }

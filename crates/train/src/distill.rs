@@ -55,6 +55,11 @@ pub fn distill(
         let what = format!("{} has another vocabulary than the student", teacher.display());
         return Err(Error::Empty { what, cure: "distil by its answers instead: reject, then sft" });
     }
+    let positions = wise.config().max_position_embeddings;
+    if positions < run.model.config().max_position_embeddings {
+        let what = format!("{} reads {positions} positions, fewer than the student", teacher.display());
+        return Err(Error::Empty { what, cure: "distil by its answers instead: reject, then sft" });
+    }
     drop(reading_teacher);
     let mut display = setting.progress.stage("distill", stage.steps as u64);
     while run.step < stage.steps as u64 {

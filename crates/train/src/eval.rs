@@ -130,10 +130,17 @@ impl Judged {
                     answers.push(Answer { problem: problems[sample.prompt].clone(), text, reward });
                 }
             }
-            by_task.insert(task.name().to_owned(), of_task.result(eval.problem_seed));
+            let result = of_task.result(eval.problem_seed);
+            if result.n > 0 {
+                by_task.insert(task.name().to_owned(), result);
+            }
             scores.insert(task.name().to_owned(), of_task.scores());
             all.extend(of_task);
             held_out.extend(problems);
+        }
+        if by_task.is_empty() {
+            let what = "no answer could be judged".to_owned();
+            return Err(Error::Empty { what, cure: "a verifier that fails on everything is at fault: mend it" });
         }
         let worked = self.worked(common, &tasks, &held_out)?;
         let TaskResult { accuracy, ci95, pass_at_k, majority, .. } = all.result(eval.problem_seed);
@@ -162,6 +169,9 @@ impl Judged {
         let mut sequences = Vec::new();
         for worked in problems.iter().filter_map(|problem| tasks.sft_example(problem)) {
             let example = chat.example(&worked)?;
+            if example.ids.len() > self.model.config().max_position_embeddings {
+                continue; // The model has not learned to read that far.
+            }
             sequences.push(Sequence { ids: example.ids, first_target: example.prompt });
         }
         let stats = self.lanes.logprobs(&self.model, &self.params, &sequences, reading(common));
@@ -225,8 +235,11 @@ impl Marks {
             accuracy,
             ci95,
             n: right.len() as u64,
-            pass_at_k: self.pass_at.iter().map(|(&k, of_k)| (k, Share::of(of_k, seed))).collect(),
-            majority: (!self.pass_at.is_empty()).then(|| Share::of(&self.voted, seed)),
+            pass_at_k: (self.pass_at.iter())
+                .filter(|(_, of_k)| !of_k.is_empty())
+                .map(|(&k, of_k)| (k, Share::of(of_k, seed)))
+                .collect(),
+            majority: (!self.pass_at.is_empty() && !self.voted.is_empty()).then(|| Share::of(&self.voted, seed)),
         }
     }
 }
@@ -313,6 +326,8 @@ mod tests {
         assert_eq!(marks.scores(), [Some(0.5), None]);
         // Two samples are no four.
         assert_eq!(result.pass_at_k[&2].value, 1.0);
-        assert_eq!(marks.pass_at[&4].len(), 0);
+        assert!(!result.pass_at_k.contains_key(&4));
+        let nothing = { Marks { right: vec![None], ..Marks::new(4) } }.result(0);
+        assert!(nothing.n == 0 && nothing.majority.is_none() && nothing.pass_at_k.is_empty());
     }
 }

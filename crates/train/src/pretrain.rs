@@ -4,6 +4,7 @@
 use crate::error::Error;
 use crate::lanes::Sequence;
 use crate::recipe::{Pretrain, Recipe};
+use crate::tokenizer::check_positions;
 use crate::training::{Outcome, Setting, Start, StepPlan, Training};
 use picnic_data::packed;
 use picnic_tasks::Corpus;
@@ -27,6 +28,7 @@ pub fn pretrain(
     }
     let corpus = common.text()?;
     let mut run = Training::open("pretrain", setting, common, stage.mtp_weight, fingerprint, start, tokenizer)?;
+    check_positions("a sequence", stage.sequence_tokens, run.model.config())?;
     let mut display = setting.progress.stage("pretrain", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();

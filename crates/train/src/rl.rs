@@ -183,8 +183,8 @@ fn answers(
         let mut reward = judge(tasks, &chat, &problems, &sample, weights);
         let mut shape = overlong_punishment(sample.completion.tokens.len(), stage.max_tokens, stage.overlong_share);
         if stage.reward == RewardSource::Random {
-            // The control: a fair coin that knows nothing of the answer.
-            reward.total = Some((mix(coins, i as u64) & 1) as f32);
+            // The control: a fair coin that knows nothing of the answer, but that somebody could have judged it.
+            reward.total = reward.total.map(|_| (mix(coins, i as u64) & 1) as f32);
             shape = 0.0;
         }
         let total = reward.total.map(|total| f64::from(total) + shape);

@@ -53,7 +53,7 @@ pub fn roll_out(
     stop: &[u32],
     draw: Draw,
 ) -> Result<Vec<Sample>, Error> {
-    // More than a number can count is more than the engine can hold: it refuses such a request.
+    // More than a number can count is more than any model has positions for.
     let longest = prompts.iter().map(Vec::len).max().unwrap_or(0).saturating_add(draw.max_tokens);
     check_positions("the longest prompt with its answer", longest, model.config())?;
     let cache_tokens = longest.div_ceil(PAGE).saturating_mul(SEQUENCES * PAGE);

@@ -97,14 +97,6 @@ fn long_answers_are_punished() {
 }
 
 #[test]
-fn the_language_of_the_thinking_can_be_a_reward() {
-    // Bytes of no format: nothing is thinking, so nothing is in any language.
-    let (outcome, _) = run(&["steps=1", "language_weight=1"], 2);
-    assert_eq!(curve(&outcome, "language reward"), [0.0]);
-    assert_eq!(curve(&outcome, "reward"), [0.0]);
-}
-
-#[test]
 fn questions_can_be_put_as_r1_zero_was_asked() {
     let (outcome, asked) =
         run(&["steps=1", "reward=random", "template=r1-zero", "model.max_position_embeddings=1024"], 2);

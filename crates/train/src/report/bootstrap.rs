@@ -111,7 +111,8 @@ pub fn bootstrap_ratio_ci(per_problem: &[(f64, f64)], seed: u64) -> Option<[f64;
 }
 
 /// 95 % interval of the mean over seeds, by Student's t on the few that there are: what another seed may give is in it,
-/// what other problems may give is not. `None` of fewer than two.
+/// what other problems may give is not. `None` of fewer than two, and where all are alike: that leaves no width, though
+/// another seed may well differ.
 pub fn seeds_ci(values: &[f64]) -> Option<[f64; 2]> {
     let n = values.len() as f64;
     if values.len() < 2 {
@@ -119,6 +120,9 @@ pub fn seeds_ci(values: &[f64]) -> Option<[f64; 2]> {
     }
     let mean = values.iter().sum::<f64>() / n;
     let variance = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / (n - 1.0);
+    if variance == 0.0 {
+        return None;
+    }
     let half = t_quantile(values.len() - 1) * (variance / n).sqrt();
     Some([mean - half, mean + half])
 }
@@ -276,6 +280,7 @@ mod tests {
         let [lo, hi] = seeds_ci(&[3.0, 1.0, 2.0]).unwrap();
         assert!((lo - (2.0 - 2.4842)).abs() < 1e-4 && (hi - (2.0 + 2.4842)).abs() < 1e-4, "{lo} {hi}");
         assert_eq!(seeds_ci(&[1.0]), None);
+        assert_eq!(seeds_ci(&[0.025; 3]), None);
         // Published tables; the ninth is the last of ours.
         for (degrees, quantile) in [(10, 2.2281), (15, 2.1314), (30, 2.0423), (120, 1.9799)] {
             assert!((t_quantile(degrees) - quantile).abs() < 2e-4, "{degrees}: {}", t_quantile(degrees));

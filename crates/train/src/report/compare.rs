@@ -148,7 +148,7 @@ pub struct Spread {
     pub max: f64,
     /// Their mean.
     pub mean: f64,
-    /// 95 % interval of the mean over seeds, of which these are a few (Student's t). `None` of a single run.
+    /// 95 % interval of the mean over seeds, from [`seeds_ci`].
     pub ci95: Option<[f64; 2]>,
 }
 

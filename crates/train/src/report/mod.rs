@@ -56,6 +56,22 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
+impl Report {
+    /// What a run cost is what the one that made its models took, not one that only went on with them.
+    pub fn keep_costs(&mut self, earlier: &Report) {
+        self.peak_rss_mb = self.peak_rss_mb.max(earlier.peak_rss_mb);
+        for cost in &mut self.costs {
+            let Some(before) = earlier.costs.iter().find(|before| before.stage == cost.stage) else { continue };
+            let (seconds, core_hours) = (before.seconds - cost.seconds, before.core_hours - cost.core_hours);
+            if seconds > 0.0 {
+                (cost.seconds, cost.core_hours) = (before.seconds, before.core_hours);
+                self.seconds += seconds;
+                self.core_hours += core_hours;
+            }
+        }
+    }
+}
+
 /// A model that the run made and evaluated. The order is the order of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

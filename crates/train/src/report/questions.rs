@@ -148,11 +148,11 @@ fn same_problems(a: &StageResult, b: &StageResult) -> bool {
 type Mean = (f64, [f64; 2]);
 
 fn between(a: Mean, b: Mean, scores: Option<(Vec<f64>, Vec<f64>)>) -> Difference {
-    let value = a.0 - b.0;
-    match scores.and_then(|(a, b)| paired_ci(&a, &b, SEED)) {
-        Some(ci95) => Difference { value, ci95, paired: true },
-        None => Difference { value, ci95: unpaired_ci(a, b), paired: false },
-    }
+    let paired = scores.and_then(|(a, b)| {
+        let value = a.iter().zip(&b).map(|(a, b)| a - b).sum::<f64>() / a.len() as f64;
+        Some(Difference { value, ci95: paired_ci(&a, &b, SEED)?, paired: true })
+    });
+    paired.unwrap_or_else(|| Difference { value: a.0 - b.0, ci95: unpaired_ci(a, b), paired: false })
 }
 
 /// The questions that a report can answer, each with its difference.
