@@ -115,14 +115,11 @@ pub fn bootstrap_ratio_ci(per_problem: &[(f64, f64)], seed: u64) -> Option<[f64;
 /// another seed may well differ.
 pub fn seeds_ci(values: &[f64]) -> Option<[f64; 2]> {
     let n = values.len() as f64;
-    if values.len() < 2 {
+    if values.len() < 2 || values.iter().all(|value| *value == values[0]) {
         return None;
     }
     let mean = values.iter().sum::<f64>() / n;
     let variance = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / (n - 1.0);
-    if variance == 0.0 {
-        return None;
-    }
     let half = t_quantile(values.len() - 1) * (variance / n).sqrt();
     Some([mean - half, mean + half])
 }
