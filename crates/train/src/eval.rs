@@ -327,7 +327,7 @@ mod tests {
         // Two samples are no four.
         assert_eq!(result.pass_at_k[&2].value, 1.0);
         assert!(!result.pass_at_k.contains_key(&4));
-        let nothing = { Marks { right: vec![None], ..Marks::new(4) } }.result(0);
+        let nothing = Marks { right: vec![None], ..Marks::new(4) }.result(0);
         assert!(nothing.n == 0 && nothing.majority.is_none() && nothing.pass_at_k.is_empty());
     }
 }

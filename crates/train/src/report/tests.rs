@@ -235,6 +235,26 @@ fn a_curriculum_has_a_plot_for_each_task() {
 }
 
 #[test]
+fn going_on_with_a_finished_run_costs_what_making_it_did() {
+    let cost =
+        |stage: &str, seconds| StageCost { stage: stage.to_owned(), seconds, tokens: 5, core_hours: seconds / 1800.0 };
+    let run = |costs: [StageCost; 2], peak_rss_mb| Report {
+        seconds: costs.iter().map(|cost| cost.seconds).sum(),
+        core_hours: costs.iter().map(|cost| cost.core_hours).sum(),
+        costs: costs.to_vec(),
+        peak_rss_mb,
+        ..report("a run")
+    };
+    // The second stage was made anew, and took longer than before.
+    let earlier = run([cost("sft", 90.0), cost("rl", 180.0)], 600.0);
+    let mut later = run([cost("sft", 36.0), cost("rl", 270.0)], 20.0);
+    later.keep_costs(&earlier);
+    assert_eq!(later.costs.iter().map(|cost| cost.seconds).collect::<Vec<_>>(), [90.0, 270.0]);
+    assert_eq!((later.seconds, later.peak_rss_mb), (360.0, 600.0));
+    assert!((later.core_hours - 0.2).abs() < 1e-12);
+}
+
+#[test]
 fn an_empty_report_is_still_a_page() {
     let empty = Report {
         stages: BTreeMap::new(),
