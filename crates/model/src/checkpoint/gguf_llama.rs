@@ -11,7 +11,7 @@ use super::error::{CheckpointError, FETCH_AGAIN, quoted};
 use super::gguf::{Gguf, Tensor};
 use super::mapped::MappedFile;
 use super::{Checkpoint, Entry};
-use crate::config::{Attention, ConfigError, ModelConfig, ModelType, Rope, RopeStyle};
+use crate::config::{Attention, ConfigError, Family, Gqa, ModelConfig, Rope, RopeScaling, RopeStyle};
 
 /// What a GGUF file says besides its tensors.
 #[derive(Debug)]
@@ -166,12 +166,12 @@ fn config(gguf: &Gguf) -> Result<ModelConfig, CheckpointError> {
         }
     }
     let config = ModelConfig {
-        model_type: ModelType::Llama,
+        family: Family::LLAMA,
         vocab_size: embedding.shape[0],
         hidden_size,
         intermediate_size: needed("llama.feed_forward_length")?,
         num_hidden_layers: needed("llama.block_count")?,
-        num_attention_heads,
+        mlp_bias: false,
         rms_norm_eps: gguf.float("llama.attention.layer_norm_rms_epsilon")?.unwrap_or(1e-5),
         tie_word_embeddings: tensor("output.weight").is_none(),
         max_position_embeddings: needed("llama.context_length")?,
@@ -179,18 +179,19 @@ fn config(gguf: &Gguf) -> Result<ModelConfig, CheckpointError> {
         bos_token_id: token_id(gguf, "tokenizer.ggml.bos_token_id")?,
         eos_token_ids: token_id(gguf, "tokenizer.ggml.eos_token_id")?.into_iter().collect(),
         num_nextn_predict_layers: 0,
-        attention: Attention::Gqa {
+        attention: Attention::Gqa(Gqa {
+            num_attention_heads,
             num_key_value_heads: size("llama.attention.head_count_kv")?.unwrap_or(num_attention_heads),
             head_dim,
             qkv_bias: tensor("blk.0.attn_q.bias").is_some(),
             o_bias: tensor("blk.0.attn_output.bias").is_some(),
             qk_norm: false,
-        },
+        }),
         moe: None,
         rope: Rope {
             theta: gguf.float("llama.rope.freq_base")?.unwrap_or(10_000.0),
             style: RopeStyle::Half,
-            yarn: None,
+            scaling: RopeScaling::None,
         },
     };
     config.validate(gguf.path)?;

@@ -41,6 +41,13 @@ fn safetensors_bytes(header: &str, data: &[u8]) -> Vec<u8> {
     [&length[..], header.as_bytes(), data].concat()
 }
 
+/// Whether the folder's `model_type` is one that can be run, with weights in a type that can be read.
+fn is_known(folder: &Path) -> bool {
+    let config: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap();
+    let model_type = config["model_type"].as_str().unwrap_or_default();
+    crate::config::Family::named(model_type).is_some() && config["quantization_config"].is_null()
+}
+
 /// Every golden checkpoint opens and reads whole, where the fixtures are present.
 #[test]
 fn golden_folders_read() {
@@ -51,8 +58,8 @@ fn golden_folders_read() {
         return;
     };
     for folder in folders.map(|entry| entry.unwrap().path()) {
-        // One family more than we run.
-        if !folder.join("config.json").exists() || folder.ends_with("qwen3_moe") {
+        // There are fixtures of families that cannot be run yet.
+        if !folder.join("config.json").exists() || !is_known(&folder) {
             continue;
         }
         let checkpoint = Checkpoint::open(&folder).unwrap();
