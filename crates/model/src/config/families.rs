@@ -5,6 +5,7 @@ mod deepseek_v3;
 mod llama;
 mod qwen2;
 mod qwen3;
+mod qwen3_moe;
 
 use super::{ConfigError, Keys, Moe, Put};
 pub(crate) use crate::arch::Biases;
@@ -56,8 +57,14 @@ pub(super) enum Interleaved {
 
 impl Family {
     /// All families, in the order in which errors list them.
-    pub const ALL: &[&Family] =
-        &[&deepseek_v3::FAMILY, &deepseek_v2::FAMILY, &llama::FAMILY, &qwen2::FAMILY, &qwen3::FAMILY];
+    pub const ALL: &[&Family] = &[
+        &deepseek_v3::FAMILY,
+        &deepseek_v2::FAMILY,
+        &llama::FAMILY,
+        &qwen2::FAMILY,
+        &qwen3::FAMILY,
+        &qwen3_moe::FAMILY,
+    ];
 
     /// Llama's, the family of GGUF files.
     pub(crate) const LLAMA: &Family = &llama::FAMILY;

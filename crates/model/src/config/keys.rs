@@ -72,6 +72,12 @@ impl<'a> Keys<'a> {
     }
 
 
+    pub(crate) fn sizes(&self, key: &str) -> Result<Vec<usize>, ConfigError> {
+        let size = |value: &Value| usize::try_from(value.as_u64()?).ok();
+        let read = self.typed(key, "a list of whole numbers", |value| value.as_array()?.iter().map(size).collect())?;
+        Ok(read.unwrap_or_default())
+    }
+
     pub(crate) fn float(&self, key: &str) -> Result<Option<f64>, ConfigError> {
         self.typed(key, "a number", Value::as_f64)
     }
