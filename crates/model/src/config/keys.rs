@@ -71,7 +71,6 @@ impl<'a> Keys<'a> {
         self.size(key)?.ok_or_else(|| self.missing(key))
     }
 
-
     pub(crate) fn sizes(&self, key: &str) -> Result<Vec<usize>, ConfigError> {
         let size = |value: &Value| usize::try_from(value.as_u64()?).ok();
         let read = self.typed(key, "a list of whole numbers", |value| value.as_array()?.iter().map(size).collect())?;
