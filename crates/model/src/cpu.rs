@@ -88,11 +88,11 @@ impl Ops for CpuOps {
     }
     fn linear_dx(&self, rows: Range<usize>, dy: &Buffer, w: &Buffer, dx: &mut Buffer, dims: Dims, overwrite: bool) {
         let (dy, dx) = (&dy[scaled(&rows, dims.n)], &mut dx[scaled(&rows, dims.k)]);
-        linear::backward_input(&self.cpu, dy, w, dx, !overwrite);
+        linear::backward_input_rows(&self.cpu, dy, w, dx, !overwrite);
     }
     fn linear_dw(&self, rows: Range<usize>, x: &Buffer, dy: &Buffer, dw: &mut Buffer, dims: Dims) {
         let (x, dy) = (&x[scaled(&rows, dims.k)], &dy[scaled(&rows, dims.n)]);
-        linear::backward_weight(&self.cpu, x, dy, dw);
+        linear::backward_weight_rows(&self.cpu, x, dy, dw);
     }
     fn linear_db(&self, dy: &Buffer, db: &mut Buffer) {
         linear::backward_bias(&self.cpu, dy, db);
