@@ -65,7 +65,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let mut optimizer = Optimizer::new(&ops, &params);
     let settings: Settings = serde_json::from_value(json!({"lr": 1e-4}))?;
     // A sequence of 257 ids is read without its last, so 256 rows: two of them make a micro-batch.
-    let pass = Pass { micro_batch_tokens: 2 * TOKENS, balance: Default::default(), entropy: false, mtp_weight: 0.0 };
+    let pass = Pass::new(2 * TOKENS);
     let id = |sequence: usize, t: usize| ((sequence * 7919 + t * 104_729) % 4096) as u32;
     let sequences: Vec<Sequence> =
         (0..SEQUENCES).map(|s| Sequence { ids: (0..=TOKENS).map(|t| id(s, t)).collect(), first_target: 1 }).collect();

@@ -86,6 +86,8 @@ impl Ops for Counting {
     type Panels = Counted;
     type Cache = ();
 
+    const PAGE_TOKENS: usize = 32;
+
     fn zeros(&self, len: usize) -> Counted {
         self.count(0, len);
         self.buffer(len)
@@ -215,6 +217,9 @@ impl Ops for Counting {
         let pairs = s.heads * Self::pairs(spans);
         let values = 2 * (saved.q.len + saved.k.len + saved.v.len + dout.len);
         self.count(pairs * (6 * s.dk + 4 * s.dv + 8), values);
+    }
+    fn page_bytes(&self, layers: usize, s: &Shape) -> usize {
+        layers * Self::PAGE_TOKENS * s.kv_heads * (s.dk + s.dv) * size_of::<f32>()
     }
     fn cache(&self, _layers: usize, _shape: &Shape) {}
     fn attention_cached(

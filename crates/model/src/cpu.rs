@@ -44,6 +44,8 @@ impl Ops for CpuOps {
     type Panels = Packed;
     type Cache = CpuCache;
 
+    const PAGE_TOKENS: usize = attention::PAGE;
+
     fn zeros(&self, len: usize) -> Buffer {
         let mut buffer = self.pool.take(len);
         buffer.fill(0.0);
@@ -169,6 +171,9 @@ impl Ops for CpuOps {
         g: AttentionGrads<'_, Self>,
     ) {
         attention::backward(&self.cpu, shape, s.q, s.k, s.v, s.out, s.stats, dout, spans, g.dq, g.dk, g.dv);
+    }
+    fn page_bytes(&self, layers: usize, shape: &Shape) -> usize {
+        layers * attention::page_len(shape) * size_of::<f32>()
     }
     fn cache(&self, layers: usize, shape: &Shape) -> CpuCache {
         CpuCache { layers: vec![Vec::new(); layers], page_len: attention::page_len(shape) }

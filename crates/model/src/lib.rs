@@ -21,4 +21,4 @@ pub use model::{Batch, Model};
 pub use ops::Ops;
 pub use params::{Grads, Param, ParamId, ParamSpec, ParamStore, Role};
 pub use picnic_kernels as kernels;
-pub use tape::{Balance, Statistics, Tape, Var};
+pub use tape::{Balance, Statistics, Tape, Var, add_counts};

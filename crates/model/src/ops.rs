@@ -46,6 +46,9 @@ pub trait Ops: Send + Sync + Sized + 'static {
     /// Pages of keys and values for every layer.
     type Cache: Send + Sync;
 
+    /// Tokens in a page of a cache, which is given out whole.
+    const PAGE_TOKENS: usize;
+
     /// `len` zeros.
     fn zeros(&self, len: usize) -> Self::Buffer;
     /// `len` unspecified values, for an operation that overwrites them all.
@@ -186,6 +189,8 @@ pub trait Ops: Send + Sync + Sized + 'static {
         spans: &[Range<usize>],
         grads: AttentionGrads<'_, Self>,
     );
+    /// Bytes that one page of such a cache takes once all of its layers were written.
+    fn page_bytes(&self, layers: usize, shape: &AttentionShape) -> usize;
     /// An empty cache for `layers` layers.
     fn cache(&self, layers: usize, shape: &AttentionShape) -> Self::Cache;
     /// Writes the rows' keys and values to their pages, then attends over each sequence's pages.

@@ -325,7 +325,7 @@ async fn a_seed_fixes_the_answer() {
     let ops = picnic_model::CpuOps::with_threads(1).unwrap();
     let model = Model::new(config);
     let params = picnic_model::initialise(&ops, &model, 1);
-    let (tokenizer, limits) = (tokenizer(), Limits::new(&model, 1 << 20));
+    let (tokenizer, limits) = (tokenizer(), Limits::new(&ops, &model, 1 << 20));
     let eos = tokenizer.eos().into_iter().collect();
     let router = router(Served { name: "echo".to_owned(), model, params, ops, tokenizer, eos, limits }).unwrap();
     let ask = |seed: u64| {

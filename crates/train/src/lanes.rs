@@ -45,8 +45,18 @@ pub struct Pass {
     pub balance: Balance,
     /// Whether to compute entropies.
     pub entropy: bool,
+    /// Whether a gradient keeps only each layer's input and computes the rest again.
+    pub recompute: bool,
     /// What each token that multi-token prediction has to predict weighs in the loss; 0 to leave the module out.
     pub mtp_weight: f32,
+}
+
+impl Pass {
+    /// A pass for log-probabilities alone, or the start of one that learns.
+    pub fn new(micro_batch_tokens: usize) -> Pass {
+        let balance = Balance::default();
+        Pass { micro_batch_tokens, balance, entropy: false, recompute: false, mtp_weight: 0.0 }
+    }
 }
 
 /// The derivative of the loss by the log-probability of token `t` of sequence `i`: `slope(i, t, logprob)`.
@@ -200,7 +210,11 @@ fn pass_through(
             Some((grads, _)) => Tape::recording(ops, grads, pass.balance),
             None => Tape::inference(ops),
         };
-        let hidden = model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone()));
+        let hidden = if pass.recompute && tape.is_recording() {
+            model.forward_recomputing(&mut tape, params, &batch)
+        } else {
+            model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone()))
+        };
         let targets = Targets { rows: &rows, ids: &ids, entropy: pass.entropy };
         let said = tape.token_loss(&hidden, model.head(params), targets, |start, logprobs| {
             let Some(slope) = slope else { return vec![0.0; logprobs.len()] };

@@ -281,6 +281,7 @@ impl<'s> Training<'s> {
             micro_batch_tokens: common.micro_batch_tokens,
             balance: Balance { alpha_per_sequence },
             entropy: plan.entropy,
+            recompute: common.recompute,
             mtp_weight: (self.mtp_weight / mtp_targets) as f32,
         };
         let (tokens, statistics) = self.lanes.gradient(&self.model, &self.params, sequences, pass, slope);
@@ -309,12 +310,12 @@ impl<'s> Training<'s> {
     /// Logprobs of the reference policy.
     pub fn reference_logprobs(&mut self, common: &Common, sequences: &[Sequence]) -> Vec<TokenStats> {
         let reference = self.reference.as_ref().expect("the first step has made one");
-        self.lanes.logprobs(&self.model, reference, sequences, reading(common))
+        self.lanes.logprobs(&self.model, reference, sequences, Pass::new(common.micro_batch_tokens))
     }
 
     /// Logprobs of the policy as it is now, the same bits as the next [`Training::step`] on these sequences finds.
     pub fn policy_logprobs(&mut self, common: &Common, sequences: &[Sequence]) -> Vec<TokenStats> {
-        self.lanes.logprobs(&self.model, &self.params, sequences, reading(common))
+        self.lanes.logprobs(&self.model, &self.params, sequences, Pass::new(common.micro_batch_tokens))
     }
 
     /// Ends a step: adds `values` to the curves, and writes a checkpoint every `checkpoint_every` steps.
@@ -466,12 +467,6 @@ impl<'s> Training<'s> {
     }
 }
 
-/// A pass for logprobs alone.
-pub(crate) fn reading(common: &Common) -> Pass {
-    let balance = Balance::default();
-    Pass { micro_batch_tokens: common.micro_batch_tokens, balance, entropy: false, mtp_weight: 0.0 }
-}
-
 const CHECKPOINTS: &str = "checkpoints";
 const MOMENTS: &str = "optimizer.safetensors";
 /// What a finished stage records.
@@ -535,10 +530,9 @@ fn remove_halves(out: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// FNV-1a (Fowler, Noll, Vo), in hexadecimal: tells contents apart that nobody made to collide.
+/// A hash of contents, in hexadecimal: tells apart what nobody made to collide.
 pub(crate) fn hash_of(bytes: impl IntoIterator<Item = u8>) -> String {
-    let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    format!("{:016x}", bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step))
+    format!("{:016x}", picnic_random::fnv1a(bytes))
 }
 
 /// What a run recorded in `path`, if it did.
