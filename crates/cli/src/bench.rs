@@ -7,7 +7,7 @@ use crate::output::line;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use picnic_model::config::ModelConfig;
-use picnic_model::{CpuOps, Model, initialise};
+use picnic_model::{Model, backend, initialise};
 use picnic_train::lanes::{Lanes, Pass, Sequence};
 use picnic_train::optimizer::Optimizer;
 use picnic_train::r1::peak_rss_mb;
@@ -59,7 +59,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         "rope_theta": 10000.0, "tie_word_embeddings": false,
     });
     let model = Model::new(ModelConfig::from_value(&config, Path::new("bench"))?);
-    let ops = CpuOps::with_threads(threads)?;
+    let ops = backend::with_threads(threads)?;
     let mut params = initialise(&ops, &model, 1);
     let mut lanes = Lanes::new(threads.max(1), threads)?;
     let mut optimizer = Optimizer::new(&ops, &params);

@@ -4,7 +4,7 @@ use crate::load::{self, Loaded, NANO};
 use crate::output::CANNOT_WRITE;
 use anyhow::{Context, Result, ensure};
 use picnic_engine::{Engine, Limits, Request, Sampling};
-use picnic_model::CpuOps;
+use picnic_model::Backend;
 use picnic_server::reasoning::Piece;
 use picnic_server::reply::Reply;
 use picnic_tokenizer::{ChatOptions, Message, Role};
@@ -151,7 +151,7 @@ impl Conversation {
         let Loaded { model, params, ops, tokenizer, eos, .. } = &self.loaded;
         let sampling = Sampling { temperature: self.temperature, top_p: 1.0, seed: self.seed };
         self.seed = self.seed.wrapping_add(1);
-        let cache_tokens = Limits::cache_for::<CpuOps>(1, self.context);
+        let cache_tokens = Limits::cache_for::<Backend>(1, self.context);
         let limits = Limits { sequences: 1, batch_tokens: 256, cache_tokens };
         let mut engine = Engine::new(ops, model, limits);
         let max_tokens = self.max_tokens.min(self.context - ids.len());

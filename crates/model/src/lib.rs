@@ -1,6 +1,7 @@
 //! Models: what they are ([`config`], [`Model`]), what they are stored in ([`checkpoint`], [`ParamStore`]), what
 //! computes them ([`Ops`]) and how gradients come back ([`Tape`]). No training loop.
 
+pub mod backend;
 pub mod checkpoint;
 pub mod config;
 mod counting;
@@ -14,6 +15,7 @@ mod params;
 mod pool;
 mod tape;
 
+pub use backend::Backend;
 pub use counting::{Cost, Counting};
 pub use cpu::CpuOps;
 pub use load::{initialise, load, save};

@@ -5,17 +5,13 @@
 
 mod mtp;
 
-use crate::config::{Attention, GroupScore, ModelConfig, RopeStyle, Scoring};
+use crate::config::{Attention, ModelConfig};
+use crate::layers::Experts;
 use crate::layers::Past;
-use crate::layers::{Experts, Rotation};
-use crate::ops::Ops;
+use crate::ops::{AttentionShape, MlaDims, Ops, RotaryTable, Rotation, RouterConfig};
 use crate::params::{Param, ParamId, ParamSpec, ParamStore, Role};
 use crate::tape::{Tape, Var};
 pub(crate) use mtp::mark as mtp_mark;
-use picnic_kernels::attention::Shape;
-use picnic_kernels::columns::MlaDims;
-use picnic_kernels::rope::{RopeTable, Style};
-use picnic_kernels::router;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -55,9 +51,9 @@ pub struct Model {
     norm: ParamId,
     head: ParamId,
     mtp: Option<mtp::Module>,
-    attention: Shape,
+    attention: AttentionShape,
     rotations: Rotations,
-    router: Option<router::Config>,
+    router: Option<RouterConfig>,
 }
 
 /// How queries and keys are rotated.
@@ -118,26 +114,24 @@ impl Model {
         let scale = config.softmax_scale();
         let attention = match config.attention {
             Attention::Gqa { num_key_value_heads, head_dim, .. } => {
-                Shape { heads, kv_heads: num_key_value_heads, dk: head_dim, dv: head_dim, scale }
+                AttentionShape { heads, kv_heads: num_key_value_heads, dk: head_dim, dv: head_dim, scale }
             }
-            Attention::Mla { qk_nope_head_dim, qk_rope_head_dim, v_head_dim, .. } => {
-                Shape { heads, kv_heads: heads, dk: qk_nope_head_dim + qk_rope_head_dim, dv: v_head_dim, scale }
-            }
+            Attention::Mla { qk_nope_head_dim, qk_rope_head_dim, v_head_dim, .. } => AttentionShape {
+                heads,
+                kv_heads: heads,
+                dk: qk_nope_head_dim + qk_rope_head_dim,
+                dv: v_head_dim,
+                scale,
+            },
         };
         let rotations = Rotations::new(&config, attention.dk);
-        let router = config.moe.as_ref().map(|moe| router::Config {
+        let router = config.moe.as_ref().map(|moe| RouterConfig {
             experts: moe.n_routed_experts,
             top_k: moe.num_experts_per_tok,
             groups: moe.n_group,
             top_groups: moe.topk_group,
-            scoring: match moe.scoring {
-                Scoring::Sigmoid => router::Scoring::Sigmoid,
-                Scoring::Softmax => router::Scoring::Softmax,
-            },
-            group_score: match moe.group_score {
-                GroupScore::SumTop2 => router::GroupScore::SumTop2,
-                GroupScore::Max => router::GroupScore::Max,
-            },
+            scoring: moe.scoring,
+            group_score: moe.group_score,
             normalise: moe.norm_topk_prob,
             scale: moe.routed_scaling_factor as f32,
         });
@@ -155,7 +149,7 @@ impl Model {
     }
 
     /// Sizes of the attention, which a cache is made for.
-    pub fn attention(&self) -> &Shape {
+    pub fn attention(&self) -> &AttentionShape {
         &self.attention
     }
 
@@ -278,7 +272,7 @@ impl Model {
                 let latent = tape.rmsnorm(&latent, get(kv_norm), LATENT_EPS);
                 let kv = tape.linear(&latent, get(kv_b), None);
                 let k_rope = tape.rope(k_rope, &self.rotations.key, &batch.positions);
-                let Shape { heads, dk, dv, .. } = self.attention;
+                let AttentionShape { heads, dk, dv, .. } = self.attention;
                 let (k, v) = tape.mla_keys(&kv, &k_rope, MlaDims { heads, nope: dk - rope, rope, v: dv });
                 (q, k, v)
             }
@@ -332,12 +326,9 @@ impl SwiGlu {
 impl Rotations {
     fn new(config: &ModelConfig, dk: usize) -> Rotations {
         let dim = config.rope_dim();
-        let style = match config.rope.style {
-            RopeStyle::Interleaved => Style::Interleaved,
-            RopeStyle::Half => Style::Half,
-        };
-        let table = Arc::new(RopeTable::new(&config.inv_freq(), config.attention_factor()));
-        let query = Rotation { head_dim: dk, offset: dk - dim, dim, style, table: Arc::clone(&table) };
+        let table = RotaryTable { inv_freq: config.inv_freq(), attention_factor: config.attention_factor() };
+        let style = config.rope.style;
+        let query = Rotation { head_dim: dk, offset: dk - dim, dim, style, table: Arc::new(table) };
         // MLA's shared key is rotated before it joins the heads.
         let key = Rotation { head_dim: dim, offset: 0, ..query.clone() };
         Rotations { query, key }

@@ -19,7 +19,7 @@ use crate::training::{Outcome, Setting, Start, StepPlan, Training};
 use crate::watch;
 use picnic_data::ChatFormat;
 use picnic_model::checkpoint::Checkpoint;
-use picnic_model::{CpuOps, load};
+use picnic_model::{backend, load};
 use picnic_tasks::{Mixture, Problem, Split, Task};
 use picnic_tokenizer::Tokenizer;
 use std::path::Path;
@@ -47,7 +47,7 @@ pub fn distill(
     }
     let tasks = Mixture::new(&common.tasks, common.seed)?;
     let reading_teacher = watch::at(format!("teacher: reading {}", teacher.display()));
-    let (wise, wisdom) = load(&CpuOps::with_threads(1).map_err(Error::Threads)?, &Checkpoint::open(teacher)?, false)?;
+    let (wise, wisdom) = load(&backend::with_threads(1).map_err(Error::Threads)?, &Checkpoint::open(teacher)?, false)?;
     let mut run = Training::open("distill", setting, common, 0.0, fingerprint, start, tokenizer)?;
     if wise.config().vocab_size != run.model.config().vocab_size
         || !same_words(&load_tokenizer(teacher)?, &run.tokenizer)

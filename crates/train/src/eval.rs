@@ -11,7 +11,7 @@ use crate::watch;
 use picnic_data::ChatFormat;
 use picnic_engine::Finish;
 use picnic_model::checkpoint::Checkpoint;
-use picnic_model::{CpuOps, Model, ParamStore, load};
+use picnic_model::{Backend, Model, ParamStore, backend, load};
 use picnic_tasks::{Mixture, Problem, Reward, RewardWeights, Task, Verdict};
 use picnic_tokenizer::Tokenizer;
 use serde::Deserialize;
@@ -23,7 +23,7 @@ pub struct Judged {
     /// The architecture.
     pub model: Model,
     /// Its parameters.
-    pub params: ParamStore<CpuOps>,
+    pub params: ParamStore<Backend>,
     /// Text and ids.
     pub tokenizer: Tokenizer,
     /// Threads to generate with.
@@ -56,7 +56,7 @@ impl Judged {
     /// # Errors
     /// Weights that cannot be read, or another model's tokenizer.
     pub fn open(path: &Path, tokenizer: Tokenizer, lanes: usize, threads: usize) -> Result<Judged, Error> {
-        let ops = CpuOps::with_threads(1).map_err(Error::Threads)?;
+        let ops = backend::with_threads(1).map_err(Error::Threads)?;
         let (model, params) = load(&ops, &Checkpoint::open(path)?, false)?;
         check_vocabulary(&tokenizer, model.config(), path)?;
         Ok(Judged { model, params, tokenizer, lanes: Lanes::new(lanes, threads).map_err(Error::Threads)? })

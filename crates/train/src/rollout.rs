@@ -6,7 +6,7 @@ use crate::tokenizer::check_positions;
 use crate::watch;
 use picnic_data::ChatFormat;
 use picnic_engine::{Completion, Limits, Request, RequestError, Sampling, generate_counted};
-use picnic_model::{CpuOps, Model, ParamStore};
+use picnic_model::{Backend, Model, ParamStore};
 use picnic_tasks::{Problem, Reward, RewardWeights, Task, Verdict, score};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,7 +45,7 @@ pub struct Sample {
 pub fn roll_out(
     lanes: &mut Lanes,
     model: &Model,
-    params: &ParamStore<CpuOps>,
+    params: &ParamStore<Backend>,
     prompts: &[Vec<u32>],
     stop: &[u32],
     draw: Draw,
@@ -53,7 +53,7 @@ pub fn roll_out(
     // More than a number can count is more than any model has positions for.
     let longest = prompts.iter().map(Vec::len).max().unwrap_or(0).saturating_add(draw.max_tokens);
     check_positions("the longest prompt with its answer", longest, model.config())?;
-    let cache_tokens = Limits::cache_for::<CpuOps>(SEQUENCES, longest);
+    let cache_tokens = Limits::cache_for::<Backend>(SEQUENCES, longest);
     let limits = Limits { sequences: SEQUENCES, batch_tokens: 512, cache_tokens };
     let request = |i: usize| Request {
         prompt: prompts[i / draw.samples].clone(),

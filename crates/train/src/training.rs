@@ -15,7 +15,7 @@ use crate::tokenizer::check_vocabulary;
 use crate::watch;
 use picnic_model::checkpoint::{Checkpoint, FloatType, SHARD_BYTES};
 use picnic_model::layers::TokenStats;
-use picnic_model::{Balance, CpuOps, Model, Ops, ParamStore, initialise, load, save};
+use picnic_model::{Backend, Balance, Model, Ops, ParamStore, backend, initialise, load, save};
 use picnic_tasks::Curriculum;
 use picnic_tokenizer::Tokenizer;
 use serde::de::DeserializeOwned;
@@ -125,9 +125,9 @@ pub struct Training<'s> {
     /// The architecture.
     pub model: Model,
     /// The policy.
-    pub params: ParamStore<CpuOps>,
+    pub params: ParamStore<Backend>,
     /// A frozen copy that RL keeps near.
-    pub reference: Option<ParamStore<CpuOps>>,
+    pub reference: Option<ParamStore<Backend>>,
     /// Text and ids.
     pub tokenizer: Tokenizer,
     /// Where gradients come from.
@@ -138,7 +138,7 @@ pub struct Training<'s> {
     pub outcome: Outcome,
     /// RL's pass rates, if it follows them.
     pub curriculum: Option<Curriculum>,
-    ops: CpuOps,
+    ops: Backend,
     optimizer: Optimizer,
     mtp_weight: f64,
     setting: &'s Setting<'s>,
@@ -208,7 +208,7 @@ impl<'s> Training<'s> {
             same_recipe(&path, &fingerprint)?;
         }
         fs::create_dir_all(&setting.out).map_err(Error::writing(&setting.out))?;
-        let ops = CpuOps::with_threads(setting.threads).map_err(Error::Threads)?;
+        let ops = backend::with_threads(setting.threads).map_err(Error::Threads)?;
         let lanes = Lanes::new(common.lanes, setting.threads).map_err(Error::Threads)?;
         let (model, mut params) = match (&checkpoint, start) {
             (Some((_, folder)), _) => {
