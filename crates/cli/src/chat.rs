@@ -4,6 +4,7 @@ use crate::load::{self, Loaded, NANO};
 use crate::output::CANNOT_WRITE;
 use anyhow::{Context, Result, ensure};
 use picnic_engine::{Engine, Limits, Request, Sampling};
+use picnic_model::Backend;
 use picnic_server::reasoning::Piece;
 use picnic_server::reply::Reply;
 use picnic_tokenizer::{ChatOptions, Message, Role};
@@ -150,7 +151,8 @@ impl Conversation {
         let Loaded { model, params, ops, tokenizer, eos, .. } = &self.loaded;
         let sampling = Sampling { temperature: self.temperature, top_p: 1.0, seed: self.seed };
         self.seed = self.seed.wrapping_add(1);
-        let limits = Limits { sequences: 1, batch_tokens: 256, cache_tokens: self.context.next_multiple_of(PAGE) };
+        let cache_tokens = Limits::cache_for::<Backend>(1, self.context);
+        let limits = Limits { sequences: 1, batch_tokens: 256, cache_tokens };
         let mut engine = Engine::new(ops, model, limits);
         let max_tokens = self.max_tokens.min(self.context - ids.len());
         engine.submit(Request { prompt: ids, max_tokens, stop: eos.clone(), sampling })?;
@@ -197,9 +199,6 @@ impl Conversation {
         }
     }
 }
-
-/// Tokens in a page of the cache, which is given out whole.
-const PAGE: usize = picnic_model::kernels::attention::PAGE;
 
 /// Standard output: thinking dimmed on a terminal, plain in a pipe.
 struct Screen {

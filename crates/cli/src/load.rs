@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use picnic_model::checkpoint::Checkpoint;
-use picnic_model::{CpuOps, Model, ParamStore};
+use picnic_model::{Backend, Model, ParamStore, backend};
 use picnic_tokenizer::Tokenizer;
 use picnic_train::tokenizer::{check_vocabulary, load_tokenizer};
 use serde_json::Value;
@@ -18,9 +18,9 @@ pub struct Loaded {
     /// The architecture.
     pub model: Model,
     /// Its parameters, frozen.
-    pub params: ParamStore<CpuOps>,
+    pub params: ParamStore<Backend>,
     /// What computes them, on all cores.
-    pub ops: CpuOps,
+    pub ops: Backend,
     /// Its tokenizer and chat template.
     pub tokenizer: Tokenizer,
     /// Tokens that end a turn.
@@ -66,7 +66,7 @@ const BUILT_IN: Option<Files> = None;
 fn load_from(path: &Path, name: String) -> Result<Loaded> {
     let checkpoint = Checkpoint::open(path)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let ops = CpuOps::with_threads(threads).context("cannot start threads: close other programs and try again")?;
+    let ops = backend::with_threads(threads).context("cannot start threads: close other programs and try again")?;
     let tokenizer = load_tokenizer(path)?;
     let (model, params) = picnic_model::load(&ops, &checkpoint, false)?;
     check_vocabulary(&tokenizer, model.config(), path)?;

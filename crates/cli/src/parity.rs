@@ -3,7 +3,7 @@
 use crate::output::line;
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use picnic_model::CpuOps;
+use picnic_model::backend;
 use picnic_train::parity::{GRADS_TOLERANCE, LOGITS_TOLERANCE, parity};
 use safetensors::tensor::{Dtype, TensorView};
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ pub struct ParityArgs {
 /// Compares, prints, and fails unless everything is within tolerance.
 pub fn run(args: &ParityArgs) -> Result<()> {
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let ops = CpuOps::with_threads(threads)?;
+    let ops = backend::with_threads(threads)?;
     let (ours, differences) = parity(&ops, &args.dir)?;
     let logits = |name: &str, difference: f64| {
         line(format_args!("{name:<12} {difference:.2e}  (at most {LOGITS_TOLERANCE:.0e})"))

@@ -28,7 +28,7 @@ pub struct ServeArgs {
 /// Loads the model, then listens. The first Ctrl-C lets answers under way end, a second does not.
 pub fn run(args: ServeArgs) -> Result<()> {
     let Loaded { name, model, params, ops, tokenizer, eos } = load::load(&args.model)?;
-    let limits = Limits::new(&model, CACHE_BYTES);
+    let limits = Limits::new(&ops, &model, CACHE_BYTES);
     let served = Served { name, model, params, ops, tokenizer, eos, limits };
     let runtime = tokio::runtime::Runtime::new().context("cannot start threads: close other programs and try again")?;
     runtime.block_on(async {

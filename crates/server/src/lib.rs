@@ -66,10 +66,8 @@ pub struct Limits {
 impl Limits {
     /// Limits for `model` with `cache_bytes` of keys and values: as many tokens as they hold, each request no more than
     /// the model was made for.
-    pub fn new(model: &Model, cache_bytes: usize) -> Limits {
-        let values: usize = model.cache_layout().iter().map(|layer| layer.kv_heads * (layer.dk + layer.dv)).sum();
-        let per_token = values * size_of::<f32>();
-        let cache_tokens = (cache_bytes / per_token.max(1)).max(PAGE) / PAGE * PAGE;
+    pub fn new<O: Ops>(ops: &O, model: &Model, cache_bytes: usize) -> Limits {
+        let cache_tokens = EngineLimits::cache_in(ops, model, cache_bytes);
         Limits {
             engine: EngineLimits { sequences: 16, batch_tokens: 256, cache_tokens },
             places: 64,
@@ -79,9 +77,6 @@ impl Limits {
         }
     }
 }
-
-/// Tokens in a page of the cache, which is given out whole.
-const PAGE: usize = picnic_model::kernels::attention::PAGE;
 
 /// Why a server stopped or did not start.
 #[derive(Debug, thiserror::Error)]

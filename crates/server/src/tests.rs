@@ -322,10 +322,10 @@ async fn a_seed_fixes_the_answer() {
         "tie_word_embeddings": true, "rope_theta": 10000.0, "initializer_range": 0.1
     });
     let config = picnic_model::config::ModelConfig::from_value(&config, "test".as_ref()).unwrap();
-    let ops = picnic_model::CpuOps::with_threads(1).unwrap();
+    let ops = picnic_model::backend::with_threads(1).unwrap();
     let model = Model::new(config);
     let params = picnic_model::initialise(&ops, &model, 1);
-    let (tokenizer, limits) = (tokenizer(), Limits::new(&model, 1 << 20));
+    let (tokenizer, limits) = (tokenizer(), Limits::new(&ops, &model, 1 << 20));
     let eos = tokenizer.eos().into_iter().collect();
     let router = router(Served { name: "echo".to_owned(), model, params, ops, tokenizer, eos, limits }).unwrap();
     let ask = |seed: u64| {

@@ -11,15 +11,15 @@
 //! [`sft`](mod@crate::sft).
 
 use crate::error::Error;
-use crate::lanes::Sequence;
+use crate::lanes::{Pass, Sequence};
 use crate::recipe::{OnPolicy, Recipe};
-use crate::rollout::{Draw, mix, prompts, roll_out};
+use crate::rollout::{Draw, prompts, roll_out};
 use crate::tokenizer::load_tokenizer;
-use crate::training::{Outcome, Setting, Start, StepPlan, Training, reading};
+use crate::training::{Outcome, Setting, Start, StepPlan, Training};
 use crate::watch;
 use picnic_data::ChatFormat;
 use picnic_model::checkpoint::Checkpoint;
-use picnic_model::{CpuOps, load};
+use picnic_model::{backend, load};
 use picnic_tasks::{Mixture, Problem, Split, Task};
 use picnic_tokenizer::Tokenizer;
 use std::path::Path;
@@ -47,7 +47,7 @@ pub fn distill(
     }
     let tasks = Mixture::new(&common.tasks, common.seed)?;
     let reading_teacher = watch::at(format!("teacher: reading {}", teacher.display()));
-    let (wise, wisdom) = load(&CpuOps::with_threads(1).map_err(Error::Threads)?, &Checkpoint::open(teacher)?, false)?;
+    let (wise, wisdom) = load(&backend::with_threads(1).map_err(Error::Threads)?, &Checkpoint::open(teacher)?, false)?;
     let mut run = Training::open("distill", setting, common, 0.0, fingerprint, start, tokenizer)?;
     if wise.config().vocab_size != run.model.config().vocab_size
         || !same_words(&load_tokenizer(teacher)?, &run.tokenizer)
@@ -74,7 +74,7 @@ pub fn distill(
             max_tokens: stage.max_tokens,
             temperature: stage.temperature,
             top_p: stage.top_p,
-            seed: mix(mix(common.seed, FIRST_PROBLEM), run.step),
+            seed: picnic_random::part(common.seed, FIRST_PROBLEM, run.step),
         };
         let samples = roll_out(&mut run.lanes, &run.model, &run.params, &prompts, &stop, draw)?;
         let sequence = |prompt: &Vec<u32>, tokens: &[u32]| Sequence {
@@ -83,7 +83,7 @@ pub fn distill(
         };
         let sequences: Vec<Sequence> =
             samples.iter().map(|s| sequence(&prompts[s.prompt], &s.completion.tokens)).collect();
-        let wanted = run.lanes.logprobs(&wise, &wisdom, &sequences, reading(common));
+        let wanted = run.lanes.logprobs(&wise, &wisdom, &sequences, Pass::new(common.micro_batch_tokens));
 
         let targets = sequences.iter().map(Sequence::targets).sum::<usize>().max(1) as f64;
         let surprises: Vec<Vec<f64>> = samples

@@ -1,17 +1,17 @@
 //! Evaluation: k samples of each held-out problem (R1: temperature 0.6, top-p 0.95), judged by rules.
 
 use crate::error::Error;
-use crate::lanes::{Lanes, Sequence};
+use crate::lanes::{Lanes, Pass, Sequence};
 use crate::recipe::{Common, Eval};
 use crate::report::{Share, StageResult, TaskResult, bootstrap_ratio_ci, counted_as, majority, pass_at_k, shown_ks};
-use crate::rollout::{Draw, Sample, judge, mix, prompts, roll_out};
+use crate::rollout::{Draw, Sample, judge, prompts, roll_out};
 use crate::tokenizer::check_vocabulary;
-use crate::training::{hash_of, reading};
+use crate::training::hash_of;
 use crate::watch;
 use picnic_data::ChatFormat;
 use picnic_engine::Finish;
 use picnic_model::checkpoint::Checkpoint;
-use picnic_model::{CpuOps, Model, ParamStore, load};
+use picnic_model::{Backend, Model, ParamStore, backend, load};
 use picnic_tasks::{Mixture, Problem, Reward, RewardWeights, Task, Verdict};
 use picnic_tokenizer::Tokenizer;
 use serde::Deserialize;
@@ -23,7 +23,7 @@ pub struct Judged {
     /// The architecture.
     pub model: Model,
     /// Its parameters.
-    pub params: ParamStore<CpuOps>,
+    pub params: ParamStore<Backend>,
     /// Text and ids.
     pub tokenizer: Tokenizer,
     /// Threads to generate with.
@@ -56,7 +56,7 @@ impl Judged {
     /// # Errors
     /// Weights that cannot be read, or another model's tokenizer.
     pub fn open(path: &Path, tokenizer: Tokenizer, lanes: usize, threads: usize) -> Result<Judged, Error> {
-        let ops = CpuOps::with_threads(1).map_err(Error::Threads)?;
+        let ops = backend::with_threads(1).map_err(Error::Threads)?;
         let (model, params) = load(&ops, &Checkpoint::open(path)?, false)?;
         check_vocabulary(&tokenizer, model.config(), path)?;
         Ok(Judged { model, params, tokenizer, lanes: Lanes::new(lanes, threads).map_err(Error::Threads)? })
@@ -109,7 +109,7 @@ impl Judged {
                 max_tokens: eval.max_tokens,
                 temperature: eval.temperature,
                 top_p: eval.top_p,
-                seed: mix(eval.problem_seed, i as u64),
+                seed: picnic_random::child(eval.problem_seed, i as u64),
             };
             let samples = self.answer(&problems, draw)?;
             let chat = ChatFormat::new(&self.tokenizer)?;
@@ -174,7 +174,7 @@ impl Judged {
             }
             sequences.push(Sequence { ids: example.ids, first_target: example.prompt });
         }
-        let stats = self.lanes.logprobs(&self.model, &self.params, &sequences, reading(common));
+        let stats = self.lanes.logprobs(&self.model, &self.params, &sequences, Pass::new(common.micro_batch_tokens));
         let loss = |logprobs: &[f32]| -logprobs.iter().map(|&l| f64::from(l)).sum::<f64>();
         Ok(Worked {
             losses: stats.iter().map(|s| (loss(&s.logprob), s.logprob.len() as f64)).collect(),

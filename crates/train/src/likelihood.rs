@@ -207,8 +207,13 @@ impl Judged {
     fn log_likelihoods(&mut self, sequences: &[Sequence]) -> Result<Vec<f64>, Error> {
         let longest = sequences.iter().map(|sequence| sequence.ids.len()).max().unwrap_or(0);
         crate::tokenizer::check_positions("the longest text", longest, self.model.config())?;
-        let pass =
-            Pass { micro_batch_tokens: MICRO_BATCH, balance: Balance::default(), entropy: false, mtp_weight: 0.0 };
+        let pass = Pass {
+            micro_batch_tokens: MICRO_BATCH,
+            balance: Balance::default(),
+            entropy: false,
+            mtp_weight: 0.0,
+            recompute: false,
+        };
         let said = self.lanes.logprobs(&self.model, &self.params, sequences, pass);
         Ok(said.iter().map(|tokens| tokens.logprob.iter().map(|&l| f64::from(l)).sum()).collect())
     }

@@ -8,7 +8,7 @@ use crate::error::Error;
 use picnic_engine::{Limits, Request, Sampling, generate};
 use picnic_model::checkpoint::{Checkpoint, CheckpointError};
 use picnic_model::layers::{Past, Targets};
-use picnic_model::{Balance, Batch, CpuOps, Grads, Model, Ops, ParamStore, Tape, load};
+use picnic_model::{Backend, Balance, Batch, Grads, Model, Ops, ParamStore, Tape, load};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -72,7 +72,7 @@ impl Differences {
 ///
 /// # Errors
 /// A file that is missing or cannot be read, or golden numbers that cannot be this model's.
-pub fn parity(ops: &CpuOps, dir: &Path) -> Result<(Ours, Differences), Error> {
+pub fn parity(ops: &Backend, dir: &Path) -> Result<(Ours, Differences), Error> {
     let golden = Checkpoint::open(dir.join("golden.safetensors"))?;
     let grads_path = dir.join("golden_grads.safetensors");
     let golden_grads = grads_path.exists().then(|| Checkpoint::open(&grads_path)).transpose()?;
@@ -142,7 +142,7 @@ fn wrong(golden: &Checkpoint, tensor: &str, problem: &str) -> Error {
     CheckpointError::Damaged { file: golden.path().to_owned(), problem, cure }.into()
 }
 
-fn logits_of(ops: &CpuOps, model: &Model, params: &ParamStore<CpuOps>, sequences: &[Vec<u32>]) -> Vec<f32> {
+fn logits_of(ops: &Backend, model: &Model, params: &ParamStore<Backend>, sequences: &[Vec<u32>]) -> Vec<f32> {
     let batch = Batch::sequences(sequences.iter().map(Vec::as_slice));
     let mut tape = Tape::inference(ops);
     let hidden = model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone()));
@@ -151,7 +151,7 @@ fn logits_of(ops: &CpuOps, model: &Model, params: &ParamStore<CpuOps>, sequences
     ops.download(logits.value())
 }
 
-fn greedy(ops: &CpuOps, model: &Model, params: &ParamStore<CpuOps>, row: &[u32]) -> Result<Vec<i64>, Error> {
+fn greedy(ops: &Backend, model: &Model, params: &ParamStore<Backend>, row: &[u32]) -> Result<Vec<i64>, Error> {
     let prompt = row[..PROMPT.min(row.len())].to_vec();
     let request = Request { prompt: prompt.clone(), max_tokens: GREEDY, stop: Vec::new(), sampling: Sampling::GREEDY };
     let limits = Limits { sequences: 1, batch_tokens: 64, cache_tokens: 4096 };
@@ -161,11 +161,11 @@ fn greedy(ops: &CpuOps, model: &Model, params: &ParamStore<CpuOps>, row: &[u32])
 
 /// Mean cross-entropy of the next token, whose gradient is added to `grads`.
 fn loss(
-    ops: &CpuOps,
+    ops: &Backend,
     model: &Model,
-    params: &ParamStore<CpuOps>,
+    params: &ParamStore<Backend>,
     sequences: &[Vec<u32>],
-    grads: Option<&mut Grads<CpuOps>>,
+    grads: Option<&mut Grads<Backend>>,
 ) -> f64 {
     let batch = Batch::sequences(sequences.iter().map(Vec::as_slice));
     let predicts = |span: &std::ops::Range<usize>| span.start as u32..span.end.saturating_sub(1) as u32;
@@ -186,9 +186,9 @@ fn loss(
 /// transformers 5 keeps a layer's experts in two tensors, `gate_up_proj` `[E, 2·inner, d]` and `down_proj`
 /// `[E, d, inner]`; ours are one tensor each. Each of ours that learns must be in a golden one.
 fn compare_grads(
-    ops: &CpuOps,
-    params: &ParamStore<CpuOps>,
-    grads: &Grads<CpuOps>,
+    ops: &Backend,
+    params: &ParamStore<Backend>,
+    grads: &Grads<Backend>,
     golden: &Checkpoint,
 ) -> Result<Vec<(String, f64)>, CheckpointError> {
     let ours = |name: &String| -> Option<Vec<f32>> { Some(ops.download(grads.get(params.by_name(name)?.id)?)) };
@@ -236,12 +236,13 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use picnic_model::backend;
     use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
 
     #[test]
     fn agrees_with_transformers() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let ops = CpuOps::with_threads(2).unwrap();
+        let ops = backend::with_threads(2).unwrap();
         let deepseek = ["deepseek_v3", "deepseek_v3_yarn", "deepseek_v3_nolora", "deepseek_v2", "deepseek_v2_nolora"];
         let names: Vec<&str> =
             deepseek.into_iter().chain(["llama", "llama31", "qwen2", "qwen3", "qwen3_moe"]).collect();
@@ -274,7 +275,7 @@ mod tests {
             tensors.push((tensor.to_owned(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
         }
         serialize_to_file(tensors, None, &folder.path().join(file)).unwrap();
-        parity(&CpuOps::with_threads(1).unwrap(), folder.path()).map(|(_, differences)| differences)
+        parity(&backend::with_threads(1).unwrap(), folder.path()).map(|(_, differences)| differences)
     }
 
     /// The two folders hold models of one shape, so that one can have the other's module.
@@ -291,7 +292,7 @@ mod tests {
         let module = other.into_iter().filter(|(name, _)| name.starts_with("model.layers.2."));
         let both: Vec<_> = main.into_iter().chain(module).collect();
         serialize_to_file(both, None, &folder.path().join("model.safetensors")).unwrap();
-        let ops = CpuOps::with_threads(1).unwrap();
+        let ops = backend::with_threads(1).unwrap();
         let [(plain, _), (with, differences)] =
             [&golden.join("deepseek_v3"), folder.path()].map(|folder| parity(&ops, folder).unwrap());
         assert!(load(&ops, &Checkpoint::open(folder.path()).unwrap(), false).unwrap().0.mtp_params().count() > 0);

@@ -6,7 +6,7 @@ use crate::tokenizer::check_positions;
 use crate::watch;
 use picnic_data::ChatFormat;
 use picnic_engine::{Completion, Limits, Request, RequestError, Sampling, generate_counted};
-use picnic_model::{CpuOps, Model, ParamStore};
+use picnic_model::{Backend, Model, ParamStore};
 use picnic_tasks::{Problem, Reward, RewardWeights, Task, Verdict, score};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,9 +14,6 @@ use std::sync::Once;
 
 /// Sequences that a lane generates at once: enough rows for full tiles, few enough to stay in cache.
 const SEQUENCES: usize = 128;
-
-/// Tokens in a page of the cache, which is given out whole.
-const PAGE: usize = picnic_model::kernels::attention::PAGE;
 
 /// How answers are drawn.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +45,7 @@ pub struct Sample {
 pub fn roll_out(
     lanes: &mut Lanes,
     model: &Model,
-    params: &ParamStore<CpuOps>,
+    params: &ParamStore<Backend>,
     prompts: &[Vec<u32>],
     stop: &[u32],
     draw: Draw,
@@ -56,7 +53,7 @@ pub fn roll_out(
     // More than a number can count is more than any model has positions for.
     let longest = prompts.iter().map(Vec::len).max().unwrap_or(0).saturating_add(draw.max_tokens);
     check_positions("the longest prompt with its answer", longest, model.config())?;
-    let cache_tokens = longest.div_ceil(PAGE).saturating_mul(SEQUENCES * PAGE);
+    let cache_tokens = Limits::cache_for::<Backend>(SEQUENCES, longest);
     let limits = Limits { sequences: SEQUENCES, batch_tokens: 512, cache_tokens };
     let request = |i: usize| Request {
         prompt: prompts[i / draw.samples].clone(),
@@ -65,7 +62,7 @@ pub fn roll_out(
         sampling: Sampling {
             temperature: draw.temperature as f32,
             top_p: draw.top_p as f32,
-            seed: mix(draw.seed, i as u64),
+            seed: picnic_random::child(draw.seed, i as u64),
         },
     };
     let count = prompts.len() * draw.samples;
@@ -137,14 +134,6 @@ fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
     let result = catch_unwind(AssertUnwindSafe(work));
     IS_CAUGHT.set(false);
     result.ok()
-}
-
-/// Splits one seed into many (Steele et al. 2014, SplitMix64).
-pub fn mix(seed: u64, i: u64) -> u64 {
-    let mut z = seed.wrapping_add(i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

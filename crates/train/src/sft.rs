@@ -7,7 +7,6 @@
 use crate::error::Error;
 use crate::lanes::Sequence;
 use crate::recipe::{Recipe, Sft};
-use crate::rollout::mix;
 use crate::tokenizer::check_positions;
 use crate::traces::read_examples;
 use crate::training::{Outcome, Setting, Start, StepPlan, Training, hash_of};
@@ -145,7 +144,7 @@ pub fn examples(
 /// What was asked and answered before example `index`.
 fn earlier(recipe: &Recipe<Sft>, tasks: &Mixture, index: u64) -> Vec<(String, String)> {
     let most = recipe.stage.turns as u64;
-    let count = mix(mix(recipe.common.seed, FIRST_EARLIER), index) % most;
+    let count = picnic_random::part(recipe.common.seed, FIRST_EARLIER, index) % most;
     let problems = (0..count).map(|turn| tasks.problem(Split::Train, FIRST_EARLIER + index * most + turn));
     let exchange = |problem: Problem| Some((problem.prompt.clone(), tasks.trace(&problem)?.answer));
     problems.filter_map(exchange).collect()

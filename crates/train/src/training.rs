@@ -15,7 +15,7 @@ use crate::tokenizer::check_vocabulary;
 use crate::watch;
 use picnic_model::checkpoint::{Checkpoint, FloatType, SHARD_BYTES};
 use picnic_model::layers::TokenStats;
-use picnic_model::{Balance, CpuOps, Model, Ops, ParamStore, initialise, load, save};
+use picnic_model::{Backend, Balance, Model, Ops, ParamStore, backend, initialise, load, save};
 use picnic_tasks::Curriculum;
 use picnic_tokenizer::Tokenizer;
 use serde::de::DeserializeOwned;
@@ -125,9 +125,9 @@ pub struct Training<'s> {
     /// The architecture.
     pub model: Model,
     /// The policy.
-    pub params: ParamStore<CpuOps>,
+    pub params: ParamStore<Backend>,
     /// A frozen copy that RL keeps near.
-    pub reference: Option<ParamStore<CpuOps>>,
+    pub reference: Option<ParamStore<Backend>>,
     /// Text and ids.
     pub tokenizer: Tokenizer,
     /// Where gradients come from.
@@ -138,7 +138,7 @@ pub struct Training<'s> {
     pub outcome: Outcome,
     /// RL's pass rates, if it follows them.
     pub curriculum: Option<Curriculum>,
-    ops: CpuOps,
+    ops: Backend,
     optimizer: Optimizer,
     mtp_weight: f64,
     setting: &'s Setting<'s>,
@@ -208,7 +208,7 @@ impl<'s> Training<'s> {
             same_recipe(&path, &fingerprint)?;
         }
         fs::create_dir_all(&setting.out).map_err(Error::writing(&setting.out))?;
-        let ops = CpuOps::with_threads(setting.threads).map_err(Error::Threads)?;
+        let ops = backend::with_threads(setting.threads).map_err(Error::Threads)?;
         let lanes = Lanes::new(common.lanes, setting.threads).map_err(Error::Threads)?;
         let (model, mut params) = match (&checkpoint, start) {
             (Some((_, folder)), _) => {
@@ -281,6 +281,7 @@ impl<'s> Training<'s> {
             micro_batch_tokens: common.micro_batch_tokens,
             balance: Balance { alpha_per_sequence },
             entropy: plan.entropy,
+            recompute: common.recompute,
             mtp_weight: (self.mtp_weight / mtp_targets) as f32,
         };
         let (tokens, statistics) = self.lanes.gradient(&self.model, &self.params, sequences, pass, slope);
@@ -309,12 +310,12 @@ impl<'s> Training<'s> {
     /// Logprobs of the reference policy.
     pub fn reference_logprobs(&mut self, common: &Common, sequences: &[Sequence]) -> Vec<TokenStats> {
         let reference = self.reference.as_ref().expect("the first step has made one");
-        self.lanes.logprobs(&self.model, reference, sequences, reading(common))
+        self.lanes.logprobs(&self.model, reference, sequences, Pass::new(common.micro_batch_tokens))
     }
 
     /// Logprobs of the policy as it is now, the same bits as the next [`Training::step`] on these sequences finds.
     pub fn policy_logprobs(&mut self, common: &Common, sequences: &[Sequence]) -> Vec<TokenStats> {
-        self.lanes.logprobs(&self.model, &self.params, sequences, reading(common))
+        self.lanes.logprobs(&self.model, &self.params, sequences, Pass::new(common.micro_batch_tokens))
     }
 
     /// Ends a step: adds `values` to the curves, and writes a checkpoint every `checkpoint_every` steps.
@@ -466,12 +467,6 @@ impl<'s> Training<'s> {
     }
 }
 
-/// A pass for logprobs alone.
-pub(crate) fn reading(common: &Common) -> Pass {
-    let balance = Balance::default();
-    Pass { micro_batch_tokens: common.micro_batch_tokens, balance, entropy: false, mtp_weight: 0.0 }
-}
-
 const CHECKPOINTS: &str = "checkpoints";
 const MOMENTS: &str = "optimizer.safetensors";
 /// What a finished stage records.
@@ -535,10 +530,9 @@ fn remove_halves(out: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// FNV-1a (Fowler, Noll, Vo), in hexadecimal: tells contents apart that nobody made to collide.
+/// A hash of contents, in hexadecimal: tells apart what nobody made to collide.
 pub(crate) fn hash_of(bytes: impl IntoIterator<Item = u8>) -> String {
-    let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    format!("{:016x}", bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step))
+    format!("{:016x}", picnic_random::fnv1a(bytes))
 }
 
 /// What a run recorded in `path`, if it did.
