@@ -5,9 +5,9 @@ use crate::train::{RecipeArgs, show_result};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use picnic_train::eval::{Judged, Question, read_questions};
+use picnic_train::load::open;
 use picnic_train::recipe::{Eval, Recipe};
 use picnic_train::rollout::Draw;
-use picnic_train::tokenizer::load_tokenizer;
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -66,7 +66,8 @@ fn judge(args: &EvalArgs) -> Result<()> {
     let Some(base) = &recipe.common.base else { bail!("no model to judge: add base=MODEL") };
     let samples = args.samples.as_deref().map(Lines::create).transpose()?;
     let threads = args.recipe.common.threads();
-    let mut judged = Judged::open(base, load_tokenizer(base)?, recipe.common.lanes, threads)?;
+    let mut judged = Judged::open(base, open(base)?.chat, recipe.common.lanes, threads)?;
+    judged.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let mut evaluation = judged.evaluate(&recipe.common, &recipe.stage)?;
     if let Some(samples) = samples {
         let rows = evaluation.answers.iter().map(|answer| {
@@ -104,7 +105,8 @@ fn pose(args: &EvalArgs, problems: &Path) -> Result<()> {
     let lines = Lines::create(samples)?;
     let threads = args.recipe.common.threads();
     let model = Path::new(model);
-    let mut judged = Judged::open(model, load_tokenizer(model)?, threads, threads)?;
+    let mut judged = Judged::open(model, open(model)?.chat, threads, threads)?;
+    judged.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let draw = Draw {
         samples: k,
         max_tokens: args.max_tokens,
