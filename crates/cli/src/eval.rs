@@ -7,9 +7,9 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use picnic_train::eval::{Judged, Question, read_questions};
 use picnic_train::likelihood::{read_choices, score_choices};
+use picnic_train::load::open;
 use picnic_train::recipe::{Eval, Recipe};
 use picnic_train::rollout::Draw;
-use picnic_train::tokenizer::load_tokenizer;
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
@@ -80,16 +80,16 @@ pub fn run(args: &EvalArgs) -> Result<()> {
 }
 
 /// The model that the first argument names.
-fn open(args: &EvalArgs, option: &str) -> Result<Judged> {
+fn judged(args: &EvalArgs, option: &str) -> Result<Judged> {
     let [model] = &args.recipe.recipe[..] else { bail!("name one model: picnic eval MODEL {option} FILE") };
     let (model, threads) = (Path::new(model), args.recipe.common.threads());
-    Ok(Judged::open(model, load_tokenizer(model)?, threads, threads)?)
+    Ok(Judged::open(model, open(model)?.chat, threads, threads)?)
 }
 
 /// The perplexity of a text.
 fn perplexity(args: &EvalArgs, path: &Path) -> Result<()> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut judged = open(args, "--perplexity")?;
+    let mut judged = judged(args, "--perplexity")?;
     let shows = !args.recipe.common.quiet && !args.recipe.common.json && std::io::stderr().is_terminal();
     let found = judged.perplexity(&text, args.context, |done, total| {
         if shows {
@@ -115,7 +115,7 @@ fn perplexity(args: &EvalArgs, path: &Path) -> Result<()> {
 fn choose(args: &EvalArgs, path: &Path) -> Result<()> {
     let questions = read_choices(path)?;
     let lines = args.samples.as_deref().map(Lines::create).transpose()?;
-    let likelihoods = open(args, "--choices")?.choice_likelihoods(&questions)?;
+    let likelihoods = judged(args, "--choices")?.choice_likelihoods(&questions)?;
     if let Some(lines) = lines {
         let rows = questions.iter().zip(&likelihoods).enumerate().map(|(i, (question, sums))| {
             let id = question.id.clone().unwrap_or_else(|| json!(i));
@@ -149,7 +149,8 @@ fn judge(args: &EvalArgs) -> Result<()> {
     let Some(base) = &recipe.common.base else { bail!("no model to judge: add base=MODEL") };
     let samples = args.samples.as_deref().map(Lines::create).transpose()?;
     let threads = args.recipe.common.threads();
-    let mut judged = Judged::open(base, load_tokenizer(base)?, recipe.common.lanes, threads)?;
+    let mut judged = Judged::open(base, open(base)?.chat, recipe.common.lanes, threads)?;
+    judged.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let mut evaluation = judged.evaluate(&recipe.common, &recipe.stage)?;
     if let Some(samples) = samples {
         let rows = evaluation.answers.iter().map(|answer| {
@@ -187,7 +188,8 @@ fn pose(args: &EvalArgs, problems: &Path) -> Result<()> {
     let lines = Lines::create(samples)?;
     let threads = args.recipe.common.threads();
     let model = Path::new(model);
-    let mut judged = Judged::open(model, load_tokenizer(model)?, threads, threads)?;
+    let mut judged = Judged::open(model, open(model)?.chat, threads, threads)?;
+    judged.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let draw = Draw {
         samples: k,
         max_tokens: args.max_tokens,

@@ -39,7 +39,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     };
     // The model first: where it is refused, the folder keeps its own tokenizer.
     picnic_model::save(&loaded.ops, &loaded.model, &loaded.params, &args.out, dtype, (args.shard_gb * 1e9) as u64)?;
-    loaded.tokenizer.save(&args.out)?;
+    loaded.chat.save(&args.out)?;
     line(args.out.display())
 }
 

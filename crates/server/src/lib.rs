@@ -1,17 +1,14 @@
 //! A model over HTTP: `/v1/chat/completions`, `/v1/models` and `/health`, in the wire format of OpenAI and DeepSeek.
 //!
 //! [`serve`] runs until told to stop; [`router`] is the same application for tests in-process. One thread owns the
-//! model and generates for everybody at once; handlers hold a channel to it each. [`reply`] and [`reasoning`], which
-//! make text of tokens and part thinking from answer, serve the terminal too. Left out: keys and accounts, tools,
-//! constrained output, log-probabilities, and every other path of the two contracts.
+//! model and generates for everybody at once; handlers hold a channel to it each. How the model talks is
+//! [`picnic_chat`]'s to know. Left out: keys and accounts, tools, constrained output, log-probabilities, and every other
+//! path of the two contracts.
 
 mod answer;
 mod error;
 mod local;
-pub mod reasoning;
-pub mod reply;
 mod routes;
-mod stop;
 mod wire;
 mod worker;
 
@@ -20,9 +17,9 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use error::ApiError;
 use local::Local;
+use picnic_chat::ChatFormat;
 use picnic_engine::Limits as EngineLimits;
 use picnic_model::{Model, Ops, ParamStore};
-use picnic_tokenizer::Tokenizer;
 use routes::{chat_completions, health, models};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -40,10 +37,8 @@ pub struct Served<O: Ops> {
     pub params: ParamStore<O>,
     /// What computes them.
     pub ops: O,
-    /// The model's own tokenizer, with its chat template.
-    pub tokenizer: Tokenizer,
-    /// Tokens that end a turn.
-    pub eos: Vec<u32>,
+    /// How the model talks.
+    pub chat: ChatFormat,
     /// How much is done at once.
     pub limits: Limits,
 }
@@ -107,8 +102,8 @@ pub async fn serve<O: Ops>(
 /// # Errors
 /// If the system refuses a thread.
 pub fn router<O: Ops>(served: Served<O>) -> Result<Router, ServeError> {
-    let Served { name, model, params, ops, tokenizer, eos, limits } = served;
-    application(name, tokenizer, eos, limits, Local::new(ops, model, params, limits.engine))
+    let Served { name, model, params, ops, chat, limits } = served;
+    application(name, chat, limits, Local::new(ops, model, params, limits.engine))
 }
 
 /// What handlers share.
@@ -116,21 +111,19 @@ struct App {
     name: String,
     /// Seconds since 1970.
     started: u64,
-    tokenizer: Tokenizer,
-    eos: Vec<u32>,
+    chat: ChatFormat,
     limits: Limits,
     worker: Worker,
 }
 
 fn application(
     name: String,
-    tokenizer: Tokenizer,
-    eos: Vec<u32>,
+    chat: ChatFormat,
     limits: Limits,
     generator: impl Generator,
 ) -> Result<Router, ServeError> {
     let worker = Worker::start(generator, limits.places).map_err(ServeError::Thread)?;
-    let app = App { name, started: seconds_since_1970(), tokenizer, eos, limits, worker };
+    let app = App { name, started: seconds_since_1970(), chat, limits, worker };
     // Both of DeepSeek's base paths.
     let api =
         Router::new().route("/chat/completions", post(chat_completions::create)).route("/models", get(models::list));

@@ -9,6 +9,7 @@
 use crate::error::Error;
 use crate::eval::Judged;
 use crate::lanes::{Pass, Sequence};
+use crate::load::check_positions;
 use crate::report::bootstrap_ci;
 use picnic_model::Balance;
 use serde::{Deserialize, Serialize};
@@ -137,7 +138,7 @@ impl Judged {
         context: usize,
         mut done: impl FnMut(usize, usize),
     ) -> Result<Perplexity, Error> {
-        let ids = self.tokenizer.encode(text, false)?;
+        let ids = self.chat.tokenizer().encode(text, false)?;
         let windows = windows(&ids, self.first_token()?, context);
         let total: usize = windows.iter().map(Sequence::targets).sum();
         if total == 0 {
@@ -183,8 +184,8 @@ impl Judged {
 
     /// The token that begins every text of this model, if there is one.
     fn first_token(&self) -> Result<Option<u32>, Error> {
-        let around_nothing = self.tokenizer.encode("", true)?;
-        Ok(self.tokenizer.bos().filter(|bos| around_nothing.first() == Some(bos)))
+        let around_nothing = self.chat.tokenizer().encode("", true)?;
+        Ok(self.chat.tokenizer().bos().filter(|bos| around_nothing.first() == Some(bos)))
     }
 
     /// `prompt` and `choice` as one text, of which the choice's tokens are predicted. A token across the two belongs to
@@ -194,8 +195,8 @@ impl Judged {
             (Some(before), Some(after)) if !before.is_whitespace() && !after.is_whitespace() => " ",
             _ => "",
         };
-        let whole = self.tokenizer.encode(&format!("{prompt}{glue}{choice}"), false)?;
-        let alone = self.tokenizer.encode(prompt, false)?;
+        let whole = self.chat.tokenizer().encode(&format!("{prompt}{glue}{choice}"), false)?;
+        let alone = self.chat.tokenizer().encode(prompt, false)?;
         let shared = whole.iter().zip(&alone).take_while(|(a, b)| a == b).count();
         let begin = first.iter().count();
         let ids: Vec<u32> = first.into_iter().chain(whole).collect();
@@ -206,7 +207,7 @@ impl Judged {
     /// The sum of ln p over each sequence's targets.
     fn log_likelihoods(&mut self, sequences: &[Sequence]) -> Result<Vec<f64>, Error> {
         let longest = sequences.iter().map(|sequence| sequence.ids.len()).max().unwrap_or(0);
-        crate::tokenizer::check_positions("the longest text", longest, self.model.config())?;
+        check_positions("the longest text", longest, self.model.config())?;
         let pass = Pass {
             micro_batch_tokens: MICRO_BATCH,
             balance: Balance::default(),

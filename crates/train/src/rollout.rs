@@ -2,9 +2,9 @@
 
 use crate::error::Error;
 use crate::lanes::Lanes;
-use crate::tokenizer::check_positions;
+use crate::load::check_positions;
 use crate::watch;
-use picnic_data::ChatFormat;
+use picnic_data::ProblemFormat;
 use picnic_engine::{Completion, Limits, Request, RequestError, Sampling, generate_counted};
 use picnic_model::{Backend, Model, ParamStore};
 use picnic_tasks::{Problem, Reward, RewardWeights, Task, Verdict, score};
@@ -87,26 +87,26 @@ pub fn roll_out(
 ///
 /// # Errors
 /// If the chat template fails.
-pub fn prompts(chat: &ChatFormat, problems: &[Problem]) -> Result<Vec<Vec<u32>>, Error> {
-    problems.iter().map(|problem| Ok(chat.prompt(&problem.prompt)?)).collect()
+pub fn prompts(format: &ProblemFormat, problems: &[Problem]) -> Result<Vec<Vec<u32>>, Error> {
+    problems.iter().map(|problem| Ok(format.prompt(&problem.prompt)?)).collect()
 }
 
 /// What the rules say of a sample. Verifiers must not panic; one that does could not judge, and the run goes on.
 pub fn judge(
     tasks: &dyn Task,
-    chat: &ChatFormat,
+    format: &ProblemFormat,
     problems: &[Problem],
     sample: &Sample,
     weights: RewardWeights,
 ) -> Reward {
     let problem = &problems[sample.prompt];
-    let text = chat.text(&sample.completion.tokens);
+    let text = format.text(&sample.completion.tokens);
     let _judging = watch::at(format!("verifier: task {}", problem.task));
-    match caught(|| score(tasks, problem, &text, chat.format, weights)) {
+    match caught(|| score(tasks, problem, &text, format.layout, weights)) {
         Some(reward) => reward,
         None => Reward {
             accuracy: Verdict::CouldNotJudge("the verifier panicked".to_owned()),
-            format: chat.format.parse(&text).is_some(),
+            format: format.layout.parse(&text).is_some(),
             language: 0.0,
             total: None,
         },
@@ -139,6 +139,7 @@ fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use picnic_chat::ChatFormat;
     use picnic_engine::Finish;
     use picnic_tasks::{Source, Split, Trace};
     use picnic_tokenizer::{Tokenizer, TrainConfig};
@@ -175,14 +176,14 @@ mod tests {
     #[test]
     fn a_verifier_that_panics_could_not_judge() {
         let config = TrainConfig { vocab_size: 300, ..TrainConfig::default() };
-        let tokenizer = Tokenizer::train(["a b c"], &config).unwrap();
-        let chat = ChatFormat::new(&tokenizer).unwrap();
+        let chat = ChatFormat::picnic(Tokenizer::train(["a b c"], &config).unwrap());
+        let format = ProblemFormat::new(&chat).unwrap();
         let problems = [Task::problem(&Careless, Split::Train, 0)];
         let reward = |text: &str| {
-            let tokens = tokenizer.encode(text, false).unwrap();
+            let tokens = chat.tokenizer().encode(text, false).unwrap();
             let logprobs = vec![-1.0; tokens.len()];
             let completion = Completion { tokens, logprobs, finish: Finish::Stop };
-            judge(&Careless, &chat, &problems, &Sample { prompt: 0, completion }, RewardWeights::default())
+            judge(&Careless, &format, &problems, &Sample { prompt: 0, completion }, RewardWeights::default())
         };
         let broken = reward("<think>a</think><answer>a</answer>");
         assert!(matches!(broken.accuracy, Verdict::CouldNotJudge(_)) && broken.format && broken.total.is_none());

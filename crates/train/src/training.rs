@@ -7,17 +7,17 @@
 
 use crate::error::Error;
 use crate::lanes::{Lanes, Pass, Sequence, Slope};
+use crate::load::{Loaded, load};
 use crate::optimizer::{Optimizer, learning_rate, move_router_biases};
 use crate::progress::Progress;
 use crate::recipe::{Common, Optimizer as Settings};
 use crate::report::Curve;
-use crate::tokenizer::check_vocabulary;
 use crate::watch;
+use picnic_chat::ChatFormat;
 use picnic_model::checkpoint::{Checkpoint, FloatType, SHARD_BYTES};
 use picnic_model::layers::TokenStats;
-use picnic_model::{Backend, Balance, Model, Ops, ParamStore, backend, initialise, load, save};
+use picnic_model::{Backend, Balance, Model, Ops, ParamStore, backend, initialise, save};
 use picnic_tasks::Curriculum;
-use picnic_tokenizer::Tokenizer;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -128,8 +128,8 @@ pub struct Training<'s> {
     pub params: ParamStore<Backend>,
     /// A frozen copy that RL keeps near.
     pub reference: Option<ParamStore<Backend>>,
-    /// Text and ids.
-    pub tokenizer: Tokenizer,
+    /// How it is talked to.
+    pub chat: ChatFormat,
     /// Where gradients come from.
     pub lanes: Lanes,
     /// Steps of the stage done.
@@ -189,7 +189,7 @@ impl<'s> Training<'s> {
         mtp_weight: f64,
         fingerprint: String,
         start: Start,
-        tokenizer: Tokenizer,
+        chat: ChatFormat,
     ) -> Result<Self, Error> {
         let _opening = watch::at(format!("checkpoint: reading where {} left off", setting.out.display()));
         let checkpoint = latest(&setting.out)?;
@@ -210,26 +210,19 @@ impl<'s> Training<'s> {
         fs::create_dir_all(&setting.out).map_err(Error::writing(&setting.out))?;
         let ops = backend::with_threads(setting.threads).map_err(Error::Threads)?;
         let lanes = Lanes::new(common.lanes, setting.threads).map_err(Error::Threads)?;
-        let (model, mut params) = match (&checkpoint, start) {
-            (Some((_, folder)), _) => {
-                let (model, params) = load(&ops, &Checkpoint::open(folder)?, true)?;
-                check_vocabulary(&tokenizer, model.config(), folder)?;
-                (model, params)
-            }
-            (None, Start::From(path)) => {
-                let (model, params) = load(&ops, &Checkpoint::open(path)?, true)?;
-                check_vocabulary(&tokenizer, model.config(), path)?;
-                (model, params)
-            }
+        let Loaded { model, mut params, notes } = match (&checkpoint, start) {
+            (Some((_, folder)), _) => load(&ops, &Checkpoint::open(folder)?, &chat, true)?,
+            (None, Start::From(path)) => load(&ops, &Checkpoint::open(path)?, &chat, true)?,
             (None, Start::Fresh) => {
-                let mut config = common.model_config(tokenizer.vocab_size())?;
-                config.bos_token_id = tokenizer.bos();
-                config.eos_token_ids = tokenizer.eos().into_iter().collect();
+                let mut config = common.model_config(chat.tokenizer().vocab_size())?;
+                config.bos_token_id = chat.tokenizer().bos();
+                config.eos_token_ids = chat.ends().ids().to_vec();
                 let model = Model::new(config);
                 let params = initialise(&ops, &model, common.seed);
-                (model, params)
+                Loaded { model, params, notes: Vec::new() }
             }
         };
+        notes.iter().for_each(|note| setting.progress.note(note));
         if mtp_weight == 0.0 {
             params.freeze(model.mtp_params());
         } else if model.mtp_params().next().is_none() {
@@ -241,7 +234,7 @@ impl<'s> Training<'s> {
             model,
             params,
             reference: None,
-            tokenizer,
+            chat,
             lanes,
             step: 0,
             outcome: Outcome::default(),
@@ -343,7 +336,7 @@ impl<'s> Training<'s> {
         // First, so that a model half written is known to be this run's.
         write_file(&out.join(RECIPE), &self.fingerprint)?;
         remove_halves(out)?;
-        self.tokenizer.save(out)?;
+        self.chat.save(out)?;
         save(&self.ops, &self.model, &self.params, out, FloatType::F32, SHARD_BYTES)?;
         self.outcome.steps = self.step;
         write_json(&out.join(OUTCOME), &self.outcome)?;
@@ -392,7 +385,7 @@ impl<'s> Training<'s> {
             fs::remove_dir_all(&partial).map_err(Error::writing(&partial))?;
         }
         fs::create_dir_all(&inner).map_err(Error::writing(&inner))?;
-        self.tokenizer.save(&partial)?;
+        self.chat.save(&partial)?;
         save(&self.ops, &self.model, &self.params, &partial, FloatType::F32, SHARD_BYTES)?;
         if let Some(reference) = &self.reference {
             save(&self.ops, &self.model, reference, &inner.join("reference"), FloatType::F32, SHARD_BYTES)?;
@@ -458,7 +451,7 @@ impl<'s> Training<'s> {
         }
         let reference = inner.join("reference");
         if reference.exists() {
-            self.reference = Some(load(&self.ops, &Checkpoint::open(&reference)?, false)?.1);
+            self.reference = Some(picnic_model::load(&self.ops, &Checkpoint::open(&reference)?, false)?.1);
         }
         (self.step, self.optimizer.step, self.outcome) = (state.step, state.optimizer_steps, state.outcome);
         self.curriculum = state.curriculum;
