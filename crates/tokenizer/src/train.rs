@@ -99,9 +99,11 @@ impl TrainConfig {
                 true => PreTokenizer::SmolLm,
                 false => PreTokenizer::Gpt2,
             },
+            ignore_merges: false,
             bos,
             eos,
             add_bos: self.bos.is_some(),
+            add_eos: false,
             chat_template: self.chat_template.clone(),
         })
     }

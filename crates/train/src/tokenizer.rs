@@ -5,7 +5,7 @@ use crate::recipe::Common;
 use crate::watch;
 use picnic_model::checkpoint::{Checkpoint, CheckpointError};
 use picnic_model::config::ModelConfig;
-use picnic_tokenizer::{BpeParts, PreTokenizer, R1_ZERO, TokenType, Tokenizer, TrainConfig, page_template};
+use picnic_tokenizer::{GgufParts, R1_ZERO, Tokenizer, TrainConfig, page_template};
 use std::path::Path;
 
 /// Trains the recipe's tokenizer.
@@ -29,10 +29,10 @@ pub fn train_tokenizer(common: &Common) -> Result<Tokenizer, Error> {
 /// The tokenizer of a Hugging Face folder or GGUF file.
 ///
 /// # Errors
-/// If there is none, it is no byte-level BPE, or it cannot be read.
+/// If there is none, it is of a kind that is not supported, or it cannot be read.
 pub fn load_tokenizer(model: &Path) -> Result<Tokenizer, Error> {
     if model.is_dir() {
-        if !model.join("tokenizer.json").exists() {
+        if !["tokenizer.json", "vocab.json", "tokenizer.model"].iter().any(|name| model.join(name).exists()) {
             // Most often not only that is missing: say first if this is no model at all.
             Checkpoint::open(model)?;
         }
@@ -42,21 +42,22 @@ pub fn load_tokenizer(model: &Path) -> Result<Tokenizer, Error> {
     let Some(parts) = checkpoint.gguf_tokenizer() else {
         return Err(Error::Empty {
             what: format!("{} has no tokenizer", model.display()),
-            cure: "give a GGUF file or a folder with tokenizer.json",
+            cure: "give a GGUF file or a folder with tokenizer.json, vocab.json with merges.txt, or tokenizer.model",
         });
     };
-    if parts.model != "gpt2" {
-        let problem = format!("its tokenizer is of the kind {:?}, not byte-level BPE", parts.model);
-        return Err(unfit(model, problem, "use a model that has one"));
-    }
-    Ok(Tokenizer::from_bpe(BpeParts {
+    Ok(Tokenizer::from_gguf(GgufParts {
+        model: parts.model.clone(),
+        pre: parts.pre.clone(),
         tokens: parts.tokens.clone(),
+        token_types: parts.token_types.clone(),
         merges: parts.merges.clone(),
-        token_types: parts.token_types.iter().map(|&t| TokenType::from(t)).collect(),
-        pre_tokenizer: parts.pre.as_deref().unwrap_or("default").parse::<PreTokenizer>()?,
+        scores: parts.scores.clone(),
         bos: parts.bos_token_id,
         eos: parts.eos_token_id,
+        unknown: parts.unknown_token_id,
         add_bos: parts.add_bos,
+        add_eos: parts.add_eos,
+        add_space_prefix: parts.add_space_prefix,
         chat_template: parts.chat_template.clone(),
     })?)
 }
