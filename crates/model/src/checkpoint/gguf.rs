@@ -99,6 +99,21 @@ impl<'a> Gguf<'a> {
         })
     }
 
+    /// Also of whole numbers, in which some converters write scores.
+    pub(super) fn floats(&self, key: &str) -> Result<Option<Vec<f32>>, CheckpointError> {
+        self.typed(key, "a list of 32-bit numbers", |value| match value {
+            Value::Array(6, _, bytes) => {
+                let words = bytes.as_chunks().0.iter();
+                Some(words.map(|word| f32::from_le_bytes(*word)).collect())
+            }
+            Value::Array(5, _, bytes) => {
+                let words = bytes.as_chunks().0.iter();
+                Some(words.map(|word| i32::from_le_bytes(*word) as f32).collect())
+            }
+            _ => None,
+        })
+    }
+
     fn typed<T>(
         &self,
         key: &str,

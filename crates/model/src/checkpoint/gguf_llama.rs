@@ -21,7 +21,7 @@ pub(super) struct GgufModel {
 }
 
 /// A GGUF file's tokenizer, as it stands in the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GgufTokenizer {
     /// Kind: `gpt2` for byte-level BPE, `llama` for SentencePiece.
     pub model: String,
@@ -33,6 +33,8 @@ pub struct GgufTokenizer {
     pub token_types: Vec<i32>,
     /// Merges in order, each two tokens with a space between.
     pub merges: Vec<String>,
+    /// What each token of a SentencePiece vocabulary is worth; empty for others.
+    pub scores: Vec<f32>,
     /// Token that opens a text.
     pub bos_token_id: Option<u32>,
     /// Token that ends a text.
@@ -41,6 +43,10 @@ pub struct GgufTokenizer {
     pub unknown_token_id: Option<u32>,
     /// Whether [`GgufTokenizer::bos_token_id`] is put before every text.
     pub add_bos: bool,
+    /// Whether [`GgufTokenizer::eos_token_id`] is put after every text.
+    pub add_eos: bool,
+    /// Whether a space is put before every text; `None` where the file is silent.
+    pub add_space_prefix: Option<bool>,
     /// Jinja template of a conversation.
     pub chat_template: Option<String>,
 }
@@ -230,11 +236,14 @@ fn tokenizer(gguf: &Gguf, vocab_size: usize) -> Result<GgufTokenizer, Checkpoint
         pre: owned("tokenizer.ggml.pre")?,
         token_types,
         merges: gguf.texts("tokenizer.ggml.merges")?.unwrap_or_default(),
+        scores: gguf.floats("tokenizer.ggml.scores")?.unwrap_or_default(),
         bos_token_id: token_id(gguf, "tokenizer.ggml.bos_token_id")?,
         eos_token_id: token_id(gguf, "tokenizer.ggml.eos_token_id")?,
         unknown_token_id: token_id(gguf, "tokenizer.ggml.unknown_token_id")?,
         // Where the file is silent, SentencePiece models have it and BPE models do not.
         add_bos: gguf.boolean("tokenizer.ggml.add_bos_token")?.unwrap_or(model == "llama"),
+        add_eos: gguf.boolean("tokenizer.ggml.add_eos_token")?.unwrap_or(false),
+        add_space_prefix: gguf.boolean("tokenizer.ggml.add_space_prefix")?,
         chat_template: owned("tokenizer.chat_template")?,
         tokens,
         model,
