@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
-use super::encoding::Encoding;
-use super::error::{CheckpointError, FETCH_AGAIN, quoted};
-use super::mapped::MappedFile;
+use crate::checkpoint::encoding::Encoding;
+use crate::checkpoint::error::{CheckpointError, FETCH_AGAIN, quoted};
+use crate::checkpoint::mapped::MappedFile;
+use crate::checkpoint::refused;
 
 /// A parsed header over the bytes of its file.
 pub(super) struct Gguf<'a> {
@@ -46,7 +47,19 @@ const ARRAY: u32 = 9;
 impl<'a> Gguf<'a> {
     /// Reads and checks the header of `file`.
     pub(super) fn parse(file: &'a MappedFile) -> Result<Self, CheckpointError> {
-        let mut reader = Reader { bytes: file.bytes(), at: 0 };
+        let bytes = file.bytes();
+        match bytes {
+            // A version in big-endian order begins with zeros.
+            [b'G', b'G', b'U', b'F', 0, 0, ..] => return Err(refused::big_endian(file.path())),
+            [b'F', b'U', b'G', b'G', ..] => return Err(refused::big_endian(file.path())),
+            [b'G', b'G', b'U', b'F', ..] => {}
+            other => {
+                if let Some(error) = refused::by_bytes(file.path(), other) {
+                    return Err(error);
+                }
+            }
+        }
+        let mut reader = Reader { bytes, at: 0 };
         parse(&mut reader, file.path()).map_err(|problem| CheckpointError::damaged(file.path(), problem, FETCH_AGAIN))
     }
 
@@ -89,6 +102,16 @@ impl<'a> Gguf<'a> {
         })
     }
 
+    pub(super) fn floats(&self, key: &str) -> Result<Option<Vec<f32>>, CheckpointError> {
+        self.typed(key, "a list of 32-bit floating-point numbers", |value| match value {
+            Value::Array(6, _, bytes) => {
+                let words = bytes.as_chunks().0.iter();
+                Some(words.map(|word| f32::from_le_bytes(*word)).collect())
+            }
+            _ => None,
+        })
+    }
+
     pub(super) fn ints(&self, key: &str) -> Result<Option<Vec<i32>>, CheckpointError> {
         self.typed(key, "a list of 32-bit numbers", |value| match value {
             Value::Array(4 | 5, _, bytes) => {
@@ -121,7 +144,6 @@ fn parse<'a>(reader: &mut Reader<'a>, path: &'a Path) -> Result<Gguf<'a>, String
     }
     match reader.u32()? {
         2 | 3 => {}
-        version if version.swap_bytes() < 16 => return Err("has big-endian numbers".into()),
         version => return Err(format!("has version {version}; 2 and 3 can be read")),
     }
     let (n_tensors, n_metadata) = (reader.u64()?, reader.u64()?);
@@ -165,9 +187,9 @@ fn place(tensors: &mut [Tensor], reader: &Reader, alignment: usize) -> Result<()
             (Some(first), Some(last)) if last <= end => tensor.bytes = first..last,
             _ => {
                 let Range { start, end: stop } = tensor.bytes;
+                let have = end.saturating_sub(data);
                 return Err(problem(format!(
-                    "lies at bytes {start} to {stop} of the {} that the file has for data",
-                    end.saturating_sub(data)
+                    "lies at bytes {start} to {stop} of {have} that the file has for data, so its end is missing"
                 )));
             }
         }
@@ -307,6 +329,7 @@ fn as_written(x: f32) -> f64 {
 }
 
 fn encoding(ggml_type: u32) -> Encoding {
+    let named = |name: &str| Encoding::Other(name.to_owned());
     match ggml_type {
         0 => Encoding::F32,
         1 => Encoding::F16,
@@ -318,9 +341,9 @@ fn encoding(ggml_type: u32) -> Encoding {
         12 => Encoding::Q4K,
         14 => Encoding::Q6K,
         30 => Encoding::Bf16,
-        10 => Encoding::Other("Q2_K".into()),
-        11 => Encoding::Other("Q3_K".into()),
-        13 => Encoding::Other("Q5_K".into()),
+        10 => named("Q2_K"),
+        11 => named("Q3_K"),
+        13 => named("Q5_K"),
         other => Encoding::Other(format!("ggml type {other}")),
     }
 }

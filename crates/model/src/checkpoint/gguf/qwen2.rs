@@ -1,0 +1,13 @@
+//! `qwen2`: Qwen2 and Qwen2.5, and what was distilled into them. Q, K and V have biases.
+
+use super::architecture::{ATTENTION, Architecture, COMMON, DENSE};
+use super::settings::Settings;
+use crate::checkpoint::CheckpointError;
+use crate::config::{ModelConfig, ModelType};
+
+pub(super) const ARCHITECTURE: Architecture =
+    Architecture { name: "qwen2", block: &[COMMON, ATTENTION, DENSE], read };
+
+fn read(settings: &Settings) -> Result<ModelConfig, CheckpointError> {
+    settings.grouped(ModelType::Qwen2)
+}
