@@ -19,6 +19,7 @@ pub mod router;
 pub mod sampling;
 mod scratch;
 pub mod simd;
+pub mod stored;
 pub mod swiglu;
 pub mod team;
 #[cfg(test)]

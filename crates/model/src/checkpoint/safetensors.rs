@@ -61,7 +61,7 @@ pub(super) fn entries(file: &MappedFile, index: usize) -> Result<Vec<(String, En
         if info.shape.len() > MAX_DIMENSIONS {
             return Err(damaged(format!("has {} dimensions", info.shape.len())));
         }
-        let encoding = encoding(&info.dtype);
+        let encoding = Encoding::of_safetensors(&info.dtype);
         if let Some((_, width)) = encoding.block() {
             let size = info.shape.iter().try_fold(width as u64, |size, &n| size.checked_mul(n));
             if size != Some(end - start) {
@@ -80,16 +80,6 @@ pub(super) fn entries(file: &MappedFile, index: usize) -> Result<Vec<(String, En
         return Err(damaged(format!("holds {have} bytes of data, but its tensors end at {end_before}")));
     }
     Ok(entries)
-}
-
-fn encoding(dtype: &str) -> Encoding {
-    match dtype {
-        "F32" => Encoding::F32,
-        "F16" => Encoding::F16,
-        "BF16" => Encoding::Bf16,
-        "I64" => Encoding::I64,
-        other => Encoding::Other(quoted(other)),
-    }
 }
 
 #[derive(Deserialize)]

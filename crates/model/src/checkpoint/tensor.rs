@@ -8,6 +8,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use picnic_kernels::stored::StoredType;
+
 use super::encoding::Encoding;
 use super::mapped::MappedFile;
 use super::scales::{Scales, StoredScales};
@@ -52,7 +54,7 @@ pub(super) struct Slice {
 /// A matrix as it is stored: its type, and the bytes of each row, without passing through f32.
 #[derive(Debug)]
 pub struct StoredRows<'a> {
-    encoding: Encoding,
+    stored: StoredType,
     shape: [usize; 2],
     bytes: Cow<'a, [u8]>,
     paired: Option<usize>,
@@ -60,6 +62,11 @@ pub struct StoredRows<'a> {
 }
 
 impl StoredRows<'_> {
+    /// The type that says what the bytes mean.
+    pub fn stored(&self) -> StoredType {
+        self.stored
+    }
+
     /// Outputs n and inputs k.
     pub fn shape(&self) -> [usize; 2] {
         self.shape
@@ -137,18 +144,18 @@ impl Entry {
         let shape: [usize; 2] = self.shape.as_slice().try_into().ok()?;
         match &self.source {
             Source::Slice(slice) => {
-                slice.encoding.decode(&[])?;
+                let stored = slice.encoding.stored()?;
                 let scales = match &slice.scales {
                     None => None,
                     Some(scales) => Some(scales.read(files)?),
                 };
-                let (encoding, bytes) = (slice.encoding.clone(), Cow::Borrowed(slice.bytes(files)));
-                Some(StoredRows { encoding, shape, bytes, paired: slice.paired, scales })
+                let bytes = Cow::Borrowed(slice.bytes(files));
+                Some(StoredRows { stored, shape, bytes, paired: slice.paired, scales })
             }
             Source::KeysAndValues { .. } => {
                 let bytes: Vec<u8> = self.values(files)?.iter().flat_map(|x| x.to_le_bytes()).collect();
                 let bytes = Cow::Owned(bytes);
-                Some(StoredRows { encoding: Encoding::F32, shape, bytes, paired: None, scales: None })
+                Some(StoredRows { stored: StoredType::F32, shape, bytes, paired: None, scales: None })
             }
         }
     }

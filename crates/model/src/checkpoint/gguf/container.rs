@@ -303,7 +303,7 @@ impl<'a> Reader<'a> {
             .iter()
             .try_fold(1usize, |n, &size| n.checked_mul(size).filter(|&n| n > 0 && n <= isize::MAX as usize));
         let values = values.ok_or_else(|| format!("has the impossible shape {shape:?}"))?;
-        let encoding = encoding(self.u32()?);
+        let encoding = Encoding::of_ggml(self.u32()?);
         let offset = self.u64()?;
         let start = usize::try_from(offset).map_err(|_| "starts past the end")?;
         if !start.is_multiple_of(alignment) {
@@ -326,24 +326,4 @@ impl<'a> Reader<'a> {
 /// The decimal that the writer of an f32 meant: 1e-5 rather than 9.999999747378752e-6.
 fn as_written(x: f32) -> f64 {
     x.to_string().parse().unwrap_or(f64::from(x))
-}
-
-fn encoding(ggml_type: u32) -> Encoding {
-    let named = |name: &str| Encoding::Other(name.to_owned());
-    match ggml_type {
-        0 => Encoding::F32,
-        1 => Encoding::F16,
-        2 => Encoding::Q4_0,
-        3 => Encoding::Q4_1,
-        6 => Encoding::Q5_0,
-        7 => Encoding::Q5_1,
-        8 => Encoding::Q8_0,
-        12 => Encoding::Q4K,
-        14 => Encoding::Q6K,
-        30 => Encoding::Bf16,
-        10 => named("Q2_K"),
-        11 => named("Q3_K"),
-        13 => named("Q5_K"),
-        other => Encoding::Other(format!("ggml type {other}")),
-    }
 }

@@ -16,7 +16,6 @@ mod tokenizer;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::encoding::Encoding;
 use super::error::{CheckpointError, FETCH_AGAIN, quoted};
 use super::tensor::{Entry, Slice, Source};
 use super::{Checkpoint, refused};
@@ -54,6 +53,13 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let settings = Settings { gguf: first, architecture: architecture.name, tensors: &tensors, freq_factors };
     let config = (architecture.read)(&settings)?;
     config.validate(path)?;
+    let pairs = config.rope_dim() / 2;
+    if config.rope.freq_factors.as_ref().is_some_and(|factors| {
+        factors.len() != pairs || !factors.iter().all(|&factor| factor.is_finite() && factor > 0.0)
+    }) {
+        let problem = format!("tensor `{FREQUENCIES}` does not hold {pairs} positive numbers");
+        return Err(CheckpointError::damaged(path, problem, FETCH_AGAIN));
+    }
     let tokenizer = tokenizer::read(first, config.vocab_size)?;
     let mapped = map(path, architecture, &config, &tensors)?;
     Ok(Checkpoint { gguf: Some(GgufModel { config, tokenizer }), ..Checkpoint::new(path, files, mapped) })

@@ -137,7 +137,7 @@ impl Settings<'_> {
             return Err(self.refuse("scales its rotary tables"));
         }
         let theta = self.float("rope.freq_base")?.unwrap_or(10_000.0);
-        Ok(Rope { theta, style: RopeStyle::Half, yarn })
+        Ok(Rope { theta, style: RopeStyle::Half, yarn, freq_factors: self.freq_factors.clone() })
     }
 
     fn yarn(&self, factor: f64, max_positions: usize) -> Result<Yarn, CheckpointError> {

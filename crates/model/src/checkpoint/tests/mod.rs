@@ -51,12 +51,13 @@ fn golden_folders_read() {
         return;
     };
     for folder in folders.map(|entry| entry.unwrap().path()) {
-        // One family more than we run.
-        if !folder.join("config.json").exists() || folder.ends_with("qwen3_moe") {
+        if !folder.join("config.json").exists() {
             continue;
         }
         let checkpoint = Checkpoint::open(&folder).unwrap();
-        let config = checkpoint.config().unwrap();
+        // More families than we run.
+        let Ok(config) = checkpoint.config() else { continue };
+        assert_eq!(checkpoint.notes(), [""; 0]);
         let mut parameters = 0;
         for name in checkpoint.tensor_names() {
             let values = checkpoint.read_f32(name).unwrap();
@@ -69,7 +70,7 @@ fn golden_folders_read() {
         }
         assert_eq!(parameters, config.num_parameters(), "{}", folder.display());
         let golden = Checkpoint::open(folder.join("golden.safetensors")).unwrap();
-        assert_eq!(golden.read_i64("input_ids").unwrap().len(), 80);
+        assert!(golden.read_i64("input_ids").unwrap().len() >= 80);
         assert_eq!(golden.config().unwrap(), config);
     }
 }
