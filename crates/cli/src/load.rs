@@ -70,6 +70,7 @@ fn load_from(path: &Path, name: String) -> Result<Loaded> {
     let tokenizer = load_tokenizer(path)?;
     let (model, params) = picnic_model::load(&ops, &checkpoint, false)?;
     check_vocabulary(&tokenizer, model.config(), path)?;
+    checkpoint.notes().iter().for_each(|note| eprintln!("note: {}: {note}", path.display()));
     report_unused(&checkpoint, &model);
     let mut eos = model.config().eos_token_ids.clone();
     eos.extend(tokenizer.eos());

@@ -47,7 +47,7 @@ impl<O: Ops> Engine<O> {
     pub fn new(ops: &O, model: &Model, limits: Limits) -> Engine<O> {
         let config = model.config();
         Engine {
-            cache: ops.cache(config.num_hidden_layers, model.attention()),
+            cache: ops.cache(&model.cache_layout()),
             pages: Pages::new(limits.cache_tokens / PAGE),
             waiting: VecDeque::new(),
             running: Vec::new(),

@@ -123,7 +123,7 @@ fn a_cache_filled_in_pieces_gives_the_bits_of_one_pass() {
         let expected = ops.download(tape.logits(&hidden, model.head(&params), &all).value());
 
         for piece in [1, 7, 32, 40, 75] {
-            let mut cache = ops.cache(model.config().num_hidden_layers, model.attention());
+            let mut cache = ops.cache(&model.cache_layout());
             let mut logits = Vec::new();
             for start in (0..75).step_by(piece) {
                 let end = (start + piece).min(75);

@@ -216,7 +216,7 @@ impl Ops for Counting {
         let values = 2 * (saved.q.len + saved.k.len + saved.v.len + dout.len);
         self.count(pairs * (6 * s.dk + 4 * s.dv + 8), values);
     }
-    fn cache(&self, _layers: usize, _shape: &Shape) {}
+    fn cache(&self, _layouts: &[Shape]) {}
     fn attention_cached(
         &self,
         s: &Shape,

@@ -33,10 +33,16 @@ impl CpuOps {
     }
 }
 
-/// Pages of keys and values: `[layer][page]`, allocated when first written.
+/// Keys and values of every layer.
 pub struct CpuCache {
-    layers: Vec<Vec<Vec<f32>>>,
+    layers: Vec<LayerCache>,
+}
+
+/// Pages of one layer, each allocated when first written.
+struct LayerCache {
+    /// Values in a page.
     page_len: usize,
+    pages: Vec<Vec<f32>>,
 }
 
 impl Ops for CpuOps {
@@ -170,8 +176,9 @@ impl Ops for CpuOps {
     ) {
         attention::backward(&self.cpu, shape, s.q, s.k, s.v, s.out, s.stats, dout, spans, g.dq, g.dk, g.dv);
     }
-    fn cache(&self, layers: usize, shape: &Shape) -> CpuCache {
-        CpuCache { layers: vec![Vec::new(); layers], page_len: attention::page_len(shape) }
+    fn cache(&self, layouts: &[Shape]) -> CpuCache {
+        let layer = |shape| LayerCache { page_len: attention::page_len(shape), pages: Vec::new() };
+        CpuCache { layers: layouts.iter().map(layer).collect() }
     }
     fn attention_cached(
         &self,
@@ -184,7 +191,7 @@ impl Ops for CpuOps {
         spans: &[CachedSpan],
         out: &mut Buffer,
     ) {
-        let pages = &mut cache.layers[layer];
+        let LayerCache { page_len, pages } = &mut cache.layers[layer];
         let (k_width, v_width) = (shape.kv_heads * shape.dk, shape.kv_heads * shape.dv);
         for span in spans {
             for (i, row) in span.rows.clone().enumerate() {
@@ -194,7 +201,7 @@ impl Ops for CpuOps {
                     pages.resize(page + 1, Vec::new());
                 }
                 if pages[page].is_empty() {
-                    pages[page] = vec![0.0; cache.page_len];
+                    pages[page] = vec![0.0; *page_len];
                 }
                 let (k, v) = (&k[row * k_width..][..k_width], &v[row * v_width..][..v_width]);
                 attention::append(shape, k, v, &mut pages[page], position % attention::PAGE);

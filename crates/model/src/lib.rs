@@ -1,6 +1,7 @@
 //! Models: what they are ([`config`], [`Model`]), what they are stored in ([`checkpoint`], [`ParamStore`]), what
 //! computes them ([`Ops`]) and how gradients come back ([`Tape`]). No training loop.
 
+pub mod arch;
 pub mod checkpoint;
 pub mod config;
 mod counting;
@@ -8,16 +9,15 @@ mod cpu;
 pub mod init;
 pub mod layers;
 mod load;
-mod model;
 pub mod ops;
 mod params;
 mod pool;
 mod tape;
 
+pub use arch::{Batch, Model};
 pub use counting::{Cost, Counting};
 pub use cpu::CpuOps;
 pub use load::{initialise, load, save};
-pub use model::{Batch, Model};
 pub use ops::Ops;
 pub use params::{Grads, Param, ParamId, ParamSpec, ParamStore, Role};
 pub use picnic_kernels as kernels;

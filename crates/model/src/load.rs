@@ -1,8 +1,8 @@
 //! From a checkpoint to a model and its parameters, and back.
 
+use crate::arch::mtp_mark;
 use crate::checkpoint::{Checkpoint, CheckpointError, FloatType, TensorView, write_folder};
 use crate::init::initial_values;
-use crate::model::mtp_mark;
 use crate::{Model, Ops, ParamStore};
 use std::convert::Infallible;
 use std::path::Path;

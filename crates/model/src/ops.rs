@@ -186,8 +186,8 @@ pub trait Ops: Send + Sync + Sized + 'static {
         spans: &[Range<usize>],
         grads: AttentionGrads<'_, Self>,
     );
-    /// An empty cache for `layers` layers.
-    fn cache(&self, layers: usize, shape: &AttentionShape) -> Self::Cache;
+    /// An empty cache with a layer for each of `layouts`.
+    fn cache(&self, layouts: &[AttentionShape]) -> Self::Cache;
     /// Writes the rows' keys and values to their pages, then attends over each sequence's pages.
     #[allow(clippy::too_many_arguments)]
     fn attention_cached(

@@ -67,8 +67,8 @@ impl Limits {
     /// Limits for `model` with `cache_bytes` of keys and values: as many tokens as they hold, each request no more than
     /// the model was made for.
     pub fn new(model: &Model, cache_bytes: usize) -> Limits {
-        let shape = model.attention();
-        let per_token = model.config().num_hidden_layers * shape.kv_heads * (shape.dk + shape.dv) * size_of::<f32>();
+        let values: usize = model.cache_layout().iter().map(|layer| layer.kv_heads * (layer.dk + layer.dv)).sum();
+        let per_token = values * size_of::<f32>();
         let cache_tokens = (cache_bytes / per_token.max(1)).max(PAGE) / PAGE * PAGE;
         Limits {
             engine: EngineLimits { sequences: 16, batch_tokens: 256, cache_tokens },

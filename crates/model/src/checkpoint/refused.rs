@@ -133,7 +133,10 @@ pub(super) fn by_bytes(path: &Path, bytes: &[u8]) -> Option<CheckpointError> {
         .iter()
         .any(|message| text.starts_with(message))
     {
-        ("is a server's error message, not the weights", "download the file again; a gated model needs you to be logged in")
+        (
+            "is a server's error message, not the weights",
+            "download the file again; a gated model needs you to be logged in",
+        )
     } else if start.starts_with(b"PK\x03\x04") {
         ("is a zip archive or a PyTorch checkpoint", "unpack it, or use a version with safetensors")
     } else if start.starts_with(&[0x80, 2]) || start.starts_with(&[0x80, 4]) {

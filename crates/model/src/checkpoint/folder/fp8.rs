@@ -23,16 +23,21 @@ pub(super) fn attach(
     tensors: &mut BTreeMap<String, Entry>,
     config: Option<&Value>,
 ) -> Result<(), CheckpointError> {
-    let names: Vec<String> =
-        tensors.keys().filter(|name| name.ends_with(SCALES)).map(|name| name[..name.len() - SCALES.len()].to_owned()).collect();
+    let names: Vec<String> = tensors
+        .keys()
+        .filter(|name| name.ends_with(SCALES))
+        .map(|name| name[..name.len() - SCALES.len()].to_owned())
+        .collect();
     let block = block_size(config);
     for name in names {
         let Some(scales) = tensors.remove(&format!("{name}{SCALES}")) else { continue };
         let Some(entry) = tensors.get_mut(&name) else { continue };
         let stored = stored_scales(entry, &scales, block).ok_or_else(|| {
             let (shape, found) = (&entry.shape, &scales.shape);
-            let problem =
-                format!("tensor {} of shape {shape:?} has scales of shape {found:?} for blocks {block:?}", quoted(&name));
+            let problem = format!(
+                "tensor {} of shape {shape:?} has scales of shape {found:?} for blocks {block:?}",
+                quoted(&name)
+            );
             let cure = "check weight_block_size in config.json, or fetch the model again";
             CheckpointError::damaged(path, problem, cure)
         })?;

@@ -40,7 +40,8 @@ pub(super) fn rename(tensors: Tensors, notes: &mut Vec<String>) -> Tensors {
         }
         Some(format!("{OURS}{}", name.strip_prefix(prefix.as_str())?))
     };
-    let known = |rest: &str| ["layers.", "norm.", "embed_tokens.", "lm_head."].iter().any(|part| rest.starts_with(part));
+    let known =
+        |rest: &str| ["layers.", "norm.", "embed_tokens.", "lm_head."].iter().any(|part| rest.starts_with(part));
     let mut renamed = Tensors::new();
     for (name, entry) in &tensors {
         let rest = name.strip_prefix(prefix.as_str());

@@ -5,7 +5,7 @@
 
 use super::container::Gguf;
 use super::settings::Settings;
-use super::{deepseek2, llama, qwen2, qwen3};
+use super::{deepseek2, llama, qwen2, qwen3, qwen3moe};
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::error::quoted;
 use crate::config::ModelConfig;
@@ -20,8 +20,13 @@ pub(super) struct Architecture {
     pub(super) read: fn(&Settings) -> Result<ModelConfig, CheckpointError>,
 }
 
-const ALL: [&Architecture; 4] =
-    [&llama::ARCHITECTURE, &qwen2::ARCHITECTURE, &qwen3::ARCHITECTURE, &deepseek2::ARCHITECTURE];
+const ALL: [&Architecture; 5] = [
+    &llama::ARCHITECTURE,
+    &qwen2::ARCHITECTURE,
+    &qwen3::ARCHITECTURE,
+    &qwen3moe::ARCHITECTURE,
+    &deepseek2::ARCHITECTURE,
+];
 
 /// A tensor of a block.
 pub(super) struct Part {

@@ -8,7 +8,7 @@
 use super::architecture::{Architecture, COMMON, DENSE, EXPERTS, Layout, Part, plain};
 use super::settings::Settings;
 use crate::checkpoint::CheckpointError;
-use crate::config::{Attention, GroupScore, ModelConfig, ModelType, Moe, RopeStyle, Scoring};
+use crate::config::{Attention, Family, GroupScore, Mla, ModelConfig, Moe, RopeStyle, Scoring, SparseLayers};
 
 pub(super) const ARCHITECTURE: Architecture =
     Architecture { name: "deepseek2", block: &[COMMON, LATENT_ATTENTION, DENSE, EXPERTS, SHARED, MTP], read };
@@ -52,9 +52,9 @@ fn read(settings: &Settings) -> Result<ModelConfig, CheckpointError> {
         SIGMOID => Scoring::Sigmoid,
         other => return Err(settings.refuse(format!("scores experts by function {other}"))),
     };
-    let (model_type, group_score) = match scoring {
-        Scoring::Sigmoid => (ModelType::DeepseekV3, GroupScore::SumTop2),
-        Scoring::Softmax => (ModelType::DeepseekV2, GroupScore::Max),
+    let (family, group_score) = match scoring {
+        Scoring::Sigmoid => (Family::DEEPSEEK_V3, GroupScore::SumTop2),
+        Scoring::Softmax => (Family::DEEPSEEK_V2, GroupScore::Max),
     };
     let norm_topk_prob = settings.boolean("expert_weights_norm")?.unwrap_or(false);
     if norm_topk_prob && scoring == Scoring::Softmax {
@@ -70,25 +70,28 @@ fn read(settings: &Settings) -> Result<ModelConfig, CheckpointError> {
         .checked_sub(rotated)
         .ok_or_else(|| settings.fail("rope.dimension_count", "is wider than a head", "convert the model again"))?;
     let groups = settings.size("expert_group_count")?.filter(|&groups| groups > 1);
-    let mut config = settings.base(model_type)?;
-    config.num_hidden_layers = config.num_hidden_layers.saturating_sub(mtp);
-    config.num_nextn_predict_layers = mtp;
-    config.rope.style = RopeStyle::Interleaved;
-    config.attention = Attention::Mla {
+    let attention = Attention::Mla(Mla {
+        num_attention_heads: settings.needed("attention.head_count")?,
         // Zero stands for none.
         q_lora_rank: settings.size("attention.q_lora_rank")?.filter(|&rank| rank > 0),
         kv_lora_rank: settings.needed("attention.kv_lora_rank")?,
         qk_nope_head_dim,
         qk_rope_head_dim: rotated,
         v_head_dim: value,
-    };
+    });
+    let mut config = settings.with(family, attention)?;
+    config.num_hidden_layers = config.num_hidden_layers.saturating_sub(mtp);
+    config.num_nextn_predict_layers = mtp;
+    config.rope.style = RopeStyle::Interleaved;
     config.moe = Some(Moe {
         n_routed_experts: settings.needed("expert_count")?,
         n_shared_experts: settings.size("expert_shared_count")?.unwrap_or(0),
         num_experts_per_tok: settings.needed("expert_used_count")?,
         moe_intermediate_size: settings.needed("expert_feed_forward_length")?,
-        first_k_dense_replace: settings.size("leading_dense_block_count")?.unwrap_or(0),
-        moe_layer_freq: 1,
+        sparse: SparseLayers::From {
+            first_k_dense_replace: settings.size("leading_dense_block_count")?.unwrap_or(0),
+            moe_layer_freq: 1,
+        },
         n_group: groups.unwrap_or(1),
         topk_group: match groups {
             Some(_) => settings.needed("expert_group_used_count")?,

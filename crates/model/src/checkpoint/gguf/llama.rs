@@ -4,7 +4,7 @@
 use super::architecture::{Architecture, COMMON, DENSE, Part, paired, plain};
 use super::settings::Settings;
 use crate::checkpoint::CheckpointError;
-use crate::config::{ModelConfig, ModelType};
+use crate::config::{Family, ModelConfig};
 
 pub(super) const ARCHITECTURE: Architecture =
     Architecture { name: "llama", block: &[COMMON, ATTENTION, DENSE, BIASES], read };
@@ -29,5 +29,5 @@ fn read(settings: &Settings) -> Result<ModelConfig, CheckpointError> {
     if settings.size("expert_count")?.unwrap_or(0) > 0 {
         return Err(settings.refuse("is a mixture of experts of the llama architecture (Mixtral)"));
     }
-    settings.grouped(ModelType::Llama)
+    settings.grouped(Family::LLAMA)
 }

@@ -9,6 +9,7 @@ mod deepseek2;
 mod llama;
 mod qwen2;
 mod qwen3;
+mod qwen3moe;
 mod settings;
 mod split;
 mod tokenizer;
@@ -40,8 +41,11 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
     split::check(&shards)?;
     let Some(first) = shards.first() else { return Err(refused::nothing(path)) };
     let architecture = Architecture::of(first)?;
-    let tensors: Vec<(usize, &Tensor)> =
-        shards.iter().enumerate().flat_map(|(file, gguf)| gguf.tensors.iter().map(move |tensor| (file, tensor))).collect();
+    let tensors: Vec<(usize, &Tensor)> = shards
+        .iter()
+        .enumerate()
+        .flat_map(|(file, gguf)| gguf.tensors.iter().map(move |tensor| (file, tensor)))
+        .collect();
     let frequencies = tensors.iter().find(|(_, tensor)| tensor.name == FREQUENCIES);
     let freq_factors = match frequencies {
         None => None,
@@ -53,13 +57,6 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let settings = Settings { gguf: first, architecture: architecture.name, tensors: &tensors, freq_factors };
     let config = (architecture.read)(&settings)?;
     config.validate(path)?;
-    let pairs = config.rope_dim() / 2;
-    if config.rope.freq_factors.as_ref().is_some_and(|factors| {
-        factors.len() != pairs || !factors.iter().all(|&factor| factor.is_finite() && factor > 0.0)
-    }) {
-        let problem = format!("tensor `{FREQUENCIES}` does not hold {pairs} positive numbers");
-        return Err(CheckpointError::damaged(path, problem, FETCH_AGAIN));
-    }
     let tokenizer = tokenizer::read(first, config.vocab_size)?;
     let mapped = map(path, architecture, &config, &tensors)?;
     Ok(Checkpoint { gguf: Some(GgufModel { config, tokenizer }), ..Checkpoint::new(path, files, mapped) })
@@ -159,10 +156,9 @@ fn experts(stack: &Entry, config: &ModelConfig) -> Option<Vec<(usize, Entry)>> {
 /// MLA's `kv_b_proj` from its two halves, if both are there in the sizes of `config`.
 fn keys_and_values(halves: [Option<(Slice, Vec<usize>)>; 2], config: &ModelConfig) -> Option<Entry> {
     let [Some((keys, keys_shape)), Some((values, values_shape))] = halves else { return None };
-    let Attention::Mla { kv_lora_rank: rank, qk_nope_head_dim: nope, v_head_dim: v, .. } = config.attention else {
-        return None;
-    };
-    let heads = config.num_attention_heads;
+    let Attention::Mla(mla) = &config.attention else { return None };
+    let (heads, rank) = (mla.num_attention_heads, mla.kv_lora_rank);
+    let (nope, v) = (mla.qk_nope_head_dim, mla.v_head_dim);
     let known = [&keys, &values].iter().all(|half| half.encoding.block().is_some());
     let fits = known && keys_shape == [heads, rank, nope] && values_shape == [heads, v, rank];
     let shape = vec![heads * (nope + v), rank];

@@ -3,11 +3,10 @@
 use super::architecture::{ATTENTION, Architecture, COMMON, DENSE};
 use super::settings::Settings;
 use crate::checkpoint::CheckpointError;
-use crate::config::{ModelConfig, ModelType};
+use crate::config::{Family, ModelConfig};
 
-pub(super) const ARCHITECTURE: Architecture =
-    Architecture { name: "qwen2", block: &[COMMON, ATTENTION, DENSE], read };
+pub(super) const ARCHITECTURE: Architecture = Architecture { name: "qwen2", block: &[COMMON, ATTENTION, DENSE], read };
 
 fn read(settings: &Settings) -> Result<ModelConfig, CheckpointError> {
-    settings.grouped(ModelType::Qwen2)
+    settings.grouped(Family::QWEN2)
 }

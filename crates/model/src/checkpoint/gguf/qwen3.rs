@@ -3,18 +3,14 @@
 use super::architecture::{ATTENTION, Architecture, COMMON, DENSE, Part, plain};
 use super::settings::Settings;
 use crate::checkpoint::CheckpointError;
-use crate::config::{ModelConfig, ModelType};
+use crate::config::{Family, ModelConfig};
 
-pub(super) const ARCHITECTURE: Architecture = Architecture {
-    name: "qwen3",
-   
-    block: &[COMMON, ATTENTION, HEAD_NORMS, DENSE],
-    read,
-};
+pub(super) const ARCHITECTURE: Architecture =
+    Architecture { name: "qwen3", block: &[COMMON, ATTENTION, HEAD_NORMS, DENSE], read };
 
 pub(super) const HEAD_NORMS: &[Part] =
     &[plain("attn_q_norm.weight", "self_attn.q_norm.weight"), plain("attn_k_norm.weight", "self_attn.k_norm.weight")];
 
 fn read(settings: &Settings) -> Result<ModelConfig, CheckpointError> {
-    settings.grouped(ModelType::Qwen3)
+    settings.grouped(Family::QWEN3)
 }

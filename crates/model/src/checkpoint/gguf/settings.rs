@@ -3,7 +3,7 @@
 use super::container::{Gguf, Tensor};
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::error::FETCH_AGAIN;
-use crate::config::{Attention, ConfigError, ModelConfig, ModelType, Rope, RopeStyle, Yarn};
+use crate::config::{Attention, ConfigError, Family, Gqa, ModelConfig, Rope, RopeScaling, RopeStyle, Yarn};
 
 /// The settings of one file, below its architecture's name.
 pub(super) struct Settings<'a> {
@@ -53,10 +53,9 @@ impl Settings<'_> {
         self.tensors.iter().find(|(_, tensor)| tensor.name == name).map(|(_, tensor)| *tensor)
     }
 
-    /// The configuration of a model with grouped-query attention and a dense feed-forward.
-    pub(super) fn grouped(&self, model_type: ModelType) -> Result<ModelConfig, CheckpointError> {
-        let mut config = self.base(model_type)?;
-        let (heads, hidden) = (config.num_attention_heads, config.hidden_size);
+    /// The configuration of a model of `family` with grouped-query attention and dense feed-forwards.
+    pub(super) fn grouped(&self, family: &'static Family) -> Result<ModelConfig, CheckpointError> {
+        let (heads, hidden) = (self.needed("attention.head_count")?, self.needed("embedding_length")?);
         let head_dim = match self.size("attention.key_length")? {
             Some(head_dim) => head_dim,
             None if heads > 0 && hidden.is_multiple_of(heads) => hidden / heads,
@@ -71,18 +70,19 @@ impl Settings<'_> {
                 return Err(self.fail(key, "differs from the heads' width", cure));
             }
         }
-        config.attention = Attention::Gqa {
+        let attention = Attention::Gqa(Gqa {
+            num_attention_heads: heads,
             num_key_value_heads: self.size("attention.head_count_kv")?.unwrap_or(heads),
             head_dim,
             qkv_bias: self.tensor("blk.0.attn_q.bias").is_some(),
             o_bias: self.tensor("blk.0.attn_output.bias").is_some(),
-            qk_norm: model_type == ModelType::Qwen3,
-        };
-        Ok(config)
+            qk_norm: self.tensor("blk.0.attn_q_norm.weight").is_some(),
+        });
+        self.with(family, attention)
     }
 
-    /// What all models have. The attention is a placeholder.
-    pub(super) fn base(&self, model_type: ModelType) -> Result<ModelConfig, CheckpointError> {
+    /// A configuration of `family` with `attention` and dense feed-forwards.
+    pub(super) fn with(&self, family: &'static Family, attention: Attention) -> Result<ModelConfig, CheckpointError> {
         let embedding = self.tensor("token_embd.weight").ok_or_else(|| CheckpointError::MissingTensor {
             file: self.gguf.path.to_owned(),
             tensor: "token_embd.weight".into(),
@@ -94,12 +94,12 @@ impl Settings<'_> {
             eos_token_ids.extend(id.filter(|id| !eos_token_ids.contains(id)));
         }
         Ok(ModelConfig {
-            model_type,
+            family,
             vocab_size: embedding.shape[0],
             hidden_size: self.needed("embedding_length")?,
             intermediate_size: self.needed("feed_forward_length")?,
+            mlp_bias: self.tensor("blk.0.ffn_down.bias").is_some(),
             num_hidden_layers: self.needed("block_count")?,
-            num_attention_heads: self.needed("attention.head_count")?,
             rms_norm_eps: self.float("attention.layer_norm_rms_epsilon")?.unwrap_or(1e-5),
             tie_word_embeddings: self.tensor("output.weight").is_none(),
             max_position_embeddings,
@@ -107,13 +107,7 @@ impl Settings<'_> {
             bos_token_id: token_id(self.gguf, "tokenizer.ggml.bos_token_id")?,
             eos_token_ids,
             num_nextn_predict_layers: 0,
-            attention: Attention::Gqa {
-                num_key_value_heads: 0,
-                head_dim: 0,
-                qkv_bias: false,
-                o_bias: false,
-                qk_norm: false,
-            },
+            attention,
             moe: None,
             rope: self.rope(max_position_embeddings)?,
         })
@@ -127,17 +121,22 @@ impl Settings<'_> {
         };
         // As llama.cpp has it: without a kind a factor is linear, and 0 stands for none.
         let factor = factor.filter(|&factor| factor != 0.0).unwrap_or(1.0);
-        let yarn = match kind.unwrap_or("linear") {
-            "none" => None,
-            "linear" if factor == 1.0 => None,
-            "yarn" => Some(self.yarn(factor, max_positions)?),
-            other => return Err(self.refuse(format!("has rotary frequencies scaled by {other:?}"))),
+        let scaling = match (kind.unwrap_or("linear"), &self.freq_factors) {
+            ("none", None) => RopeScaling::None,
+            ("linear", None) if factor == 1.0 => RopeScaling::None,
+            ("none" | "linear", Some(divisors)) if factor == 1.0 => RopeScaling::Divisors(divisors.clone()),
+            ("linear", None) => RopeScaling::Linear { factor },
+            ("yarn", None) => RopeScaling::Yarn(self.yarn(factor, max_positions)?),
+            ("linear" | "yarn" | "none", Some(_)) => {
+                return Err(self.refuse("scales its rotary frequencies in two ways"));
+            }
+            (other, _) => return Err(self.refuse(format!("has rotary frequencies scaled by {other:?}"))),
         };
-        if yarn.is_none() && self.float("rope.scaling.attn_factor")?.is_some_and(|factor| factor != 1.0) {
-            return Err(self.refuse("scales its rotary tables"));
+        if self.float("rope.scaling.attn_factor")?.is_some_and(|factor| factor != 1.0) {
+            return Err(self.refuse("scales its rotary tables by `rope.scaling.attn_factor`"));
         }
         let theta = self.float("rope.freq_base")?.unwrap_or(10_000.0);
-        Ok(Rope { theta, style: RopeStyle::Half, yarn, freq_factors: self.freq_factors.clone() })
+        Ok(Rope { theta, style: RopeStyle::Half, scaling })
     }
 
     fn yarn(&self, factor: f64, max_positions: usize) -> Result<Yarn, CheckpointError> {
@@ -147,9 +146,7 @@ impl Settings<'_> {
             Some(tenth) => (tenth * 10.0 * 1e6).round() / 1e6,
             None => 0.0,
         };
-        // On top of the factor that follows from the length.
-        let more = self.float("rope.scaling.attn_factor")?.filter(|&more| more != 1.0);
-        let yarn = Yarn {
+        Ok(Yarn {
             factor,
             beta_fast: self.float("rope.scaling.yarn_beta_fast")?.unwrap_or(32.0),
             beta_slow: self.float("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0),
@@ -160,11 +157,7 @@ impl Settings<'_> {
                 .unwrap_or(max_positions),
             attention_factor: self.float("rope.scaling.yarn_attn_factor")?,
             truncate: true,
-        };
-        match more {
-            None => Ok(yarn),
-            Some(_) => Err(self.refuse("scales its rotary tables beyond YaRN")),
-        }
+        })
     }
 }
 

@@ -41,6 +41,13 @@ fn safetensors_bytes(header: &str, data: &[u8]) -> Vec<u8> {
     [&length[..], header.as_bytes(), data].concat()
 }
 
+/// Whether the folder's `model_type` is one that can be run.
+fn is_known(folder: &Path) -> bool {
+    let config: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap();
+    let model_type = config["model_type"].as_str().unwrap_or_default();
+    crate::config::Family::named(model_type).is_some()
+}
+
 /// Every golden checkpoint opens and reads whole, where the fixtures are present.
 #[test]
 fn golden_folders_read() {
@@ -51,12 +58,12 @@ fn golden_folders_read() {
         return;
     };
     for folder in folders.map(|entry| entry.unwrap().path()) {
-        if !folder.join("config.json").exists() {
+        // There are fixtures of families that cannot be run yet.
+        if !folder.join("config.json").exists() || !is_known(&folder) {
             continue;
         }
         let checkpoint = Checkpoint::open(&folder).unwrap();
-        // More families than we run.
-        let Ok(config) = checkpoint.config() else { continue };
+        let config = checkpoint.config().unwrap();
         assert_eq!(checkpoint.notes(), [""; 0]);
         let mut parameters = 0;
         for name in checkpoint.tensor_names() {

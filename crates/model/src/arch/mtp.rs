@@ -12,11 +12,13 @@
 //!
 //! Left out: more than one module, and speculation, which would run this one beside a cache.
 
-use super::{Batch, Block, Model, Specs};
+use super::layer::{At, Layer, Pass, Tables};
+use super::specs::Specs;
+use super::{Batch, Model};
 use crate::config::ModelConfig;
 use crate::layers::Past;
 use crate::ops::Ops;
-use crate::params::{ParamId, ParamStore, Role};
+use crate::params::{ParamId, ParamStore};
 use crate::tape::{Tape, Var};
 use std::sync::Arc;
 
@@ -26,44 +28,43 @@ pub(super) struct Module {
     embedding_norm: ParamId,
     hidden_norm: ParamId,
     projection: ParamId,
-    block: Block,
+    layer: Layer,
     norm: ParamId,
 }
 
 impl Module {
     /// Lays out the module of `config`, which asks for one or none.
-    pub(super) fn new(specs: &mut Specs, config: &ModelConfig) -> Option<Module> {
+    pub(super) fn new(specs: &mut Specs, config: &ModelConfig, tables: &mut Tables) -> Option<Module> {
         if config.num_nextn_predict_layers == 0 {
             return None;
         }
         assert_eq!(config.num_nextn_predict_layers, 1, "one module is all that there is");
-        let (layer, d) = (config.num_hidden_layers, config.hidden_size);
-        let first = ParamId(specs.0.len());
-        let at = module_at(config);
+        let (index, d) = (config.num_hidden_layers, config.hidden_size);
+        let (first, at) = (ParamId(specs.len()), place(config));
         Some(Module {
             first,
-            embedding_norm: specs.add(format!("{at}.enorm.weight"), &[d], Role::Norm),
-            hidden_norm: specs.add(format!("{at}.hnorm.weight"), &[d], Role::Norm),
-            projection: specs.linear(format!("{at}.eh_proj"), d, 2 * d),
-            block: specs.block(config, layer),
-            norm: specs.add(format!("{at}.shared_head.norm.weight"), &[d], Role::Norm),
+            embedding_norm: specs.norm(at.name("enorm"), d),
+            hidden_norm: specs.norm(at.name("hnorm"), d),
+            projection: specs.linear(at.name("eh_proj"), d, 2 * d),
+            layer: Layer::new(specs, config, config.layer(index), index, tables),
+            norm: specs.norm(at.name("shared_head.norm"), d),
         })
     }
 
     /// Its transformer block.
-    pub(super) fn block(&self) -> &Block {
-        &self.block
+    pub(super) fn layer(&self) -> &Layer {
+        &self.layer
     }
 }
 
 /// Where upstream keeps the module: as one layer more.
-fn module_at(config: &ModelConfig) -> String {
-    format!("model.layers.{}", config.num_hidden_layers)
+fn place(config: &ModelConfig) -> At {
+    At(config.num_hidden_layers)
 }
 
 /// The tensor by which a checkpoint shows that it holds the module of `config`.
 pub(crate) fn mark(config: &ModelConfig) -> String {
-    format!("{}.eh_proj.weight", module_at(config))
+    place(config).name("eh_proj.weight")
 }
 
 impl Model {
@@ -75,10 +76,10 @@ impl Model {
 
     /// Names under which upstream stores tensors of the main model once more, for the module: name and original.
     pub fn mtp_copies(&self) -> Vec<(String, ParamId)> {
-        let at = module_at(&self.config);
+        let at = place(&self.config);
         let copies = [("embed_tokens", self.embedding), ("shared_head.head", self.head)];
         let named = copies.into_iter().filter(|_| self.mtp.is_some());
-        named.map(|(name, original)| (format!("{at}.{name}.weight"), original)).collect()
+        named.map(|(name, original)| (at.name(&format!("{name}.weight")), original)).collect()
     }
 
     /// From the `hidden` states of [`Model::forward`] on `batch`, whole sequences, the module's own `[T − sequences,
@@ -108,7 +109,8 @@ impl Model {
         let x = tape.linear(&joint, params.get(module.projection), None);
         drop(joint);
         let mut past = Past::Within(Arc::clone(&next.spans));
-        let x = self.block(tape, params, (&module.block, self.blocks.len()), &x, &next, &mut past);
+        let pass = Pass { params, batch: &next, past: &mut past, layer: self.layers.len() };
+        let x = module.layer.forward(tape, pass, &x);
         Some((tape.rmsnorm(&x, params.get(module.norm), eps), next))
     }
 }
