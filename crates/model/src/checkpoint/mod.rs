@@ -26,7 +26,7 @@ use mapped::MappedFile;
 use tensor::{Entry, Source};
 
 pub use error::CheckpointError;
-pub use gguf::GgufTokenizer;
+pub use gguf::{GgufTokenizer, write_gguf};
 pub use scales::Scales;
 pub use tensor::StoredRows;
 pub use write::{FloatType, SHARD_BYTES, TensorView, write_folder};

@@ -196,6 +196,12 @@ fn stored_row(row: usize, head: usize) -> usize {
     start + 2 * pair + side
 }
 
+/// Which row of the model a file has at `stored`: the other way of [`stored_row`].
+pub(super) fn model_row(stored: usize, head: usize) -> usize {
+    let (start, stored) = (stored - stored % head, stored % head);
+    start + stored % 2 * (head / 2) + stored / 2
+}
+
 /// `kv_b_proj` `[heads · (nope + v), rank]` from keys `[heads, rank, nope]` and values `[heads, v, rank]`.
 fn join_keys_and_values(keys: &[f32], values: &[f32], heads: usize, rank: usize) -> Vec<f32> {
     let nope = keys.len() / (heads * rank);

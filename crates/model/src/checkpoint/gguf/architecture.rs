@@ -4,20 +4,25 @@
 //! out: the sizes, which each architecture's own file takes from the metadata and puts there.
 
 use super::container::Gguf;
+use super::metadata::Metadata;
 use super::settings::Settings;
 use super::{deepseek2, llama, qwen2, qwen3, qwen3moe};
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::error::quoted;
-use crate::config::ModelConfig;
+use crate::config::{Family, ModelConfig};
 
 /// An architecture of GGUF.
 pub(super) struct Architecture {
     /// The value of `general.architecture`, with which the keys of its settings begin.
     pub(super) name: &'static str,
+    /// Whose models are stored so.
+    pub(super) families: &'static [&'static Family],
     /// The parts of a block.
     pub(super) block: &'static [&'static [Part]],
     /// Gathers the configuration.
     pub(super) read: fn(&Settings) -> Result<ModelConfig, CheckpointError>,
+    /// Puts down the settings that not all architectures have. The error says what llama.cpp would do otherwise.
+    pub(super) write: fn(&ModelConfig, &mut Metadata) -> Result<(), String>,
 }
 
 const ALL: [&Architecture; 5] = [
@@ -117,6 +122,11 @@ impl Architecture {
             let cure = format!("{names} can be read from GGUF: use a model of these");
             CheckpointError::refused(gguf.path, problem, cure)
         })
+    }
+
+    /// The architecture under which models of `family` are written.
+    pub(super) fn for_family(family: &Family) -> Option<&'static Architecture> {
+        ALL.into_iter().find(|architecture| architecture.families.contains(&family))
     }
 
     /// The part that GGUF calls `name`, below `blk.N.`.

@@ -103,10 +103,15 @@ impl<'a> Gguf<'a> {
     }
 
     pub(super) fn floats(&self, key: &str) -> Result<Option<Vec<f32>>, CheckpointError> {
-        self.typed(key, "a list of 32-bit floating-point numbers", |value| match value {
+        self.typed(key, "a list of 32-bit numbers", |value| match value {
             Value::Array(6, _, bytes) => {
                 let words = bytes.as_chunks().0.iter();
                 Some(words.map(|word| f32::from_le_bytes(*word)).collect())
+            }
+            // Some converters write scores as whole numbers.
+            Value::Array(5, _, bytes) => {
+                let words = bytes.as_chunks().0.iter();
+                Some(words.map(|word| i32::from_le_bytes(*word) as f32).collect())
             }
             _ => None,
         })

@@ -6,12 +6,20 @@
 //! keeps under this name, as far as they differ.
 
 use super::architecture::{Architecture, COMMON, DENSE, EXPERTS, Layout, Part, plain};
+use super::metadata::Metadata;
 use super::settings::Settings;
 use crate::checkpoint::CheckpointError;
-use crate::config::{Attention, Family, GroupScore, Mla, ModelConfig, Moe, RopeStyle, Scoring, SparseLayers};
+use crate::config::{
+    Attention, Family, GroupScore, Mla, ModelConfig, Moe, RopeScaling, RopeStyle, Scoring, SparseLayers,
+};
 
-pub(super) const ARCHITECTURE: Architecture =
-    Architecture { name: "deepseek2", block: &[COMMON, LATENT_ATTENTION, DENSE, EXPERTS, SHARED, MTP], read };
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    name: "deepseek2",
+    families: &[Family::DEEPSEEK_V2, Family::DEEPSEEK_V3],
+    block: &[COMMON, LATENT_ATTENTION, DENSE, EXPERTS, SHARED, MTP],
+    read,
+    write,
+};
 
 const LATENT_ATTENTION: &[Part] = &[
     plain("attn_q.weight", "self_attn.q_proj.weight"),
@@ -105,4 +113,44 @@ fn read(settings: &Settings) -> Result<ModelConfig, CheckpointError> {
         has_correction_bias: scoring == Scoring::Sigmoid,
     });
     Ok(config)
+}
+
+fn write(config: &ModelConfig, out: &mut Metadata) -> Result<(), String> {
+    let (Attention::Mla(mla), Some(moe)) = (&config.attention, &config.moe) else {
+        return Err("it has no latent attention, or no experts".into());
+    };
+    let SparseLayers::From { first_k_dense_replace, moe_layer_freq: 1 } = moe.sparse else {
+        return Err("llama.cpp has no dense layers among DeepSeek's mixtures but the first".into());
+    };
+    if config.rope.style != RopeStyle::Interleaved {
+        return Err("llama.cpp rotates neighbouring values, which this model does not (`rope_interleave`)".into());
+    }
+    if let RopeScaling::Yarn(yarn) = &config.rope.scaling {
+        // llama.cpp takes `mscale` for that of all dimensions, and scales the softmax by it.
+        if yarn.mscale_all_dim == 0.0 || config.rope.attention_factor() != 1.0 {
+            return Err("llama.cpp wants `mscale` and `mscale_all_dim` of YaRN to be equal".into());
+        }
+        out.real("rope.scaling.yarn_log_multiplier", 0.1 * yarn.mscale_all_dim);
+    }
+    // As absorbed attention has them: all heads share one key and value, the latent.
+    out.size("attention.head_count_kv", 1);
+    out.size("attention.key_length", mla.kv_lora_rank + mla.qk_rope_head_dim);
+    out.size("attention.value_length", mla.kv_lora_rank);
+    out.size("attention.key_length_mla", mla.qk_nope_head_dim + mla.qk_rope_head_dim);
+    out.size("attention.value_length_mla", mla.v_head_dim);
+    out.size("attention.q_lora_rank", mla.q_lora_rank.unwrap_or(0));
+    out.size("attention.kv_lora_rank", mla.kv_lora_rank);
+    out.size("leading_dense_block_count", first_k_dense_replace);
+    out.size("expert_count", moe.n_routed_experts);
+    out.size("expert_used_count", moe.num_experts_per_tok);
+    out.size("expert_shared_count", moe.n_shared_experts);
+    out.size("expert_feed_forward_length", moe.moe_intermediate_size);
+    out.real("expert_weights_scale", moe.routed_scaling_factor);
+    out.switch("expert_weights_norm", moe.norm_topk_prob);
+    out.size("expert_gating_func", if moe.scoring == Scoring::Sigmoid { SIGMOID } else { SOFTMAX });
+    if moe.n_group > 1 {
+        out.size("expert_group_count", moe.n_group);
+        out.size("expert_group_used_count", moe.topk_group);
+    }
+    Ok(())
 }

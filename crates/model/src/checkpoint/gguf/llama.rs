@@ -2,12 +2,13 @@
 //! are stored in that order. Left out: its mixtures of experts (Mixtral), which are refused.
 
 use super::architecture::{Architecture, COMMON, DENSE, Part, paired, plain};
+use super::metadata::Metadata;
 use super::settings::Settings;
 use crate::checkpoint::CheckpointError;
 use crate::config::{Family, ModelConfig};
 
 pub(super) const ARCHITECTURE: Architecture =
-    Architecture { name: "llama", block: &[COMMON, ATTENTION, DENSE, BIASES], read };
+    Architecture { name: "llama", families: &[Family::LLAMA], block: &[COMMON, ATTENTION, DENSE, BIASES], read, write };
 
 const ATTENTION: &[Part] = &[
     paired("attn_q.weight", "self_attn.q_proj.weight"),
@@ -30,4 +31,9 @@ fn read(settings: &Settings) -> Result<ModelConfig, CheckpointError> {
         return Err(settings.refuse("is a mixture of experts of the llama architecture (Mixtral)"));
     }
     settings.grouped(Family::LLAMA)
+}
+
+fn write(config: &ModelConfig, out: &mut Metadata) -> Result<(), String> {
+    out.grouped(config);
+    Ok(())
 }

@@ -6,13 +6,16 @@
 mod architecture;
 mod container;
 mod deepseek2;
+mod export;
 mod llama;
+mod metadata;
 mod qwen2;
 mod qwen3;
 mod qwen3moe;
 mod settings;
 mod split;
 mod tokenizer;
+mod vocabulary;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,6 +28,7 @@ use architecture::{Architecture, Layout, TOP};
 use container::{Gguf, Tensor};
 use settings::Settings;
 
+pub use export::write_gguf;
 pub use tokenizer::GgufTokenizer;
 
 /// What a GGUF file says besides its tensors.

@@ -132,11 +132,17 @@ impl Settings<'_> {
             }
             (other, _) => return Err(self.refuse(format!("has rotary frequencies scaled by {other:?}"))),
         };
-        if self.float("rope.scaling.attn_factor")?.is_some_and(|factor| factor != 1.0) {
-            return Err(self.refuse("scales its rotary tables by `rope.scaling.attn_factor`"));
-        }
         let theta = self.float("rope.freq_base")?.unwrap_or(10_000.0);
-        Ok(Rope { theta, style: RopeStyle::Half, scaling })
+        let mut rope = Rope { theta, style: RopeStyle::Half, scaling };
+        let more = self.float("rope.scaling.attn_factor")?.unwrap_or(1.0);
+        let usual = rope.attention_factor();
+        match &mut rope.scaling {
+            _ if more == 1.0 => {}
+            // On top of the factor that follows from the length.
+            RopeScaling::Yarn(yarn) => yarn.attention_factor = Some(usual * more),
+            _ => return Err(self.refuse("scales its rotary tables by `rope.scaling.attn_factor`")),
+        }
+        Ok(rope)
     }
 
     fn yarn(&self, factor: f64, max_positions: usize) -> Result<Yarn, CheckpointError> {

@@ -1,6 +1,7 @@
 //! The tokenizer that stands in a GGUF file, as it stands there.
 
 use super::container::Gguf;
+use super::metadata::Metadata;
 use super::settings::token_id;
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::error::FETCH_AGAIN;
@@ -36,8 +37,8 @@ pub struct GgufTokenizer {
     pub add_bos: bool,
     /// Whether [`GgufTokenizer::eos_token_id`] is put after every text.
     pub add_eos: bool,
-    /// Whether SentencePiece puts a space before every text.
-    pub add_space_prefix: bool,
+    /// Whether SentencePiece puts a space before every text; `None` where the file is silent.
+    pub add_space_prefix: Option<bool>,
     /// Jinja template of a conversation.
     pub chat_template: Option<String>,
 }
@@ -70,12 +71,57 @@ pub(super) fn read(gguf: &Gguf, vocab_size: usize) -> Result<GgufTokenizer, Chec
         eom_token_id: id("eom")?,
         unknown_token_id: id("unknown")?,
         padding_token_id: id("padding")?,
-        // Where the file is silent, SentencePiece models have both and BPE models neither.
+        // Where the file is silent, SentencePiece models have it and BPE models do not.
         add_bos: flag("add_bos_token")?.unwrap_or(model == "llama"),
         add_eos: flag("add_eos_token")?.unwrap_or(false),
-        add_space_prefix: flag("add_space_prefix")?.unwrap_or(model == "llama"),
+        add_space_prefix: flag("add_space_prefix")?,
         chat_template: owned("tokenizer.chat_template")?,
         tokens,
         model,
     })
+}
+
+impl GgufTokenizer {
+    /// Puts it down, for a model with `rows` rows for its tokens; rows without a token get one that is unused.
+    pub(super) fn write(&self, rows: usize, out: &mut Metadata) {
+        const UNUSED: i32 = 5;
+        let padding = (self.tokens.len()..rows).map(|id| format!("[PAD{id}]"));
+        let tokens: Vec<String> = self.tokens.iter().cloned().chain(padding).collect();
+        let mut token_types = self.token_types.clone();
+        token_types.resize(tokens.len(), UNUSED);
+        out.text("tokenizer.ggml.model", &self.model);
+        if let Some(pre) = &self.pre {
+            out.text("tokenizer.ggml.pre", pre);
+        }
+        out.texts("tokenizer.ggml.tokens", &tokens);
+        out.ints("tokenizer.ggml.token_type", &token_types);
+        if !self.scores.is_empty() {
+            let mut scores = self.scores.clone();
+            scores.resize(tokens.len(), 0.0);
+            out.floats("tokenizer.ggml.scores", &scores);
+        }
+        if !self.merges.is_empty() {
+            out.texts("tokenizer.ggml.merges", &self.merges);
+        }
+        for (key, id) in [
+            ("bos", self.bos_token_id),
+            ("eos", self.eos_token_id),
+            ("eot", self.eot_token_id),
+            ("eom", self.eom_token_id),
+            ("unknown", self.unknown_token_id),
+            ("padding", self.padding_token_id),
+        ] {
+            if let Some(id) = id {
+                out.number(&format!("tokenizer.ggml.{key}_token_id"), id);
+            }
+        }
+        out.boolean("tokenizer.ggml.add_bos_token", self.add_bos);
+        out.boolean("tokenizer.ggml.add_eos_token", self.add_eos);
+        if let Some(add) = self.add_space_prefix {
+            out.boolean("tokenizer.ggml.add_space_prefix", add);
+        }
+        if let Some(template) = &self.chat_template {
+            out.text("tokenizer.chat_template", template);
+        }
+    }
 }
