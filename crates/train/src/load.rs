@@ -55,7 +55,9 @@ pub fn open(path: &Path) -> Result<Source, Error> {
 pub fn load<O: Ops>(ops: &O, checkpoint: &Checkpoint, chat: &ChatFormat, trainable: bool) -> Result<Loaded<O>, Error> {
     let (model, params) = picnic_model::load(ops, checkpoint, trainable)?;
     check_vocabulary(chat, model.config(), checkpoint.path())?;
-    let notes = unused(checkpoint, &model).into_iter().collect();
+    let said = checkpoint.notes().iter().chain(chat.tokenizer().notes());
+    let notes = said.map(|note| format!("{}: {note}", checkpoint.path().display()));
+    let notes = notes.chain(unused(checkpoint, &model)).collect();
     Ok(Loaded { model, params, notes })
 }
 

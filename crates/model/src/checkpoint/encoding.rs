@@ -47,18 +47,20 @@ impl Encoding {
         }
     }
 
-    /// Decodes whole blocks; `None` for a type whose bytes alone are no weights (8-bit floats have their scales in
-    /// another tensor), or that we do not know.
-    pub(super) fn decode(&self, bytes: &[u8]) -> Option<Vec<f32>> {
+    /// The type of weights that it is, if it is one.
+    pub(super) fn stored(&self) -> Option<StoredType> {
         match *self {
-            Encoding::Stored(StoredType::F8_E4M3 | StoredType::F8_E8M0) => None,
-            Encoding::Stored(ty) => {
-                let mut values = vec![0.0; bytes.len() / ty.block_bytes() * ty.block_len()];
-                ty.decode(bytes, &mut values);
-                Some(values)
-            }
+            Encoding::Stored(ty) => Some(ty),
             Encoding::I64 | Encoding::Other(_) => None,
         }
+    }
+
+    /// Decodes whole blocks, without scales that stand elsewhere; `None` for what holds no weights, or is not known.
+    pub(super) fn decode(&self, bytes: &[u8]) -> Option<Vec<f32>> {
+        let ty = self.stored()?;
+        let mut values = vec![0.0; bytes.len() / ty.block_bytes() * ty.block_len()];
+        ty.decode(bytes, &mut values);
+        Some(values)
     }
 }
 

@@ -29,6 +29,16 @@ pub enum CheckpointError {
         /// What to do.
         cure: String,
     },
+    /// A known format or setting that is not read here.
+    #[error("{}: {what}; {cure}", file.display())]
+    Refused {
+        /// The file or folder.
+        file: PathBuf,
+        /// What it is.
+        what: String,
+        /// What to do.
+        cure: String,
+    },
     /// The model needs a tensor that is not there.
     #[error(
         "{}: tensor `{tensor}` is missing; \
@@ -94,6 +104,12 @@ impl CheckpointError {
     pub(super) fn damaged(file: &Path, problem: impl Into<String>, cure: impl Into<String>) -> Self {
         let problem = problem.into().chars().take(400).collect();
         CheckpointError::Damaged { file: file.to_owned(), problem, cure: cure.into() }
+    }
+
+    /// `what` may repeat words of the file, as above.
+    pub(super) fn refused(file: &Path, what: impl Into<String>, cure: impl Into<String>) -> Self {
+        let what = what.into().chars().take(400).collect();
+        CheckpointError::Refused { file: file.to_owned(), what, cure: cure.into() }
     }
 }
 

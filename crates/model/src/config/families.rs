@@ -66,8 +66,13 @@ impl Family {
         &qwen3_moe::FAMILY,
     ];
 
-    /// Llama's, the family of GGUF files.
+    // By name for other formats, whose own names tell families apart.
+    pub(crate) const DEEPSEEK_V2: &Family = &deepseek_v2::FAMILY;
+    pub(crate) const DEEPSEEK_V3: &Family = &deepseek_v3::FAMILY;
     pub(crate) const LLAMA: &Family = &llama::FAMILY;
+    pub(crate) const QWEN2: &Family = &qwen2::FAMILY;
+    pub(crate) const QWEN3: &Family = &qwen3::FAMILY;
+    pub(crate) const QWEN3_MOE: &Family = &qwen3_moe::FAMILY;
 
     /// The family whose `model_type` is `name`.
     pub fn named(name: &str) -> Option<&'static Family> {

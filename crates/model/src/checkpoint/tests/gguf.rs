@@ -57,7 +57,7 @@ fn lying_gguf_headers_are_refused() {
     refuse(&|m, _| m.push(list(12, 1 << 63)), "`x`");
     refuse(&|m, _| m.push(list(9, 1)), "`x`");
     refuse(&|m, _| m.push([text("x"), 77u32.to_le_bytes().into()].concat()), "unknown type");
-    refuse(&|_, t| t[0].name = "rope_freqs.weight".into(), "rotary");
+    refuse(&|_, t| t[1].name = "rope_freqs.weight".into(), "divisors");
     refuse(&|_, t| t[2].name = "blk.0.attn_sinks.weight".into(), "no place");
     refuse(&|_, t| t[3].name = "blk.00.attn_q.weight".into(), "twice");
     refuse(&|_, t| t[3].name = "blk.0.attn_q.weight".into(), "twice");

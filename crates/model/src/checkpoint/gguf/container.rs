@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
-use super::encoding::Encoding;
-use super::error::{CheckpointError, FETCH_AGAIN, quoted};
-use super::mapped::MappedFile;
+use crate::checkpoint::encoding::Encoding;
+use crate::checkpoint::error::{CheckpointError, FETCH_AGAIN, quoted};
+use crate::checkpoint::mapped::MappedFile;
+use crate::checkpoint::refused;
 
 /// A parsed header over the bytes of its file.
 pub(super) struct Gguf<'a> {
@@ -46,7 +47,19 @@ const ARRAY: u32 = 9;
 impl<'a> Gguf<'a> {
     /// Reads and checks the header of `file`.
     pub(super) fn parse(file: &'a MappedFile) -> Result<Self, CheckpointError> {
-        let mut reader = Reader { bytes: file.bytes(), at: 0 };
+        let bytes = file.bytes();
+        match bytes {
+            // A version in big-endian order begins with zeros.
+            [b'G', b'G', b'U', b'F', 0, 0, ..] => return Err(refused::big_endian(file.path())),
+            [b'F', b'U', b'G', b'G', ..] => return Err(refused::big_endian(file.path())),
+            [b'G', b'G', b'U', b'F', ..] => {}
+            other => {
+                if let Some(error) = refused::by_bytes(file.path(), other) {
+                    return Err(error);
+                }
+            }
+        }
+        let mut reader = Reader { bytes, at: 0 };
         parse(&mut reader, file.path()).map_err(|problem| CheckpointError::damaged(file.path(), problem, FETCH_AGAIN))
     }
 
@@ -136,7 +149,6 @@ fn parse<'a>(reader: &mut Reader<'a>, path: &'a Path) -> Result<Gguf<'a>, String
     }
     match reader.u32()? {
         2 | 3 => {}
-        version if version.swap_bytes() < 16 => return Err("has big-endian numbers".into()),
         version => return Err(format!("has version {version}; 2 and 3 can be read")),
     }
     let (n_tensors, n_metadata) = (reader.u64()?, reader.u64()?);
@@ -180,9 +192,9 @@ fn place(tensors: &mut [Tensor], reader: &Reader, alignment: usize) -> Result<()
             (Some(first), Some(last)) if last <= end => tensor.bytes = first..last,
             _ => {
                 let Range { start, end: stop } = tensor.bytes;
+                let have = end.saturating_sub(data);
                 return Err(problem(format!(
-                    "lies at bytes {start} to {stop} of the {} that the file has for data",
-                    end.saturating_sub(data)
+                    "lies at bytes {start} to {stop} of {have} that the file has for data, so its end is missing"
                 )));
             }
         }
