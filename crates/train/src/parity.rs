@@ -261,6 +261,14 @@ mod tests {
         }
     }
 
+    /// 8-bit floats with a factor for each block: there is no gradient to compare, and weights stay as they are stored.
+    #[test]
+    fn agrees_with_decoded_8_bit_floats() {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/deepseek_v3_fp8");
+        let (_, differences) = parity(&backend::with_threads(2).unwrap(), &golden).unwrap();
+        assert!(differences.within() && differences.grads.is_none(), "{differences:?}");
+    }
+
     /// What `parity` says of the Llama fixture after `tensor` of `file` became these I64 or F32 values, or went away.
     fn changed(file: &str, tensor: &str, value: Option<(Dtype, Vec<usize>, Vec<u8>)>) -> Result<Differences, Error> {
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/llama");
