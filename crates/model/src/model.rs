@@ -149,6 +149,12 @@ impl Model {
         &self.config
     }
 
+    /// Says which tokens end a turn, for the `config.json` that [`save`](crate::save) writes. They mean nothing to the
+    /// mathematics.
+    pub fn set_end_tokens(&mut self, ids: Vec<u32>) {
+        self.config.eos_token_ids = ids;
+    }
+
     /// Every tensor with its upstream name and shape.
     pub fn specs(&self) -> &[ParamSpec] {
         &self.specs
