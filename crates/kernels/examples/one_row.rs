@@ -19,18 +19,28 @@ fn main() {
             panels::from_rows(&rows, n, k, &mut aligned[start..start + panels::len(n, k)]);
             learning.push(aligned.clone());
         }
-        let types: Vec<StoredType> = StoredType::ALL.into_iter().filter(|t| t.holds_weights() && *t != StoredType::F64).collect();
-        let frozen: Vec<Vec<Frozen>> = types.iter().map(|&ty| {
-            let mut bytes = vec![0u8; ty.bytes(k).unwrap() * n];
-            let mut x = 1u32;
-            for b in &mut bytes { x = x.wrapping_mul(1664525).wrapping_add(1013904223); *b = (x >> 24) as u8 & 0x3f; }
-            let rb = ty.bytes(k).unwrap();
-            let scale = vec![1.0f32; k / 128];
-            let s = |_| &scale[..];
-            let scales = (ty == StoredType::F8_E4M3).then_some(picnic_kernels::weight::RowScales { row: &s, block_k: 128 });
-            let row = |r: usize| &bytes[r * rb..][..rb];
-            (0..copies).map(|_| Frozen::repack(&cpu.team, &Stored { ty, n, k, row: &row, scales }).unwrap()).collect()
-        }).collect();
+        let types: Vec<StoredType> =
+            StoredType::ALL.into_iter().filter(|t| t.holds_weights() && *t != StoredType::F64).collect();
+        let frozen: Vec<Vec<Frozen>> = types
+            .iter()
+            .map(|&ty| {
+                let mut bytes = vec![0u8; ty.bytes(k).unwrap() * n];
+                let mut x = 1u32;
+                for b in &mut bytes {
+                    x = x.wrapping_mul(1664525).wrapping_add(1013904223);
+                    *b = (x >> 24) as u8 & 0x3f;
+                }
+                let rb = ty.bytes(k).unwrap();
+                let scale = vec![1.0f32; k / 128];
+                let s = |_| &scale[..];
+                let scales =
+                    (ty == StoredType::F8_E4M3).then_some(picnic_kernels::weight::RowScales { row: &s, block_k: 128 });
+                let row = |r: usize| &bytes[r * rb..][..rb];
+                (0..copies)
+                    .map(|_| Frozen::repack(&cpu.team, &Stored { ty, n, k, row: &row, scales }).unwrap())
+                    .collect()
+            })
+            .collect();
         let x: Vec<f32> = (0..m * k).map(|i| (i % 13) as f32 / 13.0).collect();
         let mut y = vec![0.0; m * n];
         let mut times = vec![vec![]; types.len() + 1];
@@ -41,7 +51,13 @@ fn main() {
                     if which == 0 {
                         let v = &learning[copy];
                         let start = v.as_ptr().align_offset(64);
-                        linear::forward(&cpu, &x, Panels::new(&v[start..start + panels::len(n, k)], n, k), None, &mut y);
+                        linear::forward(
+                            &cpu,
+                            &x,
+                            Panels::new(&v[start..start + panels::len(n, k)], n, k),
+                            None,
+                            &mut y,
+                        );
                     } else {
                         linear::forward(&cpu, &x, Weight::Frozen(&frozen[which - 1][copy]), None, &mut y);
                     }

@@ -88,6 +88,11 @@ impl Model {
         &self.config
     }
 
+    /// Says which tokens end a text, for whoever reads the configuration or saves it.
+    pub fn set_end_tokens(&mut self, ids: Vec<u32>) {
+        self.config.eos_token_ids = ids;
+    }
+
     /// Every tensor with its upstream name and shape.
     pub fn specs(&self) -> &[ParamSpec] {
         &self.specs
