@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use picnic_model::checkpoint::Checkpoint;
-use picnic_model::{Backend, Model, ParamStore, backend};
+use picnic_model::{Backend, Model, SharedModel, backend};
 use picnic_tokenizer::Tokenizer;
 use picnic_train::tokenizer::{check_vocabulary, load_tokenizer};
 use serde_json::Value;
@@ -15,10 +15,8 @@ pub const NANO: &str = "nano";
 pub struct Loaded {
     /// What to call it: the name of its folder or file.
     pub name: String,
-    /// The architecture.
-    pub model: Model,
-    /// Its parameters, frozen.
-    pub params: ParamStore<Backend>,
+    /// The architecture with its parameters, frozen.
+    pub model: SharedModel<Backend>,
     /// What computes them, on all cores.
     pub ops: Backend,
     /// Its tokenizer and chat template.
@@ -76,7 +74,7 @@ fn load_from(path: &Path, name: String) -> Result<Loaded> {
     eos.extend(generation_eos(path)?);
     eos.sort_unstable();
     eos.dedup();
-    Ok(Loaded { name, model, params, ops, tokenizer, eos })
+    Ok(Loaded { name, model: SharedModel::new(model, params), ops, tokenizer, eos })
 }
 
 /// Tokens that end a turn according to `generation_config.json`: some models have more than their tokenizer names.

@@ -8,7 +8,7 @@ mod mtp;
 use crate::config::{Attention, ModelConfig};
 use crate::layers::Experts;
 use crate::layers::Past;
-use crate::ops::{AttentionShape, MlaDims, Ops, RotaryTable, Rotation, RouterConfig};
+use crate::ops::{AttentionShape, MlaDims, Ops, OutOfMemory, RotaryTable, Rotation, RouterConfig};
 use crate::params::{Param, ParamId, ParamSpec, ParamStore, Role};
 use crate::tape::{Tape, Var};
 pub(crate) use mtp::mark as mtp_mark;
@@ -181,34 +181,40 @@ impl Model {
     }
 
     /// Hidden states `[T, d]` after the last norm, ready for the head.
+    ///
+    /// # Errors
+    /// If memory runs out; what was written to a cache by then is written again by the same pass.
     pub fn forward<'a, O: Ops>(
         &'a self,
         tape: &mut Tape<'a, O>,
         params: &'a ParamStore<O>,
         batch: &Batch,
         past: &mut Past<O>,
-    ) -> Var<O> {
-        let mut x = tape.embedding(params.get(self.embedding), &batch.ids);
+    ) -> Result<Var<O>, OutOfMemory> {
+        let mut x = tape.embedding(params.get(self.embedding), &batch.ids)?;
         for layer in 0..self.blocks.len() {
-            x = self.block(tape, params, (&self.blocks[layer], layer), &x, batch, past);
+            x = self.block(tape, params, (&self.blocks[layer], layer), &x, batch, past)?;
         }
         tape.rmsnorm(&x, params.get(self.norm), self.config.rms_norm_eps as f32)
     }
 
     /// The same hidden states and gradients, keeping only each block's input and computing the rest again.
+    ///
+    /// # Errors
+    /// If memory runs out.
     pub fn forward_recomputing<'a, O: Ops>(
         &'a self,
         tape: &mut Tape<'a, O>,
         params: &'a ParamStore<O>,
         batch: &Batch,
-    ) -> Var<O> {
-        let mut x = tape.embedding(params.get(self.embedding), &batch.ids);
+    ) -> Result<Var<O>, OutOfMemory> {
+        let mut x = tape.embedding(params.get(self.embedding), &batch.ids)?;
         for layer in 0..self.blocks.len() {
             let batch = batch.clone();
             x = tape.recompute(&x, move |tape, x| {
                 let mut past = Past::Within(Arc::clone(&batch.spans));
                 self.block(tape, params, (&self.blocks[layer], layer), x, &batch, &mut past)
-            });
+            })?;
         }
         tape.rmsnorm(&x, params.get(self.norm), self.config.rms_norm_eps as f32)
     }
@@ -223,13 +229,13 @@ impl Model {
         x: &Var<O>,
         batch: &Batch,
         past: &mut Past<O>,
-    ) -> Var<O> {
+    ) -> Result<Var<O>, OutOfMemory> {
         let eps = self.config.rms_norm_eps as f32;
-        let h = tape.rmsnorm(x, params.get(block.attention_norm), eps);
-        let h = self.attend(tape, params, (block, layer), h, batch, past);
-        let x = tape.add(x, &h);
-        let h = tape.rmsnorm(&x, params.get(block.ffn_norm), eps);
-        let h = self.feed_forward(tape, params, &block.ffn, &h, batch);
+        let h = tape.rmsnorm(x, params.get(block.attention_norm), eps)?;
+        let h = self.attend(tape, params, (block, layer), h, batch, past)?;
+        let x = tape.add(x, &h)?;
+        let h = tape.rmsnorm(&x, params.get(block.ffn_norm), eps)?;
+        let h = self.feed_forward(tape, params, &block.ffn, &h, batch)?;
         tape.add(&x, &h)
     }
 
@@ -241,45 +247,45 @@ impl Model {
         x: Var<O>,
         batch: &Batch,
         past: &mut Past<O>,
-    ) -> Var<O> {
+    ) -> Result<Var<O>, OutOfMemory> {
         let eps = self.config.rms_norm_eps as f32;
         let get = |id: &ParamId| params.get(*id);
         let (q, k, v) = match &block.attention {
             Projections::Gqa { q, k, v } => {
                 let mut project = |p: &Projection| {
-                    let y = tape.linear(&x, get(&p.weight), p.bias.as_ref().map(get));
+                    let y = tape.linear(&x, get(&p.weight), p.bias.as_ref().map(get))?;
                     match &p.norm {
                         Some(norm) => tape.rmsnorm(&y, get(norm), eps),
-                        None => y,
+                        None => Ok(y),
                     }
                 };
-                let (q, k, v) = (project(q), project(k), project(v));
-                (q, tape.rope(k, &self.rotations.key, &batch.positions), v)
+                let (q, k, v) = (project(q)?, project(k)?, project(v)?);
+                (q, tape.rope(k, &self.rotations.key, &batch.positions)?, v)
             }
             Projections::Mla { query, kv_a, kv_norm, kv_b } => {
                 let q = match query {
-                    MlaQuery::Full(weight) => tape.linear(&x, get(weight), None),
+                    MlaQuery::Full(weight) => tape.linear(&x, get(weight), None)?,
                     MlaQuery::Latent { a, norm, b } => {
-                        let latent = tape.linear(&x, get(a), None);
-                        let latent = tape.rmsnorm(&latent, get(norm), LATENT_EPS);
-                        tape.linear(&latent, get(b), None)
+                        let latent = tape.linear(&x, get(a), None)?;
+                        let latent = tape.rmsnorm(&latent, get(norm), LATENT_EPS)?;
+                        tape.linear(&latent, get(b), None)?
                     }
                 };
                 let rope = self.rotations.key.dim;
-                let joint = tape.linear(&x, get(kv_a), None);
-                let (latent, k_rope) = tape.split_columns(&joint, (joint.width - rope, rope));
+                let joint = tape.linear(&x, get(kv_a), None)?;
+                let (latent, k_rope) = tape.split_columns(&joint, (joint.width - rope, rope))?;
                 drop(joint);
-                let latent = tape.rmsnorm(&latent, get(kv_norm), LATENT_EPS);
-                let kv = tape.linear(&latent, get(kv_b), None);
-                let k_rope = tape.rope(k_rope, &self.rotations.key, &batch.positions);
+                let latent = tape.rmsnorm(&latent, get(kv_norm), LATENT_EPS)?;
+                let kv = tape.linear(&latent, get(kv_b), None)?;
+                let k_rope = tape.rope(k_rope, &self.rotations.key, &batch.positions)?;
                 let AttentionShape { heads, dk, dv, .. } = self.attention;
-                let (k, v) = tape.mla_keys(&kv, &k_rope, MlaDims { heads, nope: dk - rope, rope, v: dv });
+                let (k, v) = tape.mla_keys(&kv, &k_rope, MlaDims { heads, nope: dk - rope, rope, v: dv })?;
                 (q, k, v)
             }
         };
         drop(x);
-        let q = tape.rope(q, &self.rotations.query, &batch.positions);
-        let y = tape.attention(self.attention, &q, &k, &v, layer, past);
+        let q = tape.rope(q, &self.rotations.query, &batch.positions)?;
+        let y = tape.attention(self.attention, &q, &k, &v, layer, past)?;
         tape.linear(&y, get(&block.output), block.output_bias.as_ref().map(get))
     }
 
@@ -290,7 +296,7 @@ impl Model {
         ffn: &Ffn,
         x: &Var<O>,
         batch: &Batch,
-    ) -> Var<O> {
+    ) -> Result<Var<O>, OutOfMemory> {
         match ffn {
             Ffn::Dense(swiglu) => swiglu.forward(tape, params, x),
             Ffn::Moe { gate, bias, routed, shared } => {
@@ -300,13 +306,13 @@ impl Model {
                     routed: routed.each_ref().map(|ids| ids.iter().map(|id| params.get(*id)).collect()),
                 };
                 let config = self.router.as_ref().expect("a MoE layer comes from a MoE config");
-                let y = tape.routed_experts(x, experts, config, &batch.spans);
+                let y = tape.routed_experts(x, experts, config, &batch.spans)?;
                 match shared {
                     Some(shared) => {
-                        let always = shared.forward(tape, params, x);
+                        let always = shared.forward(tape, params, x)?;
                         tape.add(&y, &always)
                     }
-                    None => y,
+                    None => Ok(y),
                 }
             }
         }
@@ -314,10 +320,15 @@ impl Model {
 }
 
 impl SwiGlu {
-    fn forward<'a, O: Ops>(&self, tape: &mut Tape<'a, O>, params: &'a ParamStore<O>, x: &Var<O>) -> Var<O> {
-        let gate = tape.linear(x, params.get(self.gate), None);
-        let up = tape.linear(x, params.get(self.up), None);
-        let hidden = tape.swiglu(&gate, &up);
+    fn forward<'a, O: Ops>(
+        &self,
+        tape: &mut Tape<'a, O>,
+        params: &'a ParamStore<O>,
+        x: &Var<O>,
+    ) -> Result<Var<O>, OutOfMemory> {
+        let gate = tape.linear(x, params.get(self.gate), None)?;
+        let up = tape.linear(x, params.get(self.up), None)?;
+        let hidden = tape.swiglu(&gate, &up)?;
         drop((gate, up));
         tape.linear(&hidden, params.get(self.down), None)
     }

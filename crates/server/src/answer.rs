@@ -6,7 +6,7 @@ use crate::reasoning::Piece;
 use crate::reply::Reply;
 use crate::wire::{ChatRequest, CompletionTokensDetails, Stop, Usage};
 use crate::worker::Update;
-use picnic_engine::{Finish, Request, Sampling};
+use picnic_engine::{Finish, Request, Sampling, Wants};
 use picnic_tokenizer::ChatOptions;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
@@ -45,8 +45,10 @@ impl Answer {
     /// The next text, never empty on both sides; `None` once the answer is complete.
     pub(crate) async fn next(&mut self) -> Result<Option<Piece>, ApiError> {
         while self.reply.finish().is_none() {
-            let Some(Update::Token { id, finish }) = self.updates.recv().await else {
-                return Err(ApiError::Panicked);
+            let (id, finish) = match self.updates.recv().await {
+                Some(Update::Token { id, finish }) => (id, finish),
+                Some(Update::OutOfMemory(source)) => return Err(ApiError::OutOfMemory(source)),
+                Some(Update::Panicked) | None => return Err(ApiError::Panicked),
             };
             let piece = self.reply.push(&self.app.tokenizer, id, finish);
             if piece != Piece::default() {
@@ -107,7 +109,8 @@ impl App {
             Some(Stop::Many(stops)) => stops,
         };
         let reply = Reply::new(&prompt, stops);
-        Ok((Request { prompt: ids, max_tokens, stop: self.eos.clone(), sampling }, reply))
+        let stop = self.eos.clone();
+        Ok((Request { prompt: ids, max_tokens, stop, sampling, wants: Wants::default() }, reply))
     }
 }
 

@@ -7,7 +7,6 @@
 
 mod answer;
 mod error;
-mod local;
 pub mod reasoning;
 pub mod reply;
 mod routes;
@@ -19,9 +18,8 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use error::ApiError;
-use local::Local;
-use picnic_engine::Limits as EngineLimits;
-use picnic_model::{Model, Ops, ParamStore};
+use picnic_engine::{Engine, Limits as EngineLimits};
+use picnic_model::{Model, Ops, SharedModel};
 use picnic_tokenizer::Tokenizer;
 use routes::{chat_completions, health, models};
 use std::sync::Arc;
@@ -34,11 +32,9 @@ use worker::{Generator, Worker};
 pub struct Served<O: Ops> {
     /// What clients call the model.
     pub name: String,
-    /// The architecture.
-    pub model: Model,
-    /// Its parameters.
-    pub params: ParamStore<O>,
-    /// What computes them.
+    /// The architecture with its parameters.
+    pub model: SharedModel<O>,
+    /// What computes.
     pub ops: O,
     /// The model's own tokenizer, with its chat template.
     pub tokenizer: Tokenizer,
@@ -107,8 +103,8 @@ pub async fn serve<O: Ops>(
 /// # Errors
 /// If the system refuses a thread.
 pub fn router<O: Ops>(served: Served<O>) -> Result<Router, ServeError> {
-    let Served { name, model, params, ops, tokenizer, eos, limits } = served;
-    application(name, tokenizer, eos, limits, Local::new(ops, model, params, limits.engine))
+    let Served { name, model, ops, tokenizer, eos, limits } = served;
+    application(name, tokenizer, eos, limits, Engine::new(ops, model, limits.engine))
 }
 
 /// What handlers share.

@@ -11,7 +11,7 @@ use crate::watch;
 use picnic_data::ChatFormat;
 use picnic_engine::Finish;
 use picnic_model::checkpoint::Checkpoint;
-use picnic_model::{Backend, Model, ParamStore, backend, load};
+use picnic_model::{Backend, SharedModel, backend, load};
 use picnic_tasks::{Mixture, Problem, Reward, RewardWeights, Task, Verdict};
 use picnic_tokenizer::Tokenizer;
 use serde::Deserialize;
@@ -20,14 +20,12 @@ use std::path::Path;
 
 /// A model to be judged.
 pub struct Judged {
-    /// The architecture.
-    pub model: Model,
-    /// Its parameters.
-    pub params: ParamStore<Backend>,
+    /// The model, frozen.
+    pub model: SharedModel<Backend>,
     /// Text and ids.
     pub tokenizer: Tokenizer,
-    /// Threads to generate with.
-    pub lanes: Lanes,
+    ops: Backend,
+    lanes: Lanes,
 }
 
 /// One judged answer.
@@ -56,10 +54,11 @@ impl Judged {
     /// # Errors
     /// Weights that cannot be read, or another model's tokenizer.
     pub fn open(path: &Path, tokenizer: Tokenizer, lanes: usize, threads: usize) -> Result<Judged, Error> {
-        let ops = backend::with_threads(1).map_err(Error::Threads)?;
+        let ops = backend::with_threads(threads).map_err(Error::Threads)?;
         let (model, params) = load(&ops, &Checkpoint::open(path)?, false)?;
         check_vocabulary(&tokenizer, model.config(), path)?;
-        Ok(Judged { model, params, tokenizer, lanes: Lanes::new(lanes, threads).map_err(Error::Threads)? })
+        let lanes = Lanes::new(&ops, lanes).map_err(Error::Threads)?;
+        Ok(Judged { model: SharedModel::new(model, params), tokenizer, ops, lanes })
     }
 
     /// `draw.samples` answers to each question, in order.
@@ -69,7 +68,7 @@ impl Judged {
     pub fn answer(&mut self, problems: &[Problem], draw: Draw) -> Result<Vec<Sample>, Error> {
         let prompts = prompts(&ChatFormat::new(&self.tokenizer)?, problems)?;
         let stop: Vec<u32> = self.tokenizer.eos().into_iter().collect();
-        roll_out(&mut self.lanes, &self.model, &self.params, &prompts, &stop, draw)
+        roll_out(&self.ops, &self.model, &prompts, &stop, draw)
     }
 
     /// `draw.samples` answers to each prompt as text, each with why it ended (`stop` or `length`).
@@ -80,7 +79,7 @@ impl Judged {
         let chat = ChatFormat::new(&self.tokenizer)?;
         let prompts = prompts.iter().map(|p| Ok(chat.prompt(p)?)).collect::<Result<Vec<_>, Error>>()?;
         let stop: Vec<u32> = self.tokenizer.eos().into_iter().collect();
-        let samples = roll_out(&mut self.lanes, &self.model, &self.params, &prompts, &stop, draw)?;
+        let samples = roll_out(&self.ops, &self.model, &prompts, &stop, draw)?;
         let chat = ChatFormat::new(&self.tokenizer)?;
         let said = samples.iter().map(|sample| {
             let finish = match sample.completion.finish {
@@ -169,12 +168,13 @@ impl Judged {
         let mut sequences = Vec::new();
         for worked in problems.iter().filter_map(|problem| tasks.sft_example(problem)) {
             let example = chat.example(&worked)?;
-            if example.ids.len() > self.model.config().max_position_embeddings {
+            if example.ids.len() > self.model.model().config().max_position_embeddings {
                 continue; // The model has not learned to read that far.
             }
             sequences.push(Sequence { ids: example.ids, first_target: example.prompt });
         }
-        let stats = self.lanes.logprobs(&self.model, &self.params, &sequences, Pass::new(common.micro_batch_tokens));
+        let pass = Pass::new(common.micro_batch_tokens);
+        let stats = self.lanes.logprobs(self.model.model(), &self.model.params(), &sequences, pass)?;
         let loss = |logprobs: &[f32]| -logprobs.iter().map(|&l| f64::from(l)).sum::<f64>();
         Ok(Worked {
             losses: stats.iter().map(|s| (loss(&s.logprob), s.logprob.len() as f64)).collect(),

@@ -5,10 +5,11 @@
 //! transformers. Computes all of it and says how far apart the two are.
 
 use crate::error::Error;
-use picnic_engine::{Limits, Request, Sampling, generate};
+use picnic_engine::{Limits, Request, Sampling, Wants, generate};
 use picnic_model::checkpoint::{Checkpoint, CheckpointError};
 use picnic_model::layers::{Past, Targets};
-use picnic_model::{Backend, Balance, Batch, Grads, Model, Ops, ParamStore, Tape, load};
+use picnic_model::ops::Loss;
+use picnic_model::{Backend, Balance, Batch, Grads, Model, Ops, OutOfMemory, ParamStore, SharedModel, Tape, load};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -74,13 +75,15 @@ pub fn parity(ops: &Backend, dir: &Path) -> Result<(Ours, Differences), Error> {
     let (model, mut params) = load(ops, &Checkpoint::open(dir)?, true)?;
     // The golden loss is that of the next token.
     params.freeze(model.mtp_params());
+    let shared = SharedModel::new(model, params);
+    let (model, params) = (shared.model(), shared.params());
     let vocabulary = model.config().vocab_size;
     let short = read_rows(&golden, "input_ids", vocabulary)?;
-    let logits = logits_of(ops, &model, &params, &short);
-    let logits_long = logits_of(ops, &model, &params, &read_rows(&golden, "input_ids_long", vocabulary)?);
-    let greedy = greedy(ops, &model, &params, &short[0])?;
+    let logits = logits_of(ops, model, &params, &short)?;
+    let logits_long = logits_of(ops, model, &params, &read_rows(&golden, "input_ids_long", vocabulary)?)?;
+    let greedy = greedy(ops, &shared, &short[0])?;
     let golden_greedy = golden.read_i64("greedy")?;
-    let (loss, grads) = loss_and_grads(ops, &model, &params, &short);
+    let (loss, grads) = loss_and_grads(ops, model, &params, &short)?;
     let [golden_loss] = golden.read_f32("loss")?[..] else {
         return Err(wrong(&golden, "loss", "is not one number"));
     };
@@ -117,20 +120,31 @@ fn wrong(golden: &Checkpoint, tensor: &str, problem: &str) -> Error {
     CheckpointError::Damaged { file: golden.path().to_owned(), problem, cure }.into()
 }
 
-fn logits_of(ops: &Backend, model: &Model, params: &ParamStore<Backend>, sequences: &[Vec<u32>]) -> Vec<f32> {
+fn logits_of(
+    ops: &Backend,
+    model: &Model,
+    params: &ParamStore<Backend>,
+    sequences: &[Vec<u32>],
+) -> Result<Vec<f32>, OutOfMemory> {
     let batch = Batch::sequences(sequences.iter().map(Vec::as_slice));
     let mut tape = Tape::inference(ops);
-    let hidden = model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone()));
+    let hidden = model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone()))?;
     let all: Vec<u32> = (0..batch.ids.len() as u32).collect();
-    let logits = tape.logits(&hidden, model.head(params), &all);
-    ops.download(logits.value())
+    let logits = tape.logits(&hidden, model.head(params), &all)?;
+    Ok(ops.download(logits.value()))
 }
 
-fn greedy(ops: &Backend, model: &Model, params: &ParamStore<Backend>, row: &[u32]) -> Result<Vec<i64>, Error> {
+fn greedy(ops: &Backend, model: &SharedModel<Backend>, row: &[u32]) -> Result<Vec<i64>, Error> {
     let prompt = row[..PROMPT.min(row.len())].to_vec();
-    let request = Request { prompt: prompt.clone(), max_tokens: GREEDY, stop: Vec::new(), sampling: Sampling::GREEDY };
+    let request = Request {
+        prompt: prompt.clone(),
+        max_tokens: GREEDY,
+        stop: Vec::new(),
+        sampling: Sampling::GREEDY,
+        wants: Wants::default(),
+    };
     let limits = Limits { sequences: 1, batch_tokens: 64, cache_tokens: 4096 };
-    let answers = generate(ops, model, params, limits, vec![request])?;
+    let answers = generate(ops, model, limits, vec![request])?;
     Ok(prompt.into_iter().chain(answers.into_iter().flat_map(|answer| answer.tokens)).map(i64::from).collect())
 }
 
@@ -139,20 +153,20 @@ fn loss_and_grads(
     model: &Model,
     params: &ParamStore<Backend>,
     sequences: &[Vec<u32>],
-) -> (f64, Grads<Backend>) {
+) -> Result<(f64, Grads<Backend>), OutOfMemory> {
     let batch = Batch::sequences(sequences.iter().map(Vec::as_slice));
     let predicts = |span: &std::ops::Range<usize>| span.start as u32..span.end.saturating_sub(1) as u32;
     let rows: Vec<u32> = batch.spans.iter().flat_map(predicts).collect();
     let ids: Vec<u32> = rows.iter().map(|&row| batch.ids[row as usize + 1]).collect();
-    let mut grads = Grads::new(ops, params);
+    let mut grads = Grads::new(ops, params)?;
     let mut tape = Tape::recording(ops, &mut grads, Balance::default());
-    let hidden = model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone()));
-    let slope = -1.0 / rows.len() as f32;
+    let hidden = model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone()))?;
+    let loss = Loss::Constant(-1.0 / rows.len() as f32);
     let targets = Targets { rows: &rows, ids: &ids, entropy: false };
-    let said = tape.token_loss(&hidden, model.head(params), targets, |_, logprobs| vec![slope; logprobs.len()]);
-    tape.backward();
+    let said = tape.token_loss(&hidden, model.head(params), targets, loss)?;
+    tape.backward()?;
     let loss = -said.logprob.iter().map(|&l| f64::from(l)).sum::<f64>() / rows.len() as f64;
-    (loss, grads)
+    Ok((loss, grads))
 }
 
 /// transformers 5 keeps a layer's experts in two tensors, `gate_up_proj` `[E, 2·inner, d]` and `down_proj`

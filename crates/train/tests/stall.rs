@@ -1,7 +1,7 @@
 //! A component that stalls is named. By itself in a file, because marks are of the whole process.
 
 use picnic_data::ChatFormat;
-use picnic_engine::{Completion, Finish};
+use picnic_engine::{Completion, Finish, Reading};
 use picnic_tasks::{Problem, RewardWeights, Source, Split, Task, Trace, Verdict};
 use picnic_tokenizer::{Tokenizer, TrainConfig};
 use picnic_train::rollout::{Sample, judge};
@@ -56,7 +56,8 @@ fn a_verifier_that_stalls_is_named_and_named_again() {
         Tokenizer::train(["1 + 1 = 2"], &TrainConfig { vocab_size: 280, ..TrainConfig::default() }).unwrap();
     let chat = ChatFormat::new(&tokenizer).unwrap();
     let tokens = tokenizer.encode("<think>so</think><answer>4</answer>", false).unwrap();
-    let completion = Completion { logprobs: vec![0.0; tokens.len()], tokens, finish: Finish::Stop };
+    let (logprobs, reading) = (vec![0.0; tokens.len()], Reading::default());
+    let completion = Completion { logprobs, tokens, finish: Finish::Stop, reading };
     let task = Stubborn(Mutex::new(notes), Mutex::default());
     let problems = [Task::problem(&task, Split::Train, 0)];
 
