@@ -231,7 +231,7 @@ fn a_request_without_memory_ends_alone() {
     let small = || requests().into_iter().take(1);
     let alone = exact(&generate(&ops, &shared, limits, small().collect()).unwrap());
     // Pages for some hundred tokens; the parameters are in another pool.
-    let page_bytes = ops.page_bytes(shared.model().config().num_hidden_layers, shared.model().attention());
+    let page_bytes = ops.page_bytes(&shared.model().cache_layout());
     let tight = ops.with_memory_limit((1 << 20) + 20 * page_bytes);
     let mut engine = Engine::new(tight, shared.clone(), limits);
     let id = engine.submit(small().next().unwrap()).unwrap();
