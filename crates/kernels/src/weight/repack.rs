@@ -118,7 +118,7 @@ fn place_header(ty: StoredType, form: &Form, b: &[u8], lane: usize, header: &mut
 }
 
 /// The codes of a block of ggml's, as unsigned numbers; signed bytes as they are.
-fn codes_of(ty: StoredType, b: &[u8], out: &mut [u8]) {
+pub(super) fn codes_of(ty: StoredType, b: &[u8], out: &mut [u8]) {
     // A macro, because the choice of the type should not stand in the loop.
     macro_rules! each {
         ($i:ident, $code:expr) => {
