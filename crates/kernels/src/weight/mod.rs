@@ -5,6 +5,7 @@
 mod decode;
 mod form;
 mod frozen;
+pub mod integer;
 mod repack;
 mod stored;
 #[cfg(test)]

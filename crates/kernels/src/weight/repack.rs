@@ -20,8 +20,8 @@ pub(super) fn panel(form: &Form, source: &Stored, first: usize, panel: &mut [u8]
     for block in 0..source.k.div_ceil(form.block) {
         let (start, inputs) = form.block_at(block, source.k);
         let at = block * form.block;
-        let (header, planes) = panel[start..].split_at_mut(form.header_bytes());
-        let (low, high) = planes.split_at_mut(inputs * form.low_bytes());
+        let (header, codes_of_block) = panel[start..].split_at_mut(form.header_bytes());
+        let codes_of_block = &mut codes_of_block[..inputs * (form.low_bytes() + form.high_bytes())];
         for lane in 0..rows.len() {
             let width = source.ty.block_bytes();
             let bytes = &bytes[lane][at / stored_block * width..][..inputs / stored_block * width];
@@ -29,13 +29,13 @@ pub(super) fn panel(form: &Form, source: &Stored, first: usize, panel: &mut [u8]
                 header[4 * lane..][..4].copy_from_slice(&scales[lane][at / from.block_k].to_le_bytes());
             }
             match form.codes {
-                Codes::F32 => place_f32(source.ty, bytes, lane, low),
+                Codes::F32 => place_f32(source.ty, bytes, lane, codes_of_block),
                 Codes::F16 | Codes::BF16 => {
-                    for (two, line) in bytes.as_chunks::<2>().0.iter().zip(low.chunks_exact_mut(2 * LANES)) {
+                    for (two, line) in bytes.as_chunks::<2>().0.iter().zip(codes_of_block.chunks_exact_mut(2 * LANES)) {
                         line[2 * lane..][..2].copy_from_slice(two);
                     }
                 }
-                Codes::F8 => place(bytes, 8, lane, low),
+                Codes::F8 => place(bytes, 8, lane, codes_of_block),
                 codes => {
                     place_header(source.ty, form, bytes, lane, header);
                     let mut all = [0; 256];
@@ -49,10 +49,15 @@ pub(super) fn panel(form: &Form, source: &Stored, first: usize, panel: &mut [u8]
                         Codes::TwoOne(_) => (2, 1),
                         _ => (8, 0),
                     };
-                    place(all, low_bits, lane, low);
-                    if high_bits > 0 {
-                        all.iter_mut().for_each(|code| *code >>= low_bits);
-                        place(all, high_bits, lane, high);
+                    let width = form.low_bytes() + form.high_bytes();
+                    let groups = codes_of_block.chunks_mut(form.group * width);
+                    for (codes, planes) in all.chunks_mut(form.group).zip(groups) {
+                        let (low, high) = planes.split_at_mut(codes.len() * form.low_bytes());
+                        place(codes, low_bits, lane, low);
+                        if high_bits > 0 {
+                            codes.iter_mut().for_each(|code| *code >>= low_bits);
+                            place(codes, high_bits, lane, high);
+                        }
                     }
                 }
             }
@@ -113,7 +118,7 @@ fn place_header(ty: StoredType, form: &Form, b: &[u8], lane: usize, header: &mut
 }
 
 /// The codes of a block of ggml's, as unsigned numbers; signed bytes as they are.
-fn codes_of(ty: StoredType, b: &[u8], out: &mut [u8]) {
+pub(super) fn codes_of(ty: StoredType, b: &[u8], out: &mut [u8]) {
     // A macro, because the choice of the type should not stand in the loop.
     macro_rules! each {
         ($i:ident, $code:expr) => {
