@@ -225,7 +225,7 @@ mod tests {
         let (mut dx, mut dw, mut dw_panels) = (vec![5.0; m * k], vec![0.0; n * k], vec![0.0; panels::len(n, k)]);
         backward_input(&cpu, &dy, Panels::new(&in_panels(&w, n, k), n, k), &mut dx, false);
         backward_weight(&cpu, &x, &dy, &mut dw_panels, n, k);
-        panels::to_rows(Panels::new(&dw_panels, n, k), &mut dw);
+        panels::to_rows(&Cpu::new(1).unwrap(), Panels::new(&dw_panels, n, k), &mut dw);
         let bumped = |v: &[f32], i: usize, h: f32| {
             let mut v = v.to_vec();
             v[i] += h;
