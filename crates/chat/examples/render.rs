@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::time::{Duration, SystemTime};
 
 #[derive(Deserialize)]
 struct Case {
@@ -50,7 +51,8 @@ fn render(case: &Case) -> Result<String, String> {
         add_generation_prompt: case.add_generation_prompt,
         tools: &case.tools,
         variables: Some(&case.variables),
-        ..ChatOptions::default()
+        // 4 October 2024
+        now: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(20_000 * 86_400)),
     };
     let template = ChatTemplate::from_json(&case.template, case.special.clone()).map_err(|error| error.to_string())?;
     template.render(&messages, &options).map_err(|error| error.to_string())

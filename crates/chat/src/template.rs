@@ -32,10 +32,29 @@ const TOOL_USE: &str = "tool_use";
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
-    /// Each template's name and, once somebody had to know, whether it wants the arguments of a call as text.
-    names: BTreeMap<String, OnceLock<bool>>,
+    /// Each template's name and, once somebody had to know, how it is shown calls of tools.
+    names: BTreeMap<String, OnceLock<CallStyle>>,
     /// `bos_token`, `eos_token`, … as the template's variables.
     special_tokens: BTreeMap<String, String>,
+}
+
+/// How a turn that calls tools is shown to a template.
+#[derive(Clone, Copy, Debug, Default)]
+struct CallStyle {
+    /// The arguments are text, not an object.
+    as_text: bool,
+    /// What stands for content that is not there.
+    content: Missing,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Missing {
+    /// No key, as `transformers` has it.
+    #[default]
+    Absent,
+    /// Python's `None`, by which DeepSeek's template knows a turn that only calls.
+    Null,
+    Empty,
 }
 
 /// What a rendering takes besides the messages.
@@ -90,8 +109,8 @@ impl ChatTemplate {
     fn render_here(&self, messages: &[Message], options: &ChatOptions) -> Result<String> {
         let name = if !options.tools.is_empty() && self.names.contains_key(TOOL_USE) { TOOL_USE } else { DEFAULT };
         let has_calls = messages.iter().any(|message| !message.tool_calls.is_empty());
-        let wants_text = has_calls && self.wants_text(name);
-        let messages = messages.iter().map(|message| as_value(message, wants_text)).collect();
+        let style = if has_calls { self.call_style(name) } else { CallStyle::default() };
+        let messages = messages.iter().map(|message| as_value(message, style)).collect();
         self.render_values(name, messages, options)
     }
 
@@ -113,21 +132,23 @@ impl ChatTemplate {
         Ok(self.environment.get_template(name)?.render(Value::from_pairs(context))?)
     }
 
-    /// Whether the template `name` writes the arguments of a call only if they are text, as DeepSeek's do, which put
-    /// them together with other strings. It is shown a call and watched, as llama.cpp does it.
-    fn wants_text(&self, name: &str) -> bool {
-        let probe = || {
-            let call = FunctionCall { name: "picnic".to_owned(), arguments: r#"{"basket": "full"}"#.to_owned() };
-            let call = ToolCall { id: Some("picnic000".to_owned()), kind: "function".to_owned(), function: call };
-            let calling = Message { tool_calls: vec![call], ..Message::new(Role::Assistant, "") };
-            let writes = |as_text: bool| {
-                let messages = [&Message::user("?"), &calling].map(|message| as_value(message, as_text));
-                let rendered = self.render_values(name, messages.to_vec(), &ChatOptions::default());
-                rendered.is_ok_and(|text| text.contains("basket") && text.contains("full"))
-            };
-            !writes(false) && writes(true)
+    /// How the template `name` is shown calls. Most write the arguments of an object as JSON or walk through its keys;
+    /// some put text together with text. Some fail on content that is not there. So it is shown a call and watched,
+    /// as llama.cpp does it: the first style in which the arguments come out is the one.
+    fn call_style(&self, name: &str) -> CallStyle {
+        let call = FunctionCall { name: "picnic".to_owned(), arguments: r#"{"basket": "full"}"#.to_owned() };
+        let call = ToolCall { id: Some("picnic000".to_owned()), kind: "function".to_owned(), function: call };
+        let calling = Message { role: Role::Assistant, tool_calls: vec![call], ..Message::default() };
+        let writes = |style: &CallStyle| {
+            let messages = [&Message::user("?"), &calling].map(|message| as_value(message, *style));
+            let rendered = self.render_values(name, messages.to_vec(), &ChatOptions::default());
+            rendered.is_ok_and(|text| text.contains("basket") && text.contains("full"))
         };
-        self.names.get(name).is_some_and(|known| *known.get_or_init(probe))
+        let styles = [false, true].into_iter().flat_map(|as_text| {
+            [Missing::Absent, Missing::Null, Missing::Empty].map(|content| CallStyle { as_text, content })
+        });
+        let probe = || styles.into_iter().find(writes).unwrap_or_default();
+        self.names.get(name).map_or(CallStyle::default(), |known| *known.get_or_init(probe))
     }
 }
 
@@ -177,16 +198,23 @@ fn named_templates(source: &serde_json::Value) -> Result<Vec<(String, String)>> 
     Ok(list.into_iter().map(|t| (t.name, t.template)).collect())
 }
 
-/// A message as templates see it. What is absent has no key. The arguments of a call are an object, which most templates
-/// write as JSON, unless they are wanted `as_text` or are no JSON.
-fn as_value(message: &Message, as_text: bool) -> Value {
+/// A message as templates see it. What is absent has no key, but for the content of a turn that calls.
+fn as_value(message: &Message, style: CallStyle) -> Value {
     let mut json = serde_json::json!(message);
     if let Some(thinking) = &message.reasoning_content {
         // gpt-oss has this name for it.
         json["thinking"] = thinking.as_str().into();
     }
-    for (i, call) in message.tool_calls.iter().enumerate().filter(|_| !as_text) {
+    if message.content.is_none() && !message.tool_calls.is_empty() {
+        match style.content {
+            Missing::Absent => {}
+            Missing::Null => json["content"] = serde_json::Value::Null,
+            Missing::Empty => json["content"] = "".into(),
+        }
+    }
+    for (i, call) in message.tool_calls.iter().enumerate().filter(|_| !style.as_text) {
         let arguments = if call.function.arguments.trim().is_empty() { "{}" } else { &call.function.arguments };
+        // What is no JSON stays text.
         if let Ok(parsed) = serde_json::from_str(arguments) {
             json["tool_calls"][i]["function"]["arguments"] = parsed;
         }
@@ -288,6 +316,18 @@ mod tests {
         let function = FunctionCall { name: "f".to_owned(), arguments: arguments.to_owned() };
         let call = ToolCall { id: None, kind: "function".to_owned(), function };
         Message { role: Role::Assistant, tool_calls: vec![call], ..Message::default() }
+    }
+
+    #[test]
+    fn missing_content_is_what_the_template_can_bear() {
+        let writes = "{{ m.tool_calls[0].function.arguments | tojson if m.tool_calls }}";
+        let render = |content: &str| {
+            let source = format!("{{% for m in messages %}}{content}{writes}{{% endfor %}}");
+            template(&source).render(&[calling(r#"{"a": 1}"#)], &ChatOptions::default()).unwrap()
+        };
+        assert_eq!(render("{{ m.content is defined }}"), r#"False{"a": 1}"#);
+        assert_eq!(render("{{ raise_exception('') if m.content is not defined }}"), r#"{"a": 1}"#);
+        assert_eq!(render("{{ m.content.strip() }}"), r#"{"a": 1}"#);
     }
 
     #[test]
