@@ -41,8 +41,8 @@ pub struct GgufTokenizer {
     pub eos_token_id: Option<u32>,
     /// Token for what cannot be encoded.
     pub unknown_token_id: Option<u32>,
-    /// Whether [`GgufTokenizer::bos_token_id`] is put before every text.
-    pub add_bos: bool,
+    /// Whether [`GgufTokenizer::bos_token_id`] is put before every text; `None` where the file is silent.
+    pub add_bos: Option<bool>,
     /// Whether [`GgufTokenizer::eos_token_id`] is put after every text.
     pub add_eos: bool,
     /// Whether a space is put before every text; `None` where the file is silent.
@@ -239,8 +239,7 @@ fn tokenizer(gguf: &Gguf, vocab_size: usize) -> Result<GgufTokenizer, Checkpoint
         bos_token_id: token_id(gguf, "tokenizer.ggml.bos_token_id")?,
         eos_token_id: token_id(gguf, "tokenizer.ggml.eos_token_id")?,
         unknown_token_id: token_id(gguf, "tokenizer.ggml.unknown_token_id")?,
-        // Where the file is silent, SentencePiece models have it and BPE models do not.
-        add_bos: gguf.boolean("tokenizer.ggml.add_bos_token")?.unwrap_or(model == "llama"),
+        add_bos: gguf.boolean("tokenizer.ggml.add_bos_token")?,
         add_eos: gguf.boolean("tokenizer.ggml.add_eos_token")?.unwrap_or(false),
         add_space_prefix: gguf.boolean("tokenizer.ggml.add_space_prefix")?,
         chat_template: owned("tokenizer.chat_template")?,
