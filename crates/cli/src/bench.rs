@@ -7,7 +7,7 @@ use crate::output::line;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use picnic_model::config::ModelConfig;
-use picnic_model::{CpuOps, Model, initialise};
+use picnic_model::{Model, backend, initialise};
 use picnic_train::lanes::{Lanes, Pass, Sequence};
 use picnic_train::optimizer::Optimizer;
 use picnic_train::r1::peak_rss_mb;
@@ -59,13 +59,13 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         "rope_theta": 10000.0, "tie_word_embeddings": false,
     });
     let model = Model::new(ModelConfig::from_value(&config, Path::new("bench"))?);
-    let ops = CpuOps::with_threads(threads)?;
+    let ops = backend::with_threads(threads)?;
     let mut params = initialise(&ops, &model, 1);
     let mut lanes = Lanes::new(threads.max(1), threads)?;
     let mut optimizer = Optimizer::new(&ops, &params);
     let settings: Settings = serde_json::from_value(json!({"lr": 1e-4}))?;
     // A sequence of 257 ids is read without its last, so 256 rows: two of them make a micro-batch.
-    let pass = Pass { micro_batch_tokens: 2 * TOKENS, balance: Default::default(), entropy: false, mtp_weight: 0.0 };
+    let pass = Pass::new(2 * TOKENS);
     let id = |sequence: usize, t: usize| ((sequence * 7919 + t * 104_729) % 4096) as u32;
     let sequences: Vec<Sequence> =
         (0..SEQUENCES).map(|s| Sequence { ids: (0..=TOKENS).map(|t| id(s, t)).collect(), first_target: 1 }).collect();

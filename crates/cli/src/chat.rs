@@ -3,10 +3,9 @@
 use crate::load::{self, Loaded, NANO};
 use crate::output::CANNOT_WRITE;
 use anyhow::{Context, Result, ensure};
+use picnic_chat::{ChatOptions, Message, Piece, Prompt, Reply, Role};
 use picnic_engine::{Engine, Limits, Request, Sampling};
-use picnic_server::reasoning::Piece;
-use picnic_server::reply::Reply;
-use picnic_tokenizer::{ChatOptions, Message, Role};
+use picnic_model::Backend;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{BufRead, ErrorKind, IsTerminal, Write, stderr, stdin, stdout};
 use std::sync::Arc;
@@ -146,24 +145,27 @@ impl Conversation {
 
     /// Generates and shows the answer to what was said so far, or as much of it as Ctrl-C lets through.
     fn answer(&mut self) -> Result<Message> {
-        let (prompt, ids) = self.fit()?;
-        let Loaded { model, params, ops, tokenizer, eos, .. } = &self.loaded;
+        let Prompt { text, ids } = self.fit()?;
+        let Loaded { model, params, ops, chat, .. } = &self.loaded;
         let sampling = Sampling { temperature: self.temperature, top_p: 1.0, seed: self.seed };
         self.seed = self.seed.wrapping_add(1);
-        let limits = Limits { sequences: 1, batch_tokens: 256, cache_tokens: self.context.next_multiple_of(PAGE) };
+        let cache_tokens = Limits::cache_for::<Backend>(1, self.context);
+        let limits = Limits { sequences: 1, batch_tokens: 256, cache_tokens };
         let mut engine = Engine::new(ops, model, limits);
         let max_tokens = self.max_tokens.min(self.context - ids.len());
-        engine.submit(Request { prompt: ids, max_tokens, stop: eos.clone(), sampling })?;
+        engine.submit(Request { prompt: ids, max_tokens, stop: chat.ends().ids().to_vec(), sampling })?;
 
-        let (mut reply, mut whole) = (Reply::new(&prompt, Vec::new()), Piece::default());
+        let (mut reply, mut whole) = (Reply::new(&text, Vec::new()), Piece::default());
         self.interrupt.pressed.store(false, Ordering::SeqCst);
         self.interrupt.answering.store(true, Ordering::SeqCst);
         while !engine.is_idle() && !self.interrupt.pressed.load(Ordering::SeqCst) {
             for event in engine.step(ops, model, params) {
-                let piece = reply.push(tokenizer, event.token, event.finish);
+                let mut piece = reply.push(chat, event.token);
+                if event.finish.is_some() && !reply.is_stopped() {
+                    piece += reply.finish();
+                }
                 self.screen.show(&piece).context(CANNOT_WRITE)?;
-                whole.reasoning += &piece.reasoning;
-                whole.content += &piece.content;
+                whole += piece;
             }
         }
         self.interrupt.answering.store(false, Ordering::SeqCst);
@@ -174,22 +176,20 @@ impl Conversation {
 
     /// The prompt and its tokens. Where they leave no room for an answer, the oldest exchange is forgotten, and said
     /// so.
-    fn fit(&mut self) -> Result<(String, Vec<u32>)> {
+    fn fit(&mut self) -> Result<Prompt> {
         let room = self.max_tokens.min(self.context / 4).max(1);
         loop {
-            let tokenizer = &self.loaded.tokenizer;
             let options =
                 ChatOptions { add_generation_prompt: true, now: Some(SystemTime::now()), ..ChatOptions::default() };
-            let prompt = tokenizer.apply_chat_template(&self.messages, &options)?;
-            let ids = tokenizer.encode(&prompt, false)?;
-            if ids.len() + room <= self.context {
-                return Ok((prompt, ids));
+            let prompt = self.loaded.chat.prompt(&self.messages, &options)?;
+            if prompt.ids.len() + room <= self.context {
+                return Ok(prompt);
             }
             let first = self.messages.iter().position(|message| message.role != Role::System).unwrap_or(0);
             ensure!(
                 first + 2 < self.messages.len(),
                 "this is {} tokens with what goes around it, too many for a context of {}: say it shorter",
-                ids.len(),
+                prompt.ids.len(),
                 self.context
             );
             self.messages.drain(first..first + 2);
@@ -197,9 +197,6 @@ impl Conversation {
         }
     }
 }
-
-/// Tokens in a page of the cache, which is given out whole.
-const PAGE: usize = picnic_model::kernels::attention::PAGE;
 
 /// Standard output: thinking dimmed on a terminal, plain in a pipe.
 struct Screen {

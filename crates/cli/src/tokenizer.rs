@@ -3,6 +3,7 @@
 use crate::output::line;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use picnic_chat::ChatFormat;
 use picnic_tokenizer::{Tokenizer, TrainConfig};
 use std::path::PathBuf;
 
@@ -43,7 +44,8 @@ pub fn run(args: TokenizerArgs) -> Result<()> {
     }
     let tokenizer = Tokenizer::train(&texts, &TrainConfig { vocab_size, ..TrainConfig::default() })?;
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
-    tokenizer.save(&out)?;
-    line(format_args!("{} tokens; {}", tokenizer.vocab_size(), out.display()))?;
+    let vocab_size = tokenizer.vocab_size();
+    ChatFormat::picnic(tokenizer).save(&out)?;
+    line(format_args!("{} tokens; {}", vocab_size, out.display()))?;
     Ok(())
 }

@@ -3,12 +3,13 @@
 use crate::output::line;
 use anyhow::Result;
 use clap::Args;
-use picnic_tokenizer::Tokenizer;
+use picnic_chat::ChatFormat;
+use picnic_train::load::open;
 use picnic_train::progress::{Mode, Progress};
 use picnic_train::r1::{Chain, r1};
 use picnic_train::recipe::{Common, OnPolicy, Pretrain, R1Recipe, Recipe, Reject, Rl, Sft, Stage};
 use picnic_train::report::{Report, StageResult};
-use picnic_train::tokenizer::{load_tokenizer, train_tokenizer};
+use picnic_train::tokenizer::train_tokenizer;
 use picnic_train::training::{Outcome, Setting, Start};
 use picnic_train::{Error, distill::distill, pretrain::pretrain, reject::reject, rl::rl, sft::sft};
 use std::path::{Path, PathBuf};
@@ -141,8 +142,8 @@ pub fn run_pretrain(args: &RecipeArgs) -> Result<()> {
 
 /// `picnic sft`.
 pub fn run_sft(args: &RecipeArgs) -> Result<()> {
-    run_stage::<Sft>(args, "sft", |recipe, setting, start, tokenizer| {
-        sft(recipe, setting, start, recipe.stage.traces.as_deref(), tokenizer)
+    run_stage::<Sft>(args, "sft", |recipe, setting, start, chat| {
+        sft(recipe, setting, start, recipe.stage.traces.as_deref(), chat)
     })
 }
 
@@ -153,16 +154,16 @@ pub fn run_rl(args: &RecipeArgs) -> Result<()> {
 
 /// `picnic reject`.
 pub fn run_reject(args: &RecipeArgs) -> Result<()> {
-    run_stage::<Reject>(args, "reject", |recipe, setting, start, tokenizer| match start {
-        Start::From(model) => reject(recipe, setting, model, tokenizer),
+    run_stage::<Reject>(args, "reject", |recipe, setting, start, chat| match start {
+        Start::From(model) => reject(recipe, setting, model, chat),
         Start::Fresh => Err(missing("base=MODEL to draw answers from")),
     })
 }
 
 /// `picnic distill`.
 pub fn run_distill(args: &RecipeArgs) -> Result<()> {
-    run_stage::<OnPolicy>(args, "distill", |recipe, setting, start, tokenizer| match &recipe.stage.teacher {
-        Some(teacher) => distill(recipe, setting, start, teacher, tokenizer),
+    run_stage::<OnPolicy>(args, "distill", |recipe, setting, start, chat| match &recipe.stage.teacher {
+        Some(teacher) => distill(recipe, setting, start, teacher, chat),
         None => Err(missing("teacher=MODEL to learn from")),
     })
 }
@@ -171,7 +172,7 @@ fn missing(what: &str) -> Error {
     Error::Empty { what: format!("no {what}"), cure: "give one" }
 }
 
-type Run<S> = fn(&Recipe<S>, &Setting, Start, Tokenizer) -> Result<Outcome, Error>;
+type Run<S> = fn(&Recipe<S>, &Setting, Start, ChatFormat) -> Result<Outcome, Error>;
 
 /// One stage by itself: from `base`, or from fresh weights if the recipe names none.
 fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<()> {
@@ -179,8 +180,8 @@ fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<
     let recipe = Recipe::<S>::load(&file, &overrides)?;
     let progress = args.common.progress();
     let Common { base, name, .. } = &recipe.common;
-    let (start, tokenizer) = match base {
-        Some(base) => (Start::From(base), load_tokenizer(base)?),
+    let (start, chat) = match base {
+        Some(base) => (Start::From(base), open(base)?.chat),
         None => (Start::Fresh, train_tokenizer(&recipe.common)?),
     };
     if base.is_none() && command != "pretrain" {
@@ -190,7 +191,7 @@ fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<
     args.say_if_new(&out, &progress);
     let setting =
         Setting { out: out.clone(), threads: args.common.threads(), resume: args.resume, progress: &progress };
-    let outcome = run(&recipe, &setting, start, tokenizer)?;
+    let outcome = run(&recipe, &setting, start, chat)?;
     if !args.common.quiet && !args.common.json {
         let made = if command == "reject" { "answers" } else { "model" };
         line(format_args!("{} steps, {:.0} s; {made} in {}", outcome.steps, outcome.seconds, out.display()))?;

@@ -1,5 +1,6 @@
 //! The binary itself: `picnic chat` and `picnic serve` on a small model with random weights.
 
+use picnic_chat::ChatFormat;
 use picnic_model::checkpoint::{FloatType, SHARD_BYTES};
 use picnic_model::config::ModelConfig;
 use picnic_model::{CpuOps, Model, initialise, save};
@@ -13,7 +14,7 @@ use std::process::{Command, Output, Stdio};
 fn model_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let tokenizer = Tokenizer::train([""], &TrainConfig { vocab_size: 264, ..TrainConfig::default() }).unwrap();
-    tokenizer.save(folder.path()).unwrap();
+    ChatFormat::picnic(tokenizer).save(folder.path()).unwrap();
     let config = serde_json::json!({
         "model_type": "llama", "vocab_size": 264, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256, "rms_norm_eps": 1e-5,

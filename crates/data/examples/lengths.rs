@@ -9,7 +9,8 @@
 use std::collections::HashSet;
 use std::error::Error;
 
-use picnic_data::ChatFormat;
+use picnic_chat::ChatFormat;
+use picnic_data::ProblemFormat;
 use picnic_tasks::{Corpus, CorpusKind, CorpusPart, Mixture, Split, Task, TaskSpec, default_parts};
 use picnic_tokenizer::{Tokenizer, TrainConfig};
 use serde_json::json;
@@ -46,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Tokenizer::train((0..6000).map(|i| corpus.text(i)), &config)
     });
     let [small, large] = tokenizers;
-    let (small, large) = (small?, large?);
+    let (small, large) = (ChatFormat::picnic(small?), ChatFormat::picnic(large?));
     println!(
         "task              levels  held out of {DRAWS} draws | right | 512: prompt trace max | 1024: prompt trace max"
     );
@@ -58,12 +59,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             .filter(|problem| task.trace(problem).is_some_and(|trace| task.verify(problem, &trace.answer).is_right()))
             .count();
         print!("{:17} {:6} {:26} | {right:5}", task.name(), task.levels(), held_out.len());
-        for tokenizer in [&small, &large] {
-            let chat = ChatFormat::new(tokenizer)?;
+        for chat in [&small, &large] {
+            let format = ProblemFormat::new(chat)?;
             let (mut prompts, mut traces, mut longest) = (0, 0, 0);
             for problem in &problems {
                 let Some(worked) = task.sft_example(problem) else { continue };
-                let example = chat.example(&worked)?;
+                let example = format.example(&worked)?;
                 let trace = example.ids.len() - example.prompt;
                 prompts += example.prompt;
                 traces += trace;

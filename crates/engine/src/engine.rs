@@ -1,6 +1,6 @@
 //! Continuous batching: every step is one forward pass over new tokens of all running sequences.
 
-use crate::pages::{PAGE, Pages};
+use crate::pages::Pages;
 use crate::request::{Completion, Event, Finish, Request, RequestError, RequestId, Sampling};
 use crate::sampler::Sampler;
 use picnic_model::layers::Past;
@@ -15,8 +15,21 @@ pub struct Limits {
     pub sequences: usize,
     /// Tokens in one forward pass.
     pub batch_tokens: usize,
-    /// Tokens that the cache holds, over all sequences.
+    /// Tokens that the cache holds, over all sequences, in whole pages.
     pub cache_tokens: usize,
+}
+
+impl Limits {
+    /// Cache for `sequences` sequences of `tokens` tokens each on `O`.
+    pub fn cache_for<O: Ops>(sequences: usize, tokens: usize) -> usize {
+        tokens.div_ceil(O::PAGE_TOKENS).saturating_mul(O::PAGE_TOKENS).saturating_mul(sequences)
+    }
+
+    /// As much cache for `model` as `bytes` hold, at least a page.
+    pub fn cache_in<O: Ops>(ops: &O, model: &Model, bytes: usize) -> usize {
+        let page_bytes = ops.page_bytes(&model.cache_layout());
+        (bytes / page_bytes.max(1)).max(1).saturating_mul(O::PAGE_TOKENS)
+    }
 }
 
 /// Requests under way on one model.
@@ -48,7 +61,7 @@ impl<O: Ops> Engine<O> {
         let config = model.config();
         Engine {
             cache: ops.cache(&model.cache_layout()),
-            pages: Pages::new(limits.cache_tokens / PAGE),
+            pages: Pages::new(limits.cache_tokens, O::PAGE_TOKENS),
             waiting: VecDeque::new(),
             running: Vec::new(),
             next_id: 0,
@@ -85,7 +98,7 @@ impl<O: Ops> Engine<O> {
 
     /// Tokens of cache in use.
     pub fn cache_tokens_used(&self) -> usize {
-        self.pages.used() * PAGE
+        self.pages.tokens_used()
     }
 
     /// One forward pass. Returns the tokens drawn, in the order in which requests were admitted.
@@ -150,7 +163,7 @@ impl<O: Ops> Engine<O> {
     fn admit(&mut self) {
         while self.running.len() < self.limits.sequences
             && let Some((_, request)) = self.waiting.front()
-            && let Some(pages) = self.pages.take(Pages::needed(request.prompt.len() + request.max_tokens))
+            && let Some(pages) = self.pages.take(request.prompt.len() + request.max_tokens)
             && let Some((id, request)) = self.waiting.pop_front()
         {
             self.running.push(Sequence {

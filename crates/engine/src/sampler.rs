@@ -2,7 +2,6 @@
 
 use crate::request::Sampling;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Colder than this is greedy: a reciprocal may be infinite, and long before that the likeliest token has all the
 /// weight.
@@ -16,7 +15,7 @@ pub(crate) struct Sampler {
 
 impl Sampler {
     pub(crate) fn new(sampling: Sampling) -> Sampler {
-        Sampler { sampling, rng: ChaCha8Rng::seed_from_u64(sampling.seed) }
+        Sampler { sampling, rng: picnic_random::stream(sampling.seed) }
     }
 
     /// What the logits are multiplied by before exp; for the likeliest token any factor does.
@@ -33,7 +32,7 @@ impl Sampler {
         if self.greedy() {
             return likeliest(weights);
         }
-        let uniform = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        let uniform = picnic_random::uniform(&mut self.rng);
         if self.sampling.top_p < 1.0 {
             return self.draw_nucleus(weights, uniform);
         }

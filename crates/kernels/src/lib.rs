@@ -9,11 +9,13 @@ pub mod attention;
 pub mod columns;
 pub mod embedding;
 pub mod gemm;
+pub mod grouped;
 pub mod linear;
 pub mod logprob;
 pub mod math;
 pub mod moe;
 pub mod norm;
+pub mod panels;
 pub mod rope;
 pub mod router;
 pub mod sampling;
@@ -25,6 +27,7 @@ pub mod team;
 #[cfg(test)]
 mod testing;
 pub mod vector;
+pub mod weight;
 
 pub use simd::Isa;
 pub use team::Team;

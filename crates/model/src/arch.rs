@@ -15,7 +15,7 @@ mod specs;
 
 use crate::config::ModelConfig;
 use crate::layers::Past;
-use crate::ops::Ops;
+use crate::ops::{AttentionShape, Ops};
 use crate::params::{Param, ParamId, ParamSpec, ParamStore, Role};
 use crate::tape::{Tape, Var};
 pub use dense::Dense;
@@ -25,7 +25,6 @@ use layer::{Layer, Pass, Tables};
 pub use mla::Mla;
 pub use moe::{GroupScore, Moe, Scoring, SparseLayers};
 pub(crate) use mtp::mark as mtp_mark;
-use picnic_kernels::attention::Shape;
 use specs::Specs;
 use std::ops::Range;
 use std::sync::Arc;
@@ -95,7 +94,7 @@ impl Model {
     }
 
     /// What a cache holds of a position, for each layer in order.
-    pub fn cache_layout(&self) -> Vec<Shape> {
+    pub fn cache_layout(&self) -> Vec<AttentionShape> {
         self.layers.iter().map(Layer::cache).collect()
     }
 

@@ -3,13 +3,11 @@
 //! Experts are assumed to be chosen evenly. Operations count a fused multiply-add as two and exp as one; bytes count
 //! each operand and result once, as if caches kept nothing between operations.
 
-use crate::ops::{AttentionGrads, AttentionSaved, CachedSpan, Dims, Ops, Routing};
-use picnic_kernels::adamw::AdamW;
-use picnic_kernels::attention::Shape;
-use picnic_kernels::columns::MlaDims;
+use crate::ops::{
+    AdamW, AttentionGrads, AttentionSaved, AttentionShape as Shape, CachedSpan, Contract, Dims, MlaDims, Ops, Rotation,
+    RouterConfig, Routing,
+};
 use picnic_kernels::moe::Dispatch;
-use picnic_kernels::rope::Rope;
-use picnic_kernels::router::Config as RouterConfig;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -86,6 +84,9 @@ impl Ops for Counting {
     type Panels = Counted;
     type Cache = ();
 
+    const CONTRACT: Contract = Contract::NoValues;
+    const PAGE_TOKENS: usize = 32;
+
     fn zeros(&self, len: usize) -> Counted {
         self.count(0, len);
         self.buffer(len)
@@ -151,7 +152,7 @@ impl Ops for Counting {
     ) {
         self.count(8 * x.len, 4 * x.len);
     }
-    fn rope(&self, x: &mut Counted, rope: &Rope, _inverse: bool) {
+    fn rope(&self, x: &mut Counted, rope: &Rotation, _positions: &[u32], _inverse: bool) {
         self.count(3 * (x.len / rope.head_dim) * rope.dim, 2 * x.len);
     }
     fn swiglu(&self, gate: &Counted, _up: &Counted, _y: &mut Counted) {
@@ -215,6 +216,10 @@ impl Ops for Counting {
         let pairs = s.heads * Self::pairs(spans);
         let values = 2 * (saved.q.len + saved.k.len + saved.v.len + dout.len);
         self.count(pairs * (6 * s.dk + 4 * s.dv + 8), values);
+    }
+    fn page_bytes(&self, layouts: &[Shape]) -> usize {
+        let values: usize = layouts.iter().map(|layer| layer.kv_heads * (layer.dk + layer.dv)).sum();
+        Self::PAGE_TOKENS * values * size_of::<f32>()
     }
     fn cache(&self, _layouts: &[Shape]) {}
     fn attention_cached(

@@ -1,27 +1,34 @@
 //! [`Ops`] on this machine's processor, with or without vector instructions: the same bits either way.
 
-use crate::ops::{AttentionGrads, AttentionSaved, CachedSpan, Dims, Ops, Routing};
+mod translate;
+
+use crate::ops::{
+    AdamW, AttentionGrads, AttentionSaved, AttentionShape, CachedSpan, Contract, Dims, MlaDims, Ops, Rotation,
+    RouterConfig, Routing,
+};
 use crate::pool::{Buffer, Pool};
-use picnic_kernels::adamw::{self, AdamW};
-use picnic_kernels::attention::{self, Shape};
-use picnic_kernels::columns::MlaDims;
 use picnic_kernels::gemm::Packed;
 use picnic_kernels::moe::{self, Dispatch};
 use picnic_kernels::rope::{self, Rope};
-use picnic_kernels::router::{self, Config as RouterConfig};
-use picnic_kernels::{Cpu, columns, embedding, linear, logprob, norm, sampling, swiglu, vector};
+use picnic_kernels::{
+    Cpu, adamw, attention, columns, embedding, linear, logprob, norm, router, sampling, swiglu, vector,
+};
 use std::ops::Range;
+use std::sync::Arc;
+use translate::Cosines;
 
-/// Computes with the kernels of `picnic-kernels`.
+/// Computes with the kernels of `picnic-kernels`. A clone shares threads and memory.
+#[derive(Clone)]
 pub struct CpuOps {
-    cpu: Cpu,
+    cpu: Arc<Cpu>,
     pool: Pool,
+    cosines: Arc<Cosines>,
 }
 
 impl CpuOps {
     /// Computes on `cpu`: with [`Isa::scalar`](picnic_kernels::Isa::scalar) in it, this is the oracle.
     pub fn new(cpu: Cpu) -> CpuOps {
-        CpuOps { cpu, pool: Pool::default() }
+        CpuOps { cpu: Arc::new(cpu), pool: Pool::default(), cosines: Arc::default() }
     }
 
     /// The best instructions of this processor and `threads` threads.
@@ -49,6 +56,9 @@ impl Ops for CpuOps {
     type Buffer = Buffer;
     type Panels = Packed;
     type Cache = CpuCache;
+
+    const CONTRACT: Contract = Contract::Exact;
+    const PAGE_TOKENS: usize = attention::PAGE;
 
     fn zeros(&self, len: usize) -> Buffer {
         let mut buffer = self.pool.take(len);
@@ -88,11 +98,11 @@ impl Ops for CpuOps {
     }
     fn linear_dx(&self, rows: Range<usize>, dy: &Buffer, w: &Buffer, dx: &mut Buffer, dims: Dims, overwrite: bool) {
         let (dy, dx) = (&dy[scaled(&rows, dims.n)], &mut dx[scaled(&rows, dims.k)]);
-        linear::backward_input(&self.cpu, dy, w, dx, !overwrite);
+        linear::backward_input_rows(&self.cpu, dy, w, dx, !overwrite);
     }
     fn linear_dw(&self, rows: Range<usize>, x: &Buffer, dy: &Buffer, dw: &mut Buffer, dims: Dims) {
         let (x, dy) = (&x[scaled(&rows, dims.k)], &dy[scaled(&rows, dims.n)]);
-        linear::backward_weight(&self.cpu, x, dy, dw);
+        linear::backward_weight_rows(&self.cpu, x, dy, dw);
     }
     fn linear_db(&self, dy: &Buffer, db: &mut Buffer) {
         linear::backward_bias(&self.cpu, dy, db);
@@ -112,8 +122,11 @@ impl Ops for CpuOps {
     ) {
         norm::backward(&self.cpu, x, weight, inv_rms, dy, dx, dw.map(|dw| &mut dw[..]));
     }
-    fn rope(&self, x: &mut Buffer, r: &Rope, inverse: bool) {
-        rope::rotate(&self.cpu, x, r, inverse);
+    fn rope(&self, x: &mut Buffer, rotation: &Rotation, positions: &[u32], inverse: bool) {
+        let Rotation { head_dim, offset, dim, style, ref table } = *rotation;
+        let table = &self.cosines.of(table);
+        let rope = Rope { head_dim, offset, dim, style: translate::style(style), table, positions };
+        rope::rotate(&self.cpu, x, &rope, inverse);
     }
     fn swiglu(&self, gate: &Buffer, up: &Buffer, y: &mut Buffer) {
         swiglu::forward(&self.cpu, gate, up, y);
@@ -148,15 +161,15 @@ impl Ops for CpuOps {
         columns::split_columns_backward(&self.cpu, da, db, dx, widths);
     }
     fn mla_keys(&self, kv: &Buffer, k_rope: &Buffer, k: &mut Buffer, v: &mut Buffer, dims: MlaDims) {
-        columns::mla_keys(&self.cpu, kv, k_rope, k, v, dims);
+        columns::mla_keys(&self.cpu, kv, k_rope, k, v, translate::mla(dims));
     }
     fn mla_keys_backward(&self, dk: &Buffer, dv: &Buffer, dkv: &mut Buffer, dk_rope: &mut Buffer, dims: MlaDims) {
-        columns::mla_keys_backward(&self.cpu, dk, dv, dkv, dk_rope, dims);
+        columns::mla_keys_backward(&self.cpu, dk, dv, dkv, dk_rope, translate::mla(dims));
     }
 
     fn attention(
         &self,
-        shape: &Shape,
+        shape: &AttentionShape,
         q: &Buffer,
         k: &Buffer,
         v: &Buffer,
@@ -164,25 +177,30 @@ impl Ops for CpuOps {
         out: &mut Buffer,
         stats: &mut Buffer,
     ) {
-        attention::forward(&self.cpu, shape, q, k, v, spans, out, stats);
+        attention::forward(&self.cpu, &translate::attention(shape), q, k, v, spans, out, stats);
     }
     fn attention_backward(
         &self,
-        shape: &Shape,
+        shape: &AttentionShape,
         s: AttentionSaved<'_, Self>,
         dout: &Buffer,
         spans: &[Range<usize>],
         g: AttentionGrads<'_, Self>,
     ) {
-        attention::backward(&self.cpu, shape, s.q, s.k, s.v, s.out, s.stats, dout, spans, g.dq, g.dk, g.dv);
+        let shape = translate::attention(shape);
+        attention::backward(&self.cpu, &shape, s.q, s.k, s.v, s.out, s.stats, dout, spans, g.dq, g.dk, g.dv);
     }
-    fn cache(&self, layouts: &[Shape]) -> CpuCache {
-        let layer = |shape| LayerCache { page_len: attention::page_len(shape), pages: Vec::new() };
+    fn page_bytes(&self, layouts: &[AttentionShape]) -> usize {
+        layouts.iter().map(|layer| attention::page_len(&translate::attention(layer)) * size_of::<f32>()).sum()
+    }
+    fn cache(&self, layouts: &[AttentionShape]) -> CpuCache {
+        let layer =
+            |shape| LayerCache { page_len: attention::page_len(&translate::attention(shape)), pages: Vec::new() };
         CpuCache { layers: layouts.iter().map(layer).collect() }
     }
     fn attention_cached(
         &self,
-        shape: &Shape,
+        shape: &AttentionShape,
         q: &Buffer,
         k: &Buffer,
         v: &Buffer,
@@ -191,6 +209,7 @@ impl Ops for CpuOps {
         spans: &[CachedSpan],
         out: &mut Buffer,
     ) {
+        let shape = &translate::attention(shape);
         let LayerCache { page_len, pages } = &mut cache.layers[layer];
         let (k_width, v_width) = (shape.kv_heads * shape.dk, shape.kv_heads * shape.dv);
         for span in spans {
@@ -224,14 +243,22 @@ impl Ops for CpuOps {
         let rows = logits.len() / config.experts;
         let (mut scores, mut weights) = (self.scratch(logits.len()), self.scratch(rows * config.top_k));
         let mut ids = vec![0; rows * config.top_k];
-        router::route(&self.cpu, logits, bias.map(|b| &b[..]), config, &mut scores, &mut ids, &mut weights);
+        router::route(
+            &self.cpu,
+            logits,
+            bias.map(|b| &b[..]),
+            &translate::router(config),
+            &mut scores,
+            &mut ids,
+            &mut weights,
+        );
         Routing { scores, ids, weights }
     }
     fn route_backward(&self, r: &Routing<Buffer>, dweights: &Buffer, config: &RouterConfig, dlogits: &mut Buffer) {
-        router::backward(&self.cpu, &r.scores, &r.ids, dweights, config, dlogits);
+        router::backward(&self.cpu, &r.scores, &r.ids, dweights, &translate::router(config), dlogits);
     }
     fn balance_loss(&self, r: &Routing<Buffer>, spans: &[Range<usize>], config: &RouterConfig, alpha: f32) -> f64 {
-        router::balance_loss(&self.cpu, &r.scores, &r.ids, spans, config, alpha)
+        router::balance_loss(&self.cpu, &r.scores, &r.ids, spans, &translate::router(config), alpha)
     }
     fn balance_loss_backward(
         &self,
@@ -241,7 +268,7 @@ impl Ops for CpuOps {
         alpha: f32,
         dlogits: &mut Buffer,
     ) {
-        router::balance_loss_backward(&self.cpu, &r.scores, &r.ids, spans, config, alpha, dlogits);
+        router::balance_loss_backward(&self.cpu, &r.scores, &r.ids, spans, &translate::router(config), alpha, dlogits);
     }
     fn dispatch(&self, x: &Buffer, dispatch: &Dispatch, out: &mut Buffer) {
         moe::gather(&self.cpu, x, &dispatch.token_of_slot, out);
@@ -300,7 +327,7 @@ impl Ops for CpuOps {
         m: &mut Buffer,
         v: &mut Buffer,
     ) {
-        adamw::update(&self.cpu, *config, grad_scale, grad, param, m, v);
+        adamw::update(&self.cpu, translate::adamw(config), grad_scale, grad, param, m, v);
     }
 }
 

@@ -2,6 +2,7 @@
 //! computes them ([`Ops`]) and how gradients come back ([`Tape`]). No training loop.
 
 pub mod arch;
+pub mod backend;
 pub mod checkpoint;
 pub mod config;
 mod counting;
@@ -15,10 +16,11 @@ mod pool;
 mod tape;
 
 pub use arch::{Batch, Model};
+pub use backend::Backend;
 pub use counting::{Cost, Counting};
 pub use cpu::CpuOps;
 pub use load::{initialise, load, save};
 pub use ops::Ops;
 pub use params::{Grads, Param, ParamId, ParamSpec, ParamStore, Role};
 pub use picnic_kernels as kernels;
-pub use tape::{Balance, Statistics, Tape, Var};
+pub use tape::{Balance, Statistics, Tape, Var, add_counts};

@@ -8,12 +8,10 @@
 //! expert numbers) are plain slices: whoever schedules needs to read them. Every operation that produces a gradient
 //! adds to what is there, unless it says otherwise.
 
-use picnic_kernels::adamw::AdamW;
-use picnic_kernels::attention::Shape as AttentionShape;
-use picnic_kernels::columns::MlaDims;
+mod shapes;
+
 use picnic_kernels::moe::Dispatch;
-use picnic_kernels::rope::Rope;
-use picnic_kernels::router::Config as RouterConfig;
+pub use shapes::{AdamW, AttentionShape, CachedSpan, Dims, MlaDims, RotaryTable, Rotation, RouterConfig};
 use std::ops::Range;
 
 /// What the gate chose for T tokens.
@@ -26,25 +24,35 @@ pub struct Routing<B> {
     pub weights: B,
 }
 
-/// The keys and values of one sequence's past, and the rows that now extend it.
-#[derive(Clone, Debug)]
-pub struct CachedSpan {
-    /// Rows of the batch.
-    pub rows: Range<usize>,
-    /// Position of the first row.
-    pub start: usize,
-    /// Pages of the sequence in order, enough for all its positions.
-    pub pages: Vec<u32>,
+/// What a backend promises of the bits of its results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contract {
+    /// docs/numerics.md: every operation is defined down to the order of its roundings, so that neither threads nor
+    /// instructions, blocks, neighbours in a batch or the cutting of a sequence show.
+    Exact,
+    /// There are no values.
+    NoValues,
 }
 
-/// Operations on opaque buffers of f32.
-pub trait Ops: Send + Sync + Sized + 'static {
+/// Operations on opaque buffers of f32. A clone is another handle of the same threads and memory.
+///
+/// # The contract of a backend
+/// Whoever calls takes for granted that the same calls on the same values give the same bits, whichever clone computes
+/// them and whatever runs beside it. What more a backend promises it states in [`Ops::CONTRACT`]: with
+/// [`Contract::Exact`] a rollout's log-probabilities are the trainer's. A device with other orders of summation gets a
+/// variant of its own, with the tolerances that its tests hold, and RL on it corrects for the difference.
+pub trait Ops: Clone + Send + Sync + Sized + 'static {
+    /// What this backend promises of its bits.
+    const CONTRACT: Contract;
     /// A vector of f32 values.
     type Buffer: Send + Sync;
     /// A weight arranged for [`Ops::linear`].
     type Panels: Send + Sync;
     /// Pages of keys and values for every layer.
     type Cache: Send + Sync;
+
+    /// Tokens in a page of a cache, which is given out whole.
+    const PAGE_TOKENS: usize;
 
     /// `len` zeros.
     fn zeros(&self, len: usize) -> Self::Buffer;
@@ -109,8 +117,8 @@ pub trait Ops: Send + Sync + Sized + 'static {
         dx: &mut Self::Buffer,
         dw: Option<&mut Self::Buffer>,
     );
-    /// Rotates in place; `inverse` is the backward.
-    fn rope(&self, x: &mut Self::Buffer, rope: &Rope, inverse: bool);
+    /// Rotates each row by its position, in place; `inverse` is the backward.
+    fn rope(&self, x: &mut Self::Buffer, rotation: &Rotation, positions: &[u32], inverse: bool);
     /// silu(gate)·up.
     fn swiglu(&self, gate: &Self::Buffer, up: &Self::Buffer, y: &mut Self::Buffer);
     /// Gradients of [`Ops::swiglu`], overwritten.
@@ -186,6 +194,8 @@ pub trait Ops: Send + Sync + Sized + 'static {
         spans: &[Range<usize>],
         grads: AttentionGrads<'_, Self>,
     );
+    /// Bytes that one page of such a cache takes once all of its layers were written.
+    fn page_bytes(&self, layouts: &[AttentionShape]) -> usize;
     /// An empty cache with a layer for each of `layouts`.
     fn cache(&self, layouts: &[AttentionShape]) -> Self::Cache;
     /// Writes the rows' keys and values to their pages, then attends over each sequence's pages.
@@ -272,15 +282,6 @@ pub trait Ops: Send + Sync + Sized + 'static {
         m: &mut Self::Buffer,
         v: &mut Self::Buffer,
     );
-}
-
-/// Inputs and outputs of a linear layer.
-#[derive(Clone, Copy, Debug)]
-pub struct Dims {
-    /// Inputs.
-    pub k: usize,
-    /// Outputs.
-    pub n: usize,
 }
 
 /// What [`Ops::attention`] read and wrote.

@@ -262,12 +262,17 @@ impl Statistics {
 
     /// Adds the counts of another pass over the same layers.
     pub fn add(&mut self, other: &Statistics) {
-        for (mine, theirs) in self.expert_counts.iter_mut().zip(&other.expert_counts) {
-            mine.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
-        }
-        let known = self.expert_counts.len().min(other.expert_counts.len());
-        self.expert_counts.extend_from_slice(&other.expert_counts[known..]);
+        add_counts(&mut self.expert_counts, &other.expert_counts);
         self.balance_loss += other.balance_loss;
         self.mtp_loss += other.mtp_loss;
     }
+}
+
+/// Adds the expert counts of another pass over the same layers; layers that only it has are appended.
+pub fn add_counts(sum: &mut Vec<Vec<u64>>, more: &[Vec<u64>]) {
+    for (sum, more) in sum.iter_mut().zip(more) {
+        sum.iter_mut().zip(more).for_each(|(a, b)| *a += b);
+    }
+    let known = sum.len().min(more.len());
+    sum.extend_from_slice(&more[known..]);
 }

@@ -2,12 +2,10 @@
 
 use crate::App;
 use crate::error::ApiError;
-use crate::reasoning::Piece;
-use crate::reply::Reply;
 use crate::wire::{ChatRequest, CompletionTokensDetails, Stop, Usage};
 use crate::worker::Update;
+use picnic_chat::{ChatOptions, Piece, Prompt, Reply};
 use picnic_engine::{Finish, Request, Sampling};
-use picnic_tokenizer::ChatOptions;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -22,6 +20,7 @@ pub(crate) struct Answer {
     app: Arc<App>,
     updates: UnboundedReceiver<Update>,
     reply: Reply,
+    finish: Option<Finish>,
     prompt_tokens: usize,
 }
 
@@ -39,16 +38,22 @@ impl Answer {
         let (request, reply) = encoded?;
         let prompt_tokens = request.prompt.len();
         let updates = app.worker.submit(place, request).await?;
-        Ok(Answer { app, updates, reply, prompt_tokens })
+        Ok(Answer { app, updates, reply, finish: None, prompt_tokens })
     }
 
     /// The next text, never empty on both sides; `None` once the answer is complete.
     pub(crate) async fn next(&mut self) -> Result<Option<Piece>, ApiError> {
-        while self.reply.finish().is_none() {
+        while self.finish.is_none() {
             let Some(Update::Token { id, finish }) = self.updates.recv().await else {
                 return Err(ApiError::Panicked);
             };
-            let piece = self.reply.push(&self.app.tokenizer, id, finish);
+            let mut piece = self.reply.push(&self.app.chat, id);
+            self.finish = finish;
+            if self.reply.is_stopped() {
+                self.finish = Some(Finish::Stop);
+            } else if finish.is_some() {
+                piece += self.reply.finish();
+            }
             if piece != Piece::default() {
                 return Ok(Some(piece));
             }
@@ -60,7 +65,7 @@ impl Answer {
 
     /// Why the answer ended.
     pub(crate) fn finish(&self) -> Finish {
-        self.reply.finish().unwrap_or(Finish::Length)
+        self.finish.unwrap_or(Finish::Length)
     }
 
     /// Tokens so far.
@@ -80,8 +85,7 @@ impl App {
     fn encode(&self, request: ChatRequest) -> Result<(Request, Reply), ApiError> {
         let options =
             ChatOptions { add_generation_prompt: true, now: Some(SystemTime::now()), ..ChatOptions::default() };
-        let prompt = self.tokenizer.apply_chat_template(&request.messages, &options)?;
-        let ids = self.tokenizer.encode(&prompt, false)?;
+        let Prompt { text, ids } = self.chat.prompt(&request.messages, &options)?;
         let context = self.limits.context;
         let room = context.saturating_sub(ids.len());
         if room == 0 {
@@ -106,8 +110,8 @@ impl App {
             Some(Stop::One(stop)) => vec![stop],
             Some(Stop::Many(stops)) => stops,
         };
-        let reply = Reply::new(&prompt, stops);
-        Ok((Request { prompt: ids, max_tokens, stop: self.eos.clone(), sampling }, reply))
+        let reply = Reply::new(&text, stops);
+        Ok((Request { prompt: ids, max_tokens, stop: self.chat.ends().ids().to_vec(), sampling }, reply))
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) enum ApiError {
     #[error("there is no model {asked:?} here: ask for {served:?}, or leave `model` out")]
     UnknownModel { asked: String, served: String },
     #[error("the messages cannot be made into a prompt: {0}")]
-    Prompt(#[from] picnic_tokenizer::Error),
+    Prompt(#[from] picnic_chat::Error),
     #[error("the model's context is {context} tokens, but {what}: shorten the messages or lower `max_tokens`")]
     ContextLength { context: usize, what: String },
     #[error("there is nothing at this path: use /v1/chat/completions, /v1/models or /health")]

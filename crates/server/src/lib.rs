@@ -1,17 +1,14 @@
 //! A model over HTTP: `/v1/chat/completions`, `/v1/models` and `/health`, in the wire format of OpenAI and DeepSeek.
 //!
 //! [`serve`] runs until told to stop; [`router`] is the same application for tests in-process. One thread owns the
-//! model and generates for everybody at once; handlers hold a channel to it each. [`reply`] and [`reasoning`], which
-//! make text of tokens and part thinking from answer, serve the terminal too. Left out: keys and accounts, tools,
-//! constrained output, log-probabilities, and every other path of the two contracts.
+//! model and generates for everybody at once; handlers hold a channel to it each. How the model talks is
+//! [`picnic_chat`]'s to know. Left out: keys and accounts, tools, constrained output, log-probabilities, and every other
+//! path of the two contracts.
 
 mod answer;
 mod error;
 mod local;
-pub mod reasoning;
-pub mod reply;
 mod routes;
-mod stop;
 mod wire;
 mod worker;
 
@@ -20,9 +17,9 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use error::ApiError;
 use local::Local;
+use picnic_chat::ChatFormat;
 use picnic_engine::Limits as EngineLimits;
 use picnic_model::{Model, Ops, ParamStore};
-use picnic_tokenizer::Tokenizer;
 use routes::{chat_completions, health, models};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -40,10 +37,8 @@ pub struct Served<O: Ops> {
     pub params: ParamStore<O>,
     /// What computes them.
     pub ops: O,
-    /// The model's own tokenizer, with its chat template.
-    pub tokenizer: Tokenizer,
-    /// Tokens that end a turn.
-    pub eos: Vec<u32>,
+    /// How the model talks.
+    pub chat: ChatFormat,
     /// How much is done at once.
     pub limits: Limits,
 }
@@ -66,10 +61,8 @@ pub struct Limits {
 impl Limits {
     /// Limits for `model` with `cache_bytes` of keys and values: as many tokens as they hold, each request no more than
     /// the model was made for.
-    pub fn new(model: &Model, cache_bytes: usize) -> Limits {
-        let values: usize = model.cache_layout().iter().map(|layer| layer.kv_heads * (layer.dk + layer.dv)).sum();
-        let per_token = values * size_of::<f32>();
-        let cache_tokens = (cache_bytes / per_token.max(1)).max(PAGE) / PAGE * PAGE;
+    pub fn new<O: Ops>(ops: &O, model: &Model, cache_bytes: usize) -> Limits {
+        let cache_tokens = EngineLimits::cache_in(ops, model, cache_bytes);
         Limits {
             engine: EngineLimits { sequences: 16, batch_tokens: 256, cache_tokens },
             places: 64,
@@ -79,9 +72,6 @@ impl Limits {
         }
     }
 }
-
-/// Tokens in a page of the cache, which is given out whole.
-const PAGE: usize = picnic_model::kernels::attention::PAGE;
 
 /// Why a server stopped or did not start.
 #[derive(Debug, thiserror::Error)]
@@ -112,8 +102,8 @@ pub async fn serve<O: Ops>(
 /// # Errors
 /// If the system refuses a thread.
 pub fn router<O: Ops>(served: Served<O>) -> Result<Router, ServeError> {
-    let Served { name, model, params, ops, tokenizer, eos, limits } = served;
-    application(name, tokenizer, eos, limits, Local::new(ops, model, params, limits.engine))
+    let Served { name, model, params, ops, chat, limits } = served;
+    application(name, chat, limits, Local::new(ops, model, params, limits.engine))
 }
 
 /// What handlers share.
@@ -121,21 +111,19 @@ struct App {
     name: String,
     /// Seconds since 1970.
     started: u64,
-    tokenizer: Tokenizer,
-    eos: Vec<u32>,
+    chat: ChatFormat,
     limits: Limits,
     worker: Worker,
 }
 
 fn application(
     name: String,
-    tokenizer: Tokenizer,
-    eos: Vec<u32>,
+    chat: ChatFormat,
     limits: Limits,
     generator: impl Generator,
 ) -> Result<Router, ServeError> {
     let worker = Worker::start(generator, limits.places).map_err(ServeError::Thread)?;
-    let app = App { name, started: seconds_since_1970(), tokenizer, eos, limits, worker };
+    let app = App { name, started: seconds_since_1970(), chat, limits, worker };
     // Both of DeepSeek's base paths.
     let api =
         Router::new().route("/chat/completions", post(chat_completions::create)).route("/models", get(models::list));

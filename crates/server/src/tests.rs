@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::{Request as HttpRequest, StatusCode};
 use http_body_util::BodyExt;
 use picnic_engine::{Event, Finish, Request, RequestError, RequestId};
-use picnic_tokenizer::{ASSISTANT, TrainConfig, USER};
+use picnic_tokenizer::{ASSISTANT, Tokenizer, TrainConfig, USER};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::process::Command;
@@ -88,8 +88,7 @@ const LIMITS: Limits = Limits {
 fn echo() -> (Router, Arc<AtomicUsize>) {
     let active = Arc::new(AtomicUsize::new(0));
     let generator = Echo { tokenizer: tokenizer(), requests: Vec::new(), next: 0, active: Arc::clone(&active) };
-    let eos = tokenizer().eos().into_iter().collect();
-    (application("echo".to_owned(), tokenizer(), eos, LIMITS, generator).unwrap(), active)
+    (application("echo".to_owned(), ChatFormat::picnic(tokenizer()), LIMITS, generator).unwrap(), active)
 }
 
 async fn call(router: &Router, method: &str, path: &str, body: impl Into<Body>) -> (StatusCode, String) {
@@ -322,12 +321,11 @@ async fn a_seed_fixes_the_answer() {
         "tie_word_embeddings": true, "rope_theta": 10000.0, "initializer_range": 0.1
     });
     let config = picnic_model::config::ModelConfig::from_value(&config, "test".as_ref()).unwrap();
-    let ops = picnic_model::CpuOps::with_threads(1).unwrap();
+    let ops = picnic_model::backend::with_threads(1).unwrap();
     let model = Model::new(config);
     let params = picnic_model::initialise(&ops, &model, 1);
-    let (tokenizer, limits) = (tokenizer(), Limits::new(&model, 1 << 20));
-    let eos = tokenizer.eos().into_iter().collect();
-    let router = router(Served { name: "echo".to_owned(), model, params, ops, tokenizer, eos, limits }).unwrap();
+    let (format, limits) = (ChatFormat::picnic(tokenizer()), Limits::new(&ops, &model, 1 << 20));
+    let router = router(Served { name: "echo".to_owned(), model, params, ops, chat: format, limits }).unwrap();
     let ask = |seed: u64| {
         let router = router.clone();
         async move {

@@ -3,8 +3,8 @@
 //! Fields that we do not know are ignored, as clients send many. Those that we know, do not offer and that would change
 //! the answer are read so that they can be refused.
 
+use picnic_chat::Message;
 use picnic_engine::Finish;
-use picnic_tokenizer::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -25,8 +25,6 @@ pub struct BpeParts {
     pub eos: Option<u32>,
     /// Whether `encode` begins with `bos` when asked for special tokens.
     pub add_bos: bool,
-    /// Jinja source.
-    pub chat_template: Option<String>,
 }
 
 /// What a token is for.
@@ -141,9 +139,6 @@ impl Tokenizer {
         config.insert("add_bos_token".to_owned(), parts.add_bos.into());
         config.insert("clean_up_tokenization_spaces".to_owned(), false.into());
         config.insert("tokenizer_class".to_owned(), "PreTrainedTokenizerFast".into());
-        if let Some(template) = &parts.chat_template {
-            config.insert("chat_template".to_owned(), template.as_str().into());
-        }
         Self::from_json(parts.to_json()?.to_string().as_bytes(), config)
     }
 }
@@ -222,7 +217,6 @@ mod tests {
             bos: Some(0),
             eos: None,
             add_bos: true,
-            chat_template: None,
         }
     }
 

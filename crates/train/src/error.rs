@@ -14,9 +14,12 @@ pub enum Error {
     /// A checkpoint that cannot be read or written.
     #[error(transparent)]
     Checkpoint(#[from] picnic_model::checkpoint::CheckpointError),
-    /// A tokenizer that cannot be made, read or used.
+    /// A tokenizer that cannot be made or used.
     #[error(transparent)]
     Tokenizer(#[from] picnic_tokenizer::Error),
+    /// A model whose way of talking cannot be read or used.
+    #[error(transparent)]
+    Chat(#[from] picnic_chat::Error),
     /// A task that cannot be set up.
     #[error(transparent)]
     Task(#[from] picnic_tasks::TaskError),

@@ -1,19 +1,19 @@
 //! Evaluation: k samples of each held-out problem (R1: temperature 0.6, top-p 0.95), judged by rules.
 
 use crate::error::Error;
-use crate::lanes::{Lanes, Sequence};
+use crate::lanes::{Lanes, Pass, Sequence};
+use crate::load::{Loaded, load};
 use crate::recipe::{Common, Eval};
 use crate::report::{Share, StageResult, TaskResult, bootstrap_ratio_ci, counted_as, majority, pass_at_k, shown_ks};
-use crate::rollout::{Draw, Sample, judge, mix, prompts, roll_out};
-use crate::tokenizer::check_vocabulary;
-use crate::training::{hash_of, reading};
+use crate::rollout::{Draw, Sample, judge, prompts, roll_out};
+use crate::training::hash_of;
 use crate::watch;
-use picnic_data::ChatFormat;
+use picnic_chat::ChatFormat;
+use picnic_data::ProblemFormat;
 use picnic_engine::Finish;
 use picnic_model::checkpoint::Checkpoint;
-use picnic_model::{CpuOps, Model, ParamStore, load};
+use picnic_model::{Backend, Model, ParamStore, backend};
 use picnic_tasks::{Mixture, Problem, Reward, RewardWeights, Task, Verdict};
-use picnic_tokenizer::Tokenizer;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,11 +23,13 @@ pub struct Judged {
     /// The architecture.
     pub model: Model,
     /// Its parameters.
-    pub params: ParamStore<CpuOps>,
-    /// Text and ids.
-    pub tokenizer: Tokenizer,
+    pub params: ParamStore<Backend>,
+    /// How it is talked to.
+    pub chat: ChatFormat,
     /// Threads to generate with.
     pub lanes: Lanes,
+    /// What a person should know of how it was read.
+    pub notes: Vec<String>,
 }
 
 /// One judged answer.
@@ -55,11 +57,11 @@ impl Judged {
     ///
     /// # Errors
     /// Weights that cannot be read, or another model's tokenizer.
-    pub fn open(path: &Path, tokenizer: Tokenizer, lanes: usize, threads: usize) -> Result<Judged, Error> {
-        let ops = CpuOps::with_threads(1).map_err(Error::Threads)?;
-        let (model, params) = load(&ops, &Checkpoint::open(path)?, false)?;
-        check_vocabulary(&tokenizer, model.config(), path)?;
-        Ok(Judged { model, params, tokenizer, lanes: Lanes::new(lanes, threads).map_err(Error::Threads)? })
+    pub fn open(path: &Path, chat: ChatFormat, lanes: usize, threads: usize) -> Result<Judged, Error> {
+        let ops = backend::with_threads(1).map_err(Error::Threads)?;
+        let Loaded { model, params, notes } = load(&ops, &Checkpoint::open(path)?, &chat, false)?;
+        let lanes = Lanes::new(lanes, threads).map_err(Error::Threads)?;
+        Ok(Judged { model, params, chat, lanes, notes })
     }
 
     /// `draw.samples` answers to each question, in order.
@@ -67,9 +69,8 @@ impl Judged {
     /// # Errors
     /// If a prompt cannot be made or is refused.
     pub fn answer(&mut self, problems: &[Problem], draw: Draw) -> Result<Vec<Sample>, Error> {
-        let prompts = prompts(&ChatFormat::new(&self.tokenizer)?, problems)?;
-        let stop: Vec<u32> = self.tokenizer.eos().into_iter().collect();
-        roll_out(&mut self.lanes, &self.model, &self.params, &prompts, &stop, draw)
+        let prompts = prompts(&ProblemFormat::new(&self.chat)?, problems)?;
+        roll_out(&mut self.lanes, &self.model, &self.params, &prompts, self.chat.ends().ids(), draw)
     }
 
     /// `draw.samples` answers to each prompt as text, each with why it ended (`stop` or `length`).
@@ -77,17 +78,15 @@ impl Judged {
     /// # Errors
     /// If a prompt cannot be made or is refused.
     pub fn texts(&mut self, prompts: &[&str], draw: Draw) -> Result<Vec<(String, &'static str)>, Error> {
-        let chat = ChatFormat::new(&self.tokenizer)?;
-        let prompts = prompts.iter().map(|p| Ok(chat.prompt(p)?)).collect::<Result<Vec<_>, Error>>()?;
-        let stop: Vec<u32> = self.tokenizer.eos().into_iter().collect();
-        let samples = roll_out(&mut self.lanes, &self.model, &self.params, &prompts, &stop, draw)?;
-        let chat = ChatFormat::new(&self.tokenizer)?;
+        let format = ProblemFormat::new(&self.chat)?;
+        let prompts = prompts.iter().map(|p| Ok(format.prompt(p)?)).collect::<Result<Vec<_>, Error>>()?;
+        let samples = roll_out(&mut self.lanes, &self.model, &self.params, &prompts, self.chat.ends().ids(), draw)?;
         let said = samples.iter().map(|sample| {
             let finish = match sample.completion.finish {
                 Finish::Stop => "stop",
                 Finish::Length => "length",
             };
-            (chat.text(&sample.completion.tokens), finish)
+            (self.chat.text(&sample.completion.tokens), finish)
         });
         Ok(said.collect())
     }
@@ -109,17 +108,17 @@ impl Judged {
                 max_tokens: eval.max_tokens,
                 temperature: eval.temperature,
                 top_p: eval.top_p,
-                seed: mix(eval.problem_seed, i as u64),
+                seed: picnic_random::child(eval.problem_seed, i as u64),
             };
             let samples = self.answer(&problems, draw)?;
-            let chat = ChatFormat::new(&self.tokenizer)?;
-            read += eval.samples * prompts(&chat, &problems)?.iter().map(Vec::len).sum::<usize>();
+            let format = ProblemFormat::new(&self.chat)?;
+            read += eval.samples * prompts(&format, &problems)?.iter().map(Vec::len).sum::<usize>();
             let mut of_task = Marks::new(eval.samples);
             for group in samples.chunks(eval.samples) {
-                let judged = |s| judge(task, &chat, &problems, s, RewardWeights::default());
+                let judged = |s| judge(task, &format, &problems, s, RewardWeights::default());
                 let rewards: Vec<Reward> = group.iter().map(judged).collect();
-                let texts: Vec<String> = group.iter().map(|s| chat.text(&s.completion.tokens)).collect();
-                let votes = texts.iter().map(|text| chat.format.parse(text).map(|parts| counted_as(parts.answer)));
+                let texts: Vec<String> = group.iter().map(|s| format.text(&s.completion.tokens)).collect();
+                let votes = texts.iter().map(|text| format.layout.parse(text).map(|parts| counted_as(parts.answer)));
                 let judged = rewards.iter().zip(votes).filter_map(|(reward, vote)| match reward.accuracy {
                     Verdict::CouldNotJudge(_) => None,
                     _ => Some((reward.accuracy.is_right(), vote)),
@@ -165,16 +164,16 @@ impl Judged {
 
     /// How likely the model finds the worked solutions of held-out problems.
     fn worked(&mut self, common: &Common, tasks: &Mixture, problems: &[Problem]) -> Result<Worked, Error> {
-        let chat = ChatFormat::new(&self.tokenizer)?;
+        let format = ProblemFormat::new(&self.chat)?;
         let mut sequences = Vec::new();
         for worked in problems.iter().filter_map(|problem| tasks.sft_example(problem)) {
-            let example = chat.example(&worked)?;
+            let example = format.example(&worked)?;
             if example.ids.len() > self.model.config().max_position_embeddings {
                 continue; // The model has not learned to read that far.
             }
             sequences.push(Sequence { ids: example.ids, first_target: example.prompt });
         }
-        let stats = self.lanes.logprobs(&self.model, &self.params, &sequences, reading(common));
+        let stats = self.lanes.logprobs(&self.model, &self.params, &sequences, Pass::new(common.micro_batch_tokens));
         let loss = |logprobs: &[f32]| -logprobs.iter().map(|&l| f64::from(l)).sum::<f64>();
         Ok(Worked {
             losses: stats.iter().map(|s| (loss(&s.logprob), s.logprob.len() as f64)).collect(),

@@ -6,7 +6,7 @@
 
 use crate::watch;
 use picnic_model::layers::{Past, Targets, TokenStats};
-use picnic_model::{Balance, Batch, CpuOps, Grads, Model, ParamStore, Statistics, Tape};
+use picnic_model::{Backend, Balance, Batch, Grads, Model, ParamStore, Statistics, Tape, backend};
 use std::ops::Range;
 use std::sync::Mutex;
 
@@ -45,8 +45,18 @@ pub struct Pass {
     pub balance: Balance,
     /// Whether to compute entropies.
     pub entropy: bool,
+    /// Whether a gradient keeps only each layer's input and computes the rest again.
+    pub recompute: bool,
     /// What each token that multi-token prediction has to predict weighs in the loss; 0 to leave the module out.
     pub mtp_weight: f32,
+}
+
+impl Pass {
+    /// A pass for log-probabilities alone, or the start of one that learns.
+    pub fn new(micro_batch_tokens: usize) -> Pass {
+        let balance = Balance::default();
+        Pass { micro_batch_tokens, balance, entropy: false, recompute: false, mtp_weight: 0.0 }
+    }
 }
 
 /// The derivative of the loss by the log-probability of token `t` of sequence `i`: `slope(i, t, logprob)`.
@@ -59,8 +69,8 @@ pub struct Lanes {
 }
 
 struct Lane {
-    ops: CpuOps,
-    grads: Option<Grads<CpuOps>>,
+    ops: Backend,
+    grads: Option<Grads<Backend>>,
 }
 
 impl Lanes {
@@ -71,7 +81,7 @@ impl Lanes {
     pub fn new(lanes: usize, threads: usize) -> Result<Lanes, std::io::Error> {
         let workers = threads.clamp(1, lanes.max(1));
         let lanes = (0..lanes.max(1))
-            .map(|_| Ok(Lane { ops: CpuOps::with_threads(threads / workers)?, grads: None }))
+            .map(|_| Ok(Lane { ops: backend::with_threads(threads / workers)?, grads: None }))
             .collect::<Result<_, std::io::Error>>()?;
         Ok(Lanes { lanes, workers })
     }
@@ -86,7 +96,7 @@ impl Lanes {
     pub fn gradient(
         &mut self,
         model: &Model,
-        params: &ParamStore<CpuOps>,
+        params: &ParamStore<Backend>,
         sequences: &[Sequence],
         pass: Pass,
         slope: &Slope,
@@ -105,7 +115,7 @@ impl Lanes {
     pub fn logprobs(
         &mut self,
         model: &Model,
-        params: &ParamStore<CpuOps>,
+        params: &ParamStore<Backend>,
         sequences: &[Sequence],
         pass: Pass,
     ) -> Vec<TokenStats> {
@@ -116,12 +126,12 @@ impl Lanes {
     }
 
     /// Runs `work` on each lane's own share of `0..n`; the answers come lane by lane.
-    pub fn run_each<T: Send>(&mut self, n: usize, work: impl Fn(&CpuOps, Vec<usize>) -> T + Sync) -> Vec<T> {
+    pub fn run_each<T: Send>(&mut self, n: usize, work: impl Fn(&Backend, Vec<usize>) -> T + Sync) -> Vec<T> {
         self.run(n, |lane, mine| work(&lane.ops, mine))
     }
 
     /// The summed gradient.
-    pub fn grads(&self) -> Option<&Grads<CpuOps>> {
+    pub fn grads(&self) -> Option<&Grads<Backend>> {
         self.lanes[0].grads.as_ref()
     }
 
@@ -175,13 +185,13 @@ type LaneResult = (Vec<(usize, TokenStats)>, Statistics);
 
 /// Passes the sequences `mine` through the model, micro-batch by micro-batch.
 fn pass_through(
-    ops: &CpuOps,
+    ops: &Backend,
     model: &Model,
-    params: &ParamStore<CpuOps>,
+    params: &ParamStore<Backend>,
     sequences: &[Sequence],
     mine: Vec<usize>,
     pass: Pass,
-    mut learn: Option<(&mut Grads<CpuOps>, &Slope)>,
+    mut learn: Option<(&mut Grads<Backend>, &Slope)>,
 ) -> LaneResult {
     let (mut results, mut statistics) = (Vec::with_capacity(mine.len()), Statistics::default());
     let slope = learn.as_ref().map(|(_, slope)| *slope);
@@ -200,7 +210,11 @@ fn pass_through(
             Some((grads, _)) => Tape::recording(ops, grads, pass.balance),
             None => Tape::inference(ops),
         };
-        let hidden = model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone()));
+        let hidden = if pass.recompute && tape.is_recording() {
+            model.forward_recomputing(&mut tape, params, &batch)
+        } else {
+            model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone()))
+        };
         let targets = Targets { rows: &rows, ids: &ids, entropy: pass.entropy };
         let said = tape.token_loss(&hidden, model.head(params), targets, |start, logprobs| {
             let Some(slope) = slope else { return vec![0.0; logprobs.len()] };

@@ -3,9 +3,10 @@
 
 use crate::error::Error;
 use crate::lanes::Sequence;
+use crate::load::check_positions;
 use crate::recipe::{Pretrain, Recipe};
-use crate::tokenizer::check_positions;
 use crate::training::{Outcome, Setting, Start, StepPlan, Training};
+use picnic_chat::ChatFormat;
 use picnic_data::packed;
 use picnic_tasks::Corpus;
 use picnic_tokenizer::Tokenizer;
@@ -19,7 +20,7 @@ pub fn pretrain(
     recipe: &Recipe<Pretrain>,
     setting: &Setting,
     start: Start,
-    tokenizer: Tokenizer,
+    chat: ChatFormat,
 ) -> Result<Outcome, Error> {
     let Recipe { common, stage } = recipe;
     let fingerprint = recipe.fingerprint()?;
@@ -27,12 +28,12 @@ pub fn pretrain(
         return Ok(outcome);
     }
     let corpus = common.text()?;
-    let mut run = Training::open("pretrain", setting, common, stage.mtp_weight, fingerprint, start, tokenizer)?;
+    let mut run = Training::open("pretrain", setting, common, stage.mtp_weight, fingerprint, start, chat)?;
     check_positions("a sequence", stage.sequence_tokens, run.model.config())?;
     let mut display = setting.progress.stage("pretrain", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
-        let sequences = batch(&run.tokenizer, &corpus, recipe, run.step)?;
+        let sequences = batch(run.chat.tokenizer(), &corpus, recipe, run.step)?;
         let targets: usize = sequences.iter().map(Sequence::targets).sum();
         let slope = -1.0 / targets.max(1) as f32;
         let plan = StepPlan {

@@ -11,7 +11,7 @@ use crate::recipe::{Common, Pretrain, R1Recipe, Recipe, RewardSource, Rl, Sft};
 use crate::report::{Report, Stage};
 use crate::sft::examples;
 use crate::training::{Outcome, Setting};
-use picnic_tokenizer::Tokenizer;
+use picnic_chat::ChatFormat;
 use std::path::PathBuf;
 
 /// How and where the chain runs.
@@ -40,37 +40,37 @@ impl<'c> Chain<'c> {
 pub fn r1(recipe: &R1Recipe, chain: &Chain) -> Result<Report, Error> {
     let Recipe { common, stage } = recipe;
     let mut book = Book::new(recipe, chain)?;
-    let (base, tokenizer) = book.base(common)?;
+    let (base, chat) = book.base(common)?;
 
     // R1-Zero (section 2.2): RL straight from the base model.
     if let Some(zero) = &stage.zero {
         if stage.controls {
-            book.ask(Stage::BaseTemplate, &base, zero.template.as_deref(), &tokenizer)?;
+            book.ask(Stage::BaseTemplate, &base, zero.template.as_deref(), &chat)?;
         }
-        book.rl(Stage::Zero, common, zero, &base, &tokenizer)?;
+        book.rl(Stage::Zero, common, zero, &base, &chat)?;
     }
 
     // R1's first half (2.3.1, 2.3.2): a cold start, then RL.
-    let (cold, _) = book.sft(Stage::Sft, common, &stage.sft, stage.sft.traces.as_deref(), &base, &tokenizer)?;
-    let (learned, rl) = book.rl(Stage::Rl, common, &stage.rl, &cold, &tokenizer)?;
+    let (cold, _) = book.sft(Stage::Sft, common, &stage.sft, stage.sft.traces.as_deref(), &base, &chat)?;
+    let (learned, rl) = book.rl(Stage::Rl, common, &stage.rl, &cold, &chat)?;
     if stage.controls {
-        let more = more_sft(recipe, &rl, &tokenizer)?;
+        let more = more_sft(recipe, &rl, &chat)?;
         let random = Rl { reward: RewardSource::Random, ..stage.rl.clone() };
-        book.sft(Stage::ControlSftMore, common, &more, more.traces.as_deref(), &cold, &tokenizer)?;
-        book.rl(Stage::ControlRandomReward, common, &random, &cold, &tokenizer)?;
+        book.sft(Stage::ControlSftMore, common, &more, more.traces.as_deref(), &cold, &chat)?;
+        book.rl(Stage::ControlRandomReward, common, &random, &cold, &chat)?;
     }
 
     // Its second half (2.3.3, 2.3.4): the base model learns from the right answers, then RL again.
     let mut last = learned.clone();
     let traces = match &stage.reject {
-        Some(reject) => book.reject(common, reject, &learned, &tokenizer)?,
+        Some(reject) => book.reject(common, reject, &learned, &chat)?,
         None => None,
     };
     if let (Some(traces), Some(sft2)) = (&traces, &stage.sft2) {
-        last = book.sft(Stage::Sft2, common, sft2, Some(traces), &base, &tokenizer)?.0;
+        last = book.sft(Stage::Sft2, common, sft2, Some(traces), &base, &chat)?.0;
         if let Some(rl2) = &stage.rl2 {
             let other_questions = Rl { round: 1, ..rl2.clone() };
-            last = book.rl(Stage::Rl2, common, &other_questions, &last, &tokenizer)?.0;
+            last = book.rl(Stage::Rl2, common, &other_questions, &last, &chat)?.0;
         }
     }
 
@@ -79,14 +79,14 @@ pub fn r1(recipe: &R1Recipe, chain: &Chain) -> Result<Report, Error> {
         // The same lessons, but for multi-token prediction, which dense models have no module for.
         let (pretrain, sft) = (Pretrain { mtp_weight: 0.0, ..pretrain.clone() }, without_mtp(&stage.sft));
         let small = Common { model: Some(student.model.clone()), ..common.clone() };
-        let base = book.pretrain(Stage::StudentBase, &small, &pretrain, &tokenizer)?;
-        let (cold, _) = book.sft(Stage::StudentSft, &small, &sft, sft.traces.as_deref(), &base, &tokenizer)?;
-        book.rl(Stage::StudentRl, &small, &stage.rl, &cold, &tokenizer)?;
+        let base = book.pretrain(Stage::StudentBase, &small, &pretrain, &chat)?;
+        let (cold, _) = book.sft(Stage::StudentSft, &small, &sft, sft.traces.as_deref(), &base, &chat)?;
+        book.rl(Stage::StudentRl, &small, &stage.rl, &cold, &chat)?;
         if let (Some(traces), Some(distill)) = (&traces, &stage.distill) {
             let distill = without_mtp(distill);
-            let (pupil, _) = book.sft(Stage::StudentDistilled, &small, &distill, Some(traces), &base, &tokenizer)?;
+            let (pupil, _) = book.sft(Stage::StudentDistilled, &small, &distill, Some(traces), &base, &chat)?;
             if let Some(on_policy) = &stage.on_policy {
-                book.distill(Stage::StudentOnPolicy, &small, on_policy, &pupil, &last, &tokenizer)?;
+                book.distill(Stage::StudentOnPolicy, &small, on_policy, &pupil, &last, &chat)?;
             }
         }
     }
@@ -99,10 +99,10 @@ fn without_mtp(sft: &Sft) -> Sft {
 
 /// The cold start gone on with for as much compute as RL took: a token that was generated or read costs a forward
 /// pass, one that was learned from three of them.
-fn more_sft(recipe: &R1Recipe, rl: &Outcome, tokenizer: &Tokenizer) -> Result<Sft, Error> {
+fn more_sft(recipe: &R1Recipe, rl: &Outcome, chat: &ChatFormat) -> Result<Sft, Error> {
     let Recipe { common, stage } = recipe;
     let cold = Recipe { common: common.clone(), stage: stage.sft.clone() };
-    let (set, _) = examples(&cold, stage.sft.traces.as_deref(), tokenizer)?;
+    let (set, _) = examples(&cold, stage.sft.traces.as_deref(), chat)?;
     let mean = set.iter().map(|s| s.ids.len()).sum::<usize>() as f64 / set.len() as f64;
     let per_step = 3.0 * mean * stage.sft.batch_examples as f64;
     let steps = (rl.passes as f64 / per_step).ceil().max(1.0) as usize;

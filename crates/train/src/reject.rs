@@ -7,12 +7,12 @@
 use crate::error::Error;
 use crate::eval::Judged;
 use crate::recipe::{Recipe, Reject};
-use crate::rollout::{Draw, judge, mix, prompts};
+use crate::rollout::{Draw, judge, prompts};
 use crate::traces::Trace;
 use crate::training::{OUTCOME, Outcome, Setting, claim, read_json, sync_folder, write_file, write_json};
-use picnic_data::ChatFormat;
+use picnic_chat::ChatFormat;
+use picnic_data::ProblemFormat;
 use picnic_tasks::{Mixture, Problem, RewardWeights, Split, Task};
-use picnic_tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs;
@@ -41,12 +41,7 @@ struct Batch {
 ///
 /// # Errors
 /// A model that cannot be read, a folder in use or that cannot be written.
-pub fn reject(
-    recipe: &Recipe<Reject>,
-    setting: &Setting,
-    model: &Path,
-    tokenizer: Tokenizer,
-) -> Result<Outcome, Error> {
+pub fn reject(recipe: &Recipe<Reject>, setting: &Setting, model: &Path, chat: ChatFormat) -> Result<Outcome, Error> {
     let Recipe { common, stage } = recipe;
     let fingerprint = recipe.fingerprint()?;
     if let Some(outcome) = setting.finished(&fingerprint)? {
@@ -56,7 +51,7 @@ pub fn reject(
     claim(&setting.out, setting.resume, &fingerprint)?;
     fs::create_dir_all(&batches).map_err(Error::writing(&batches))?;
     let tasks = Mixture::new(&common.tasks, common.seed)?;
-    let mut teacher = Judged::open(model, tokenizer, common.lanes, setting.threads)?;
+    let mut teacher = Judged::open(model, chat, common.lanes, setting.threads)?;
     let count = stage.questions.div_ceil(stage.batch_questions) as u64;
     let mut display = setting.progress.stage("reject", count);
     let (mut outcome, mut kept, mut lines) = (Outcome::default(), 0, String::new());
@@ -117,11 +112,11 @@ fn draw(
         max_tokens: stage.max_tokens,
         temperature: stage.temperature,
         top_p: stage.top_p,
-        seed: mix(mix(common.seed, FIRST_PROBLEM), number),
+        seed: picnic_random::part(common.seed, FIRST_PROBLEM, number),
     };
     let samples = teacher.answer(&problems, draw)?;
-    let chat = ChatFormat::new(&teacher.tokenizer)?;
-    let prompts = prompts(&chat, &problems)?;
+    let format = ProblemFormat::new(&teacher.chat)?;
+    let prompts = prompts(&format, &problems)?;
     let mut batch =
         Batch { kept: Vec::new(), right: 0, answers: samples.len() as u64, tokens: 0, seconds: 0.0, core_seconds: 0.0 };
     for group in samples.chunks(stage.samples) {
@@ -129,9 +124,9 @@ fn draw(
         for sample in group {
             batch.tokens += prompts[sample.prompt].len() + sample.completion.tokens.len();
             let problem = &problems[sample.prompt];
-            let text = chat.text(&sample.completion.tokens);
-            let Some(parts) = chat.format.parse(&text) else { continue };
-            if !judge(tasks, &chat, &problems, sample, RewardWeights::default()).accuracy.is_right() {
+            let text = format.text(&sample.completion.tokens);
+            let Some(parts) = format.layout.parse(&text) else { continue };
+            if !judge(tasks, &format, &problems, sample, RewardWeights::default()).accuracy.is_right() {
                 continue;
             }
             batch.right += 1;

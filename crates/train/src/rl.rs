@@ -11,13 +11,14 @@ use crate::grpo::{
 };
 use crate::lanes::Sequence;
 use crate::recipe::{Recipe, RewardSource, Rl};
-use crate::rollout::{Draw, Sample, judge, mix, prompts, roll_out};
-use crate::tokenizer::asking;
+use crate::rollout::{Draw, Sample, judge, prompts, roll_out};
+use crate::tokenizer::with_prompt_template;
 use crate::training::{Outcome, Setting, Start, StepPlan, StepStats, Training};
-use picnic_data::ChatFormat;
+use picnic_chat::ChatFormat;
+use picnic_data::ProblemFormat;
 use picnic_engine::Finish;
+use picnic_model::add_counts;
 use picnic_tasks::{Curriculum, Mixture, Problem, Reward, RewardWeights, Split, Task};
-use picnic_tokenizer::Tokenizer;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -62,15 +63,15 @@ struct Experience {
 ///
 /// # Errors
 /// A folder in use, a checkpoint that cannot be written, a loss that is no number.
-pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, tokenizer: Tokenizer) -> Result<Outcome, Error> {
+pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, chat: ChatFormat) -> Result<Outcome, Error> {
     let Recipe { common, stage } = recipe;
     let fingerprint = recipe.fingerprint()?;
     if let Some(outcome) = setting.finished(&fingerprint)? {
         return Ok(outcome);
     }
     let tasks = Mixture::new(&common.tasks, common.seed)?;
-    let tokenizer = asking(&tokenizer, stage.template.as_deref())?;
-    let mut run = Training::open("rl", setting, common, 0.0, fingerprint, start, tokenizer)?;
+    let chat = with_prompt_template(&chat, stage.template.as_deref())?;
+    let mut run = Training::open("rl", setting, common, 0.0, fingerprint, start, chat)?;
     if stage.kl_beta > 0.0 && run.step > 0 && run.reference.is_none() {
         return Err(run.incomplete("the reference policy"));
     }
@@ -95,7 +96,7 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, tokenizer: Token
                 continue;
             }
             let done = learn(&mut run, recipe, &part, is_on_policy, &mut numbers)?;
-            add_counts(&mut expert_counts, done.expert_counts);
+            add_counts(&mut expert_counts, &done.expert_counts);
         }
         // The router's bias rests while a rollout is learned from.
         run.balance_experts(&expert_counts, stage.router_bias_speed);
@@ -164,27 +165,25 @@ fn answers(
 ) -> Result<Vec<Group>, Error> {
     let Recipe { common, stage } = recipe;
     let (problems, arms) = questions(run, tasks, numbers);
-    // Samples count up from 0 in each rollout, and the further rollouts of a step down from the end.
-    let address = |seed: u64| if draw == 0 { seed } else { mix(seed, u64::MAX - draw) };
-    let chat = ChatFormat::new(&run.tokenizer)?;
-    let prompts = prompts(&chat, &problems)?;
-    let stop: Vec<u32> = run.tokenizer.eos().into_iter().collect();
+    let step = run.step + stage.round * ROUND;
+    let format = ProblemFormat::new(&run.chat)?;
+    let prompts = prompts(&format, &problems)?;
     let sampling = Draw {
         samples: stage.group_size,
         max_tokens: stage.max_tokens,
         temperature: stage.temperature,
         top_p: stage.top_p,
-        seed: address(mix(common.seed, run.step + stage.round * ROUND)),
+        seed: picnic_random::rollout(common.seed, step, draw),
     };
-    let samples = roll_out(&mut run.lanes, &run.model, &run.params, &prompts, &stop, sampling)?;
-    let coins = address(mix(common.seed, !(run.step + stage.round * ROUND)));
+    let samples = roll_out(&mut run.lanes, &run.model, &run.params, &prompts, run.chat.ends().ids(), sampling)?;
+    let coins = picnic_random::coins(common.seed, step, draw);
     let weights = RewardWeights { language: stage.language_weight as f32 };
     let judged = samples.into_iter().enumerate().map(|(i, sample)| {
-        let mut reward = judge(tasks, &chat, &problems, &sample, weights);
+        let mut reward = judge(tasks, &format, &problems, &sample, weights);
         let mut shape = overlong_punishment(sample.completion.tokens.len(), stage.max_tokens, stage.overlong_share);
         if stage.reward == RewardSource::Random {
             // The control: a fair coin that knows nothing of the answer, but that somebody could have judged it.
-            reward.total = reward.total.map(|_| (mix(coins, i as u64) & 1) as f32);
+            reward.total = reward.total.map(|_| (picnic_random::child(coins, i as u64) & 1) as f32);
             shape = 0.0;
         }
         let total = reward.total.map(|total| f64::from(total) + shape);
@@ -365,14 +364,4 @@ fn curves(numbers: &Numbers, rollout: &Rollout, stage: &Rl, tokens_per_second: f
         values.push(("thrown tokens", rollout.thrown_tokens as f64));
     }
     values
-}
-
-fn add_counts(sum: &mut Vec<Vec<u64>>, more: Vec<Vec<u64>>) {
-    if sum.is_empty() {
-        *sum = more;
-    } else {
-        for (sum, more) in sum.iter_mut().zip(more) {
-            sum.iter_mut().zip(more).for_each(|(a, b)| *a += b);
-        }
-    }
 }

@@ -2,11 +2,11 @@
 
 use crate::error::Error;
 use crate::lanes::Lanes;
-use crate::tokenizer::check_positions;
+use crate::load::check_positions;
 use crate::watch;
-use picnic_data::ChatFormat;
+use picnic_data::ProblemFormat;
 use picnic_engine::{Completion, Limits, Request, RequestError, Sampling, generate_counted};
-use picnic_model::{CpuOps, Model, ParamStore};
+use picnic_model::{Backend, Model, ParamStore};
 use picnic_tasks::{Problem, Reward, RewardWeights, Task, Verdict, score};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,9 +14,6 @@ use std::sync::Once;
 
 /// Sequences that a lane generates at once: enough rows for full tiles, few enough to stay in cache.
 const SEQUENCES: usize = 128;
-
-/// Tokens in a page of the cache, which is given out whole.
-const PAGE: usize = picnic_model::kernels::attention::PAGE;
 
 /// How answers are drawn.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +45,7 @@ pub struct Sample {
 pub fn roll_out(
     lanes: &mut Lanes,
     model: &Model,
-    params: &ParamStore<CpuOps>,
+    params: &ParamStore<Backend>,
     prompts: &[Vec<u32>],
     stop: &[u32],
     draw: Draw,
@@ -56,7 +53,7 @@ pub fn roll_out(
     // More than a number can count is more than any model has positions for.
     let longest = prompts.iter().map(Vec::len).max().unwrap_or(0).saturating_add(draw.max_tokens);
     check_positions("the longest prompt with its answer", longest, model.config())?;
-    let cache_tokens = longest.div_ceil(PAGE).saturating_mul(SEQUENCES * PAGE);
+    let cache_tokens = Limits::cache_for::<Backend>(SEQUENCES, longest);
     let limits = Limits { sequences: SEQUENCES, batch_tokens: 512, cache_tokens };
     let request = |i: usize| Request {
         prompt: prompts[i / draw.samples].clone(),
@@ -65,7 +62,7 @@ pub fn roll_out(
         sampling: Sampling {
             temperature: draw.temperature as f32,
             top_p: draw.top_p as f32,
-            seed: mix(draw.seed, i as u64),
+            seed: picnic_random::child(draw.seed, i as u64),
         },
     };
     let count = prompts.len() * draw.samples;
@@ -90,26 +87,26 @@ pub fn roll_out(
 ///
 /// # Errors
 /// If the chat template fails.
-pub fn prompts(chat: &ChatFormat, problems: &[Problem]) -> Result<Vec<Vec<u32>>, Error> {
-    problems.iter().map(|problem| Ok(chat.prompt(&problem.prompt)?)).collect()
+pub fn prompts(format: &ProblemFormat, problems: &[Problem]) -> Result<Vec<Vec<u32>>, Error> {
+    problems.iter().map(|problem| Ok(format.prompt(&problem.prompt)?)).collect()
 }
 
 /// What the rules say of a sample. Verifiers must not panic; one that does could not judge, and the run goes on.
 pub fn judge(
     tasks: &dyn Task,
-    chat: &ChatFormat,
+    format: &ProblemFormat,
     problems: &[Problem],
     sample: &Sample,
     weights: RewardWeights,
 ) -> Reward {
     let problem = &problems[sample.prompt];
-    let text = chat.text(&sample.completion.tokens);
+    let text = format.text(&sample.completion.tokens);
     let _judging = watch::at(format!("verifier: task {}", problem.task));
-    match caught(|| score(tasks, problem, &text, chat.format, weights)) {
+    match caught(|| score(tasks, problem, &text, format.layout, weights)) {
         Some(reward) => reward,
         None => Reward {
             accuracy: Verdict::CouldNotJudge("the verifier panicked".to_owned()),
-            format: chat.format.parse(&text).is_some(),
+            format: format.layout.parse(&text).is_some(),
             language: 0.0,
             total: None,
         },
@@ -139,17 +136,10 @@ fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
     result.ok()
 }
 
-/// Splits one seed into many (Steele et al. 2014, SplitMix64).
-pub fn mix(seed: u64, i: u64) -> u64 {
-    let mut z = seed.wrapping_add(i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use picnic_chat::ChatFormat;
     use picnic_engine::Finish;
     use picnic_tasks::{Source, Split, Trace};
     use picnic_tokenizer::{Tokenizer, TrainConfig};
@@ -186,14 +176,14 @@ mod tests {
     #[test]
     fn a_verifier_that_panics_could_not_judge() {
         let config = TrainConfig { vocab_size: 300, ..TrainConfig::default() };
-        let tokenizer = Tokenizer::train(["a b c"], &config).unwrap();
-        let chat = ChatFormat::new(&tokenizer).unwrap();
+        let chat = ChatFormat::picnic(Tokenizer::train(["a b c"], &config).unwrap());
+        let format = ProblemFormat::new(&chat).unwrap();
         let problems = [Task::problem(&Careless, Split::Train, 0)];
         let reward = |text: &str| {
-            let tokens = tokenizer.encode(text, false).unwrap();
+            let tokens = chat.tokenizer().encode(text, false).unwrap();
             let logprobs = vec![-1.0; tokens.len()];
             let completion = Completion { tokens, logprobs, finish: Finish::Stop };
-            judge(&Careless, &chat, &problems, &Sample { prompt: 0, completion }, RewardWeights::default())
+            judge(&Careless, &format, &problems, &Sample { prompt: 0, completion }, RewardWeights::default())
         };
         let broken = reward("<think>a</think><answer>a</answer>");
         assert!(matches!(broken.accuracy, Verdict::CouldNotJudge(_)) && broken.format && broken.total.is_none());

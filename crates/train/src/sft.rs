@@ -6,13 +6,13 @@
 
 use crate::error::Error;
 use crate::lanes::Sequence;
+use crate::load::check_positions;
 use crate::recipe::{Recipe, Sft};
-use crate::rollout::mix;
-use crate::tokenizer::check_positions;
 use crate::traces::read_examples;
 use crate::training::{Outcome, Setting, Start, StepPlan, Training, hash_of};
 use crate::watch;
-use picnic_data::{ChatFormat, Example, shuffled};
+use picnic_chat::ChatFormat;
+use picnic_data::{Example, ProblemFormat, shuffled};
 use picnic_tasks::{Corpus, Mixture, Problem, Split, Task};
 use picnic_tokenizer::Tokenizer;
 use std::fs;
@@ -34,7 +34,7 @@ pub fn sft(
     setting: &Setting,
     start: Start,
     traces: Option<&Path>,
-    tokenizer: Tokenizer,
+    chat: ChatFormat,
 ) -> Result<Outcome, Error> {
     let Recipe { common, stage } = recipe;
     let mut fingerprint = recipe.fingerprint()?;
@@ -46,13 +46,13 @@ pub fn sft(
     if let Some(outcome) = setting.finished(&fingerprint)? {
         return Ok(outcome);
     }
-    let (examples, too_long) = examples(recipe, traces, &tokenizer)?;
+    let (examples, too_long) = examples(recipe, traces, &chat)?;
     if too_long > 0 {
         let all = examples.len() + too_long;
         setting.progress.note(&format!("{too_long} of {all} examples are left out: over {} tokens", stage.max_tokens));
     }
     let mut order = Order::default();
-    let mut run = Training::open("sft", setting, common, stage.mtp_weight, fingerprint, start, tokenizer)?;
+    let mut run = Training::open("sft", setting, common, stage.mtp_weight, fingerprint, start, chat)?;
     let longest = examples.iter().map(|example| example.ids.len()).max().unwrap_or(0);
     check_positions("the longest example", longest, run.model.config())?;
     let mut display = setting.progress.stage("sft", stage.steps as u64);
@@ -94,14 +94,14 @@ pub fn sft(
 pub fn examples(
     recipe: &Recipe<Sft>,
     traces: Option<&Path>,
-    tokenizer: &Tokenizer,
+    chat: &ChatFormat,
 ) -> Result<(Vec<Sequence>, usize), Error> {
     let Recipe { common, stage } = recipe;
-    let chat = ChatFormat::new(tokenizer)?;
+    let format = ProblemFormat::new(chat)?;
     let fits = |example: &Example| example.ids.len() <= stage.max_tokens;
     let (mut examples, mut too_long) = (Vec::new(), 0);
     if let Some(traces) = traces {
-        examples = read_examples(traces, &chat, stage.examples)?;
+        examples = read_examples(traces, &format, stage.examples)?;
         let rows = examples.len();
         examples.retain(fits);
         too_long = rows - examples.len();
@@ -115,7 +115,7 @@ pub fn examples(
             }
             let problem = tasks.problem(Split::Train, index);
             let Some(worked) = tasks.sft_example(&problem) else { continue };
-            let example = chat.example_after(&earlier(recipe, &tasks, index), &worked)?;
+            let example = format.example_after(&earlier(recipe, &tasks, index), &worked)?;
             if fits(&example) {
                 examples.push(example);
                 mark.done(examples.len() as u64);
@@ -136,7 +136,7 @@ pub fn examples(
     if replayed > 0 {
         let corpus = Corpus::new(&common.corpus, &common.tasks, common.seed)?;
         for index in 0..replayed {
-            examples.push(replay(&corpus.text(FIRST_TEXT + index), tokenizer, stage.max_tokens)?);
+            examples.push(replay(&corpus.text(FIRST_TEXT + index), chat.tokenizer(), stage.max_tokens)?);
         }
     }
     Ok((examples, too_long))
@@ -145,7 +145,7 @@ pub fn examples(
 /// What was asked and answered before example `index`.
 fn earlier(recipe: &Recipe<Sft>, tasks: &Mixture, index: u64) -> Vec<(String, String)> {
     let most = recipe.stage.turns as u64;
-    let count = mix(mix(recipe.common.seed, FIRST_EARLIER), index) % most;
+    let count = picnic_random::part(recipe.common.seed, FIRST_EARLIER, index) % most;
     let problems = (0..count).map(|turn| tasks.problem(Split::Train, FIRST_EARLIER + index * most + turn));
     let exchange = |problem: Problem| Some((problem.prompt.clone(), tasks.trace(&problem)?.answer));
     problems.filter_map(exchange).collect()
@@ -185,18 +185,18 @@ mod tests {
     use super::*;
     use crate::tokenizer::train_tokenizer;
 
-    /// The smoke recipe's 60 examples, and their tokenizer.
-    fn set(change: &str) -> (Vec<Sequence>, Tokenizer) {
+    /// The smoke recipe's 60 examples, and their format.
+    fn set(change: &str) -> (Vec<Sequence>, ChatFormat) {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/smoke/sft.toml");
         let recipe = Recipe::<Sft>::load(&file, &["examples=60", "max_tokens=128", change].map(str::to_owned)).unwrap();
-        let tokenizer = train_tokenizer(&recipe.common).unwrap();
-        (examples(&recipe, None, &tokenizer).unwrap().0, tokenizer)
+        let chat = train_tokenizer(&recipe.common).unwrap();
+        (examples(&recipe, None, &chat).unwrap().0, chat)
     }
 
     #[test]
     fn some_examples_end_a_conversation() {
-        let ((alone, tokenizer), (talks, _)) = (set("turns=1"), set("turns=3"));
-        let asked = |s: &Sequence| tokenizer.decode(&s.ids[..s.first_target], false).matches("<|user|>").count();
+        let ((alone, chat), (talks, _)) = (set("turns=1"), set("turns=3"));
+        let asked = |s: &Sequence| chat.text(&s.ids[..s.first_target]).matches("<|user|>").count();
         assert!(alone.iter().all(|s| asked(s) == 1));
         // Two in three have a question before the last; binomial(60, 2/3), mean 40, sd 3.7, five of them.
         let longer = talks.iter().filter(|s| asked(s) > 1).count();

@@ -1,7 +1,7 @@
 //! Written answers to learn from, one JSON object a line: what rejection sampling keeps, or anyone's own.
 
 use crate::error::Error;
-use picnic_data::{ChatFormat, Example};
+use picnic_data::{Example, ProblemFormat};
 use picnic_tasks::SftExample;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -31,13 +31,13 @@ enum Row {
 ///
 /// # Errors
 /// A file that cannot be read or is empty, or a row that is no trace, with its line.
-pub fn read_examples(path: &Path, chat: &ChatFormat, most: usize) -> Result<Vec<Example>, Error> {
+pub fn read_examples(path: &Path, format: &ProblemFormat, most: usize) -> Result<Vec<Example>, Error> {
     let text = std::fs::read_to_string(path).map_err(Error::reading(path))?;
     let mut examples = Vec::new();
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).take(most) {
         examples.push(match serde_json::from_str(line) {
-            Ok(Row::Parts { prompt, thinking, answer }) => chat.example(&SftExample { prompt, thinking, answer })?,
-            Ok(Row::Whole { prompt, completion }) => chat.completed(&prompt, &completion)?,
+            Ok(Row::Parts { prompt, thinking, answer }) => format.example(&SftExample { prompt, thinking, answer })?,
+            Ok(Row::Whole { prompt, completion }) => format.completed(&prompt, &completion)?,
             Err(_) => {
                 let problem = "is no trace; write an object with \"prompt\" and \"completion\", \
                                or with \"prompt\", \"thinking\" and \"answer\"";
@@ -54,14 +54,15 @@ pub fn read_examples(path: &Path, chat: &ChatFormat, most: usize) -> Result<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use picnic_chat::ChatFormat;
     use picnic_tokenizer::{Tokenizer, TrainConfig};
 
     fn read(text: &str, most: usize) -> Result<Vec<Example>, String> {
         let config = TrainConfig { vocab_size: 280, ..TrainConfig::default() };
-        let tokenizer = Tokenizer::train(["1 + 1 = 2"], &config).unwrap();
+        let chat = ChatFormat::picnic(Tokenizer::train(["1 + 1 = 2"], &config).unwrap());
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        read_examples(file.path(), &ChatFormat::new(&tokenizer).unwrap(), most).map_err(|error| error.to_string())
+        read_examples(file.path(), &ProblemFormat::new(&chat).unwrap(), most).map_err(|error| error.to_string())
     }
 
     #[test]

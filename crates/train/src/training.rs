@@ -7,17 +7,17 @@
 
 use crate::error::Error;
 use crate::lanes::{Lanes, Pass, Sequence, Slope};
+use crate::load::{Loaded, load};
 use crate::optimizer::{Optimizer, learning_rate, move_router_biases};
 use crate::progress::Progress;
 use crate::recipe::{Common, Optimizer as Settings};
 use crate::report::Curve;
-use crate::tokenizer::check_vocabulary;
 use crate::watch;
+use picnic_chat::ChatFormat;
 use picnic_model::checkpoint::{Checkpoint, FloatType, SHARD_BYTES};
 use picnic_model::layers::TokenStats;
-use picnic_model::{Balance, CpuOps, Model, Ops, ParamStore, initialise, load, save};
+use picnic_model::{Backend, Balance, Model, Ops, ParamStore, backend, initialise, save};
 use picnic_tasks::Curriculum;
-use picnic_tokenizer::Tokenizer;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -125,11 +125,11 @@ pub struct Training<'s> {
     /// The architecture.
     pub model: Model,
     /// The policy.
-    pub params: ParamStore<CpuOps>,
+    pub params: ParamStore<Backend>,
     /// A frozen copy that RL keeps near.
-    pub reference: Option<ParamStore<CpuOps>>,
-    /// Text and ids.
-    pub tokenizer: Tokenizer,
+    pub reference: Option<ParamStore<Backend>>,
+    /// How it is talked to.
+    pub chat: ChatFormat,
     /// Where gradients come from.
     pub lanes: Lanes,
     /// Steps of the stage done.
@@ -138,7 +138,7 @@ pub struct Training<'s> {
     pub outcome: Outcome,
     /// RL's pass rates, if it follows them.
     pub curriculum: Option<Curriculum>,
-    ops: CpuOps,
+    ops: Backend,
     optimizer: Optimizer,
     mtp_weight: f64,
     setting: &'s Setting<'s>,
@@ -189,7 +189,7 @@ impl<'s> Training<'s> {
         mtp_weight: f64,
         fingerprint: String,
         start: Start,
-        tokenizer: Tokenizer,
+        chat: ChatFormat,
     ) -> Result<Self, Error> {
         let _opening = watch::at(format!("checkpoint: reading where {} left off", setting.out.display()));
         let checkpoint = latest(&setting.out)?;
@@ -208,28 +208,21 @@ impl<'s> Training<'s> {
             same_recipe(&path, &fingerprint)?;
         }
         fs::create_dir_all(&setting.out).map_err(Error::writing(&setting.out))?;
-        let ops = CpuOps::with_threads(setting.threads).map_err(Error::Threads)?;
+        let ops = backend::with_threads(setting.threads).map_err(Error::Threads)?;
         let lanes = Lanes::new(common.lanes, setting.threads).map_err(Error::Threads)?;
-        let (model, mut params) = match (&checkpoint, start) {
-            (Some((_, folder)), _) => {
-                let (model, params) = load(&ops, &Checkpoint::open(folder)?, true)?;
-                check_vocabulary(&tokenizer, model.config(), folder)?;
-                (model, params)
-            }
-            (None, Start::From(path)) => {
-                let (model, params) = load(&ops, &Checkpoint::open(path)?, true)?;
-                check_vocabulary(&tokenizer, model.config(), path)?;
-                (model, params)
-            }
+        let Loaded { model, mut params, notes } = match (&checkpoint, start) {
+            (Some((_, folder)), _) => load(&ops, &Checkpoint::open(folder)?, &chat, true)?,
+            (None, Start::From(path)) => load(&ops, &Checkpoint::open(path)?, &chat, true)?,
             (None, Start::Fresh) => {
-                let mut config = common.model_config(tokenizer.vocab_size())?;
-                config.bos_token_id = tokenizer.bos();
-                config.eos_token_ids = tokenizer.eos().into_iter().collect();
+                let mut config = common.model_config(chat.tokenizer().vocab_size())?;
+                config.bos_token_id = chat.tokenizer().bos();
+                config.eos_token_ids = chat.ends().ids().to_vec();
                 let model = Model::new(config);
                 let params = initialise(&ops, &model, common.seed);
-                (model, params)
+                Loaded { model, params, notes: Vec::new() }
             }
         };
+        notes.iter().for_each(|note| setting.progress.note(note));
         if mtp_weight == 0.0 {
             params.freeze(model.mtp_params());
         } else if model.mtp_params().next().is_none() {
@@ -241,7 +234,7 @@ impl<'s> Training<'s> {
             model,
             params,
             reference: None,
-            tokenizer,
+            chat,
             lanes,
             step: 0,
             outcome: Outcome::default(),
@@ -281,6 +274,7 @@ impl<'s> Training<'s> {
             micro_batch_tokens: common.micro_batch_tokens,
             balance: Balance { alpha_per_sequence },
             entropy: plan.entropy,
+            recompute: common.recompute,
             mtp_weight: (self.mtp_weight / mtp_targets) as f32,
         };
         let (tokens, statistics) = self.lanes.gradient(&self.model, &self.params, sequences, pass, slope);
@@ -309,12 +303,12 @@ impl<'s> Training<'s> {
     /// Logprobs of the reference policy.
     pub fn reference_logprobs(&mut self, common: &Common, sequences: &[Sequence]) -> Vec<TokenStats> {
         let reference = self.reference.as_ref().expect("the first step has made one");
-        self.lanes.logprobs(&self.model, reference, sequences, reading(common))
+        self.lanes.logprobs(&self.model, reference, sequences, Pass::new(common.micro_batch_tokens))
     }
 
     /// Logprobs of the policy as it is now, the same bits as the next [`Training::step`] on these sequences finds.
     pub fn policy_logprobs(&mut self, common: &Common, sequences: &[Sequence]) -> Vec<TokenStats> {
-        self.lanes.logprobs(&self.model, &self.params, sequences, reading(common))
+        self.lanes.logprobs(&self.model, &self.params, sequences, Pass::new(common.micro_batch_tokens))
     }
 
     /// Ends a step: adds `values` to the curves, and writes a checkpoint every `checkpoint_every` steps.
@@ -342,7 +336,7 @@ impl<'s> Training<'s> {
         // First, so that a model half written is known to be this run's.
         write_file(&out.join(RECIPE), &self.fingerprint)?;
         remove_halves(out)?;
-        self.tokenizer.save(out)?;
+        self.chat.save(out)?;
         save(&self.ops, &self.model, &self.params, out, FloatType::F32, SHARD_BYTES)?;
         self.outcome.steps = self.step;
         write_json(&out.join(OUTCOME), &self.outcome)?;
@@ -391,7 +385,7 @@ impl<'s> Training<'s> {
             fs::remove_dir_all(&partial).map_err(Error::writing(&partial))?;
         }
         fs::create_dir_all(&inner).map_err(Error::writing(&inner))?;
-        self.tokenizer.save(&partial)?;
+        self.chat.save(&partial)?;
         save(&self.ops, &self.model, &self.params, &partial, FloatType::F32, SHARD_BYTES)?;
         if let Some(reference) = &self.reference {
             save(&self.ops, &self.model, reference, &inner.join("reference"), FloatType::F32, SHARD_BYTES)?;
@@ -457,19 +451,13 @@ impl<'s> Training<'s> {
         }
         let reference = inner.join("reference");
         if reference.exists() {
-            self.reference = Some(load(&self.ops, &Checkpoint::open(&reference)?, false)?.1);
+            self.reference = Some(picnic_model::load(&self.ops, &Checkpoint::open(&reference)?, false)?.1);
         }
         (self.step, self.optimizer.step, self.outcome) = (state.step, state.optimizer_steps, state.outcome);
         self.curriculum = state.curriculum;
         self.started = Instant::now();
         Ok(())
     }
-}
-
-/// A pass for logprobs alone.
-pub(crate) fn reading(common: &Common) -> Pass {
-    let balance = Balance::default();
-    Pass { micro_batch_tokens: common.micro_batch_tokens, balance, entropy: false, mtp_weight: 0.0 }
 }
 
 const CHECKPOINTS: &str = "checkpoints";
@@ -535,10 +523,9 @@ fn remove_halves(out: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// FNV-1a (Fowler, Noll, Vo), in hexadecimal: tells contents apart that nobody made to collide.
+/// A hash of contents, in hexadecimal: tells apart what nobody made to collide.
 pub(crate) fn hash_of(bytes: impl IntoIterator<Item = u8>) -> String {
-    let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    format!("{:016x}", bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step))
+    format!("{:016x}", picnic_random::fnv1a(bytes))
 }
 
 /// What a run recorded in `path`, if it did.

@@ -17,7 +17,8 @@ use picnic_train::rollout::{Draw, roll_out};
 /// With multi-token prediction where the model has it.
 fn pass(model: &Model, micro_batch_tokens: usize) -> Pass {
     let mtp_weight = if model.mtp_params().next().is_some() { 0.005 } else { 0.0 };
-    Pass { micro_batch_tokens, balance: Balance { alpha_per_sequence: 0.01 }, entropy: true, mtp_weight }
+    let balance = Balance { alpha_per_sequence: 0.01 };
+    Pass { balance, entropy: true, mtp_weight, ..Pass::new(micro_batch_tokens) }
 }
 
 /// Sequences of unequal lengths, one of them with a single target.

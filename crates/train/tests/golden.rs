@@ -8,7 +8,7 @@
 use picnic_model::checkpoint::Checkpoint;
 use picnic_model::kernels::{Cpu, router};
 use picnic_model::layers::Past;
-use picnic_model::{Balance, Batch, CpuOps, Ops, ParamStore, Tape, load};
+use picnic_model::{Batch, CpuOps, Ops, ParamStore, Tape, load};
 use picnic_train::grpo::{Objective, Shared, Side, advantages, token_weights};
 use picnic_train::lanes::{Lanes, Pass, Sequence};
 use picnic_train::optimizer::Optimizer;
@@ -70,7 +70,7 @@ fn reproduce_curve(folder: &Path) {
     let ops = CpuOps::with_threads(1).unwrap();
     let (model, mut params) = load(&ops, &Checkpoint::open(folder).unwrap(), true).unwrap();
     let (mut lanes, mut optimizer) = (Lanes::new(2, 2).unwrap(), Optimizer::new(&ops, &params));
-    let pass = Pass { micro_batch_tokens: length, balance: Balance::default(), entropy: false, mtp_weight: 0.0 };
+    let pass = Pass::new(length);
     let slope = -1.0 / (rows * (length - 1)) as f32;
     for step in 0..steps {
         let batch = ids[step * rows * length..(step + 1) * rows * length].chunks(length);
@@ -309,7 +309,7 @@ fn multi_token_prediction_of_torch() {
         let targets = sequences.iter().map(Sequence::targets).sum();
         let seconds = sequences.iter().map(Sequence::mtp_targets).sum();
         let mtp_weight = 0.3 * mean(seconds);
-        let pass = Pass { micro_batch_tokens, balance: Balance::default(), entropy: false, mtp_weight };
+        let pass = Pass { mtp_weight, ..Pass::new(micro_batch_tokens) };
         let (stats, statistics) = lanes.gradient(&model, &params, &sequences, pass, &|_, _, _| -mean(targets));
         let loss = -stats.iter().flat_map(|s| &s.logprob).map(|&l| f64::from(l)).sum::<f64>() / targets as f64;
         let mtp_loss = statistics.mtp_loss / seconds as f64;

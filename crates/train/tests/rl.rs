@@ -26,10 +26,10 @@ fn rl_in(folder: &TempDir, overrides: &[&str], threads: usize, resume: bool) -> 
     fs::write(folder.path().join("rl.toml"), text).unwrap();
     let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
     let recipe = Recipe::<Rl>::load(&folder.path().join("rl.toml"), &overrides).unwrap();
-    let tokenizer = train_tokenizer(&recipe.common).unwrap();
+    let chat = train_tokenizer(&recipe.common).unwrap();
     let progress = Progress::new(Mode::Quiet);
     let setting = Setting { out: folder.path().join("out"), threads, resume, progress: &progress };
-    rl(&recipe, &setting, Start::Fresh, tokenizer)
+    rl(&recipe, &setting, Start::Fresh, chat)
 }
 
 fn curve(outcome: &Outcome, name: &str) -> Vec<f64> {

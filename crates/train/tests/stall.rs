@@ -1,6 +1,7 @@
 //! A component that stalls is named. By itself in a file, because marks are of the whole process.
 
-use picnic_data::ChatFormat;
+use picnic_chat::ChatFormat;
+use picnic_data::ProblemFormat;
 use picnic_engine::{Completion, Finish};
 use picnic_tasks::{Problem, RewardWeights, Source, Split, Task, Trace, Verdict};
 use picnic_tokenizer::{Tokenizer, TrainConfig};
@@ -52,10 +53,10 @@ impl Task for Stubborn {
 fn a_verifier_that_stalls_is_named_and_named_again() {
     let (said, notes) = channel();
     let watchdog = Watchdog::start(Duration::from_millis(20), move |note| drop(said.send(note.to_owned())));
-    let tokenizer =
-        Tokenizer::train(["1 + 1 = 2"], &TrainConfig { vocab_size: 280, ..TrainConfig::default() }).unwrap();
-    let chat = ChatFormat::new(&tokenizer).unwrap();
-    let tokens = tokenizer.encode("<think>so</think><answer>4</answer>", false).unwrap();
+    let config = TrainConfig { vocab_size: 280, ..TrainConfig::default() };
+    let chat = ChatFormat::picnic(Tokenizer::train(["1 + 1 = 2"], &config).unwrap());
+    let format = ProblemFormat::new(&chat).unwrap();
+    let tokens = chat.tokenizer().encode("<think>so</think><answer>4</answer>", false).unwrap();
     let completion = Completion { logprobs: vec![0.0; tokens.len()], tokens, finish: Finish::Stop };
     let task = Stubborn(Mutex::new(notes), Mutex::default());
     let problems = [Task::problem(&task, Split::Train, 0)];
@@ -63,7 +64,7 @@ fn a_verifier_that_stalls_is_named_and_named_again() {
     let stage = counting("stage rl has done", 60, "steps");
     stage.done(7);
     drop(at("something that has ended"));
-    let reward = judge(&task, &chat, &problems, &Sample { prompt: 0, completion }, RewardWeights::default());
+    let reward = judge(&task, &format, &problems, &Sample { prompt: 0, completion }, RewardWeights::default());
     assert!(reward.accuracy.is_right(), "the run goes on");
     for note in task.1.lock().unwrap().iter() {
         assert!(note.ends_with("s: stage rl has done 7 of 60 steps; verifier: task stubborn"), "{note}");

@@ -1,6 +1,6 @@
 //! AVX2 and FMA: four registers of eight lanes.
 
-use super::Simd;
+use super::{LANES, Simd};
 use std::arch::x86_64::*;
 
 /// AVX2 and FMA.
@@ -66,6 +66,10 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn prefetch_far(self, p: *const f32) {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+    #[inline(always)]
+    fn transpose(self, from: &[f32; LANES * LANES], to: &mut [f32; LANES * LANES]) {
+        unsafe { transpose(from, to) }
     }
     #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
@@ -135,5 +139,46 @@ unsafe fn power_of_two(n: __m256) -> __m256 {
     unsafe {
         let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
         _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+    }
+}
+
+/// The transpose of 32 × 32 values, in squares of eight.
+///
+/// # Safety
+/// The processor must have AVX2.
+#[inline(always)]
+pub(super) unsafe fn transpose(from: &[f32; LANES * LANES], to: &mut [f32; LANES * LANES]) {
+    for row in (0..LANES).step_by(8) {
+        for column in (0..LANES).step_by(8) {
+            // SAFETY: the square lies within both matrices; the instructions are there by the caller's promise.
+            unsafe {
+                transpose_square(from.as_ptr().add(row * LANES + column), to.as_mut_ptr().add(column * LANES + row))
+            }
+        }
+    }
+}
+
+/// The transpose of 8 × 8 values whose rows are 32 values apart.
+///
+/// # Safety
+/// The processor must have AVX2; seven rows of 32 values and another eight must be readable and writable.
+#[inline(always)]
+unsafe fn transpose_square(from: *const f32, to: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // Half of the columns at a time: row i and row i + 4 share a register, so that what comes out are whole columns.
+        for half in [0, 4] {
+            let (top, bottom) = (from.add(half), from.add(4 * LANES + half));
+            let (r0, r1) = (_mm256_loadu2_m128(bottom, top), _mm256_loadu2_m128(bottom.add(LANES), top.add(LANES)));
+            let (top, bottom) = (top.add(2 * LANES), bottom.add(2 * LANES));
+            let (r2, r3) = (_mm256_loadu2_m128(bottom, top), _mm256_loadu2_m128(bottom.add(LANES), top.add(LANES)));
+            let (a, b) = (_mm256_unpacklo_ps(r0, r1), _mm256_unpackhi_ps(r0, r1));
+            let (c, d) = (_mm256_unpacklo_ps(r2, r3), _mm256_unpackhi_ps(r2, r3));
+            let to = to.add(half * LANES);
+            _mm256_storeu_ps(to, _mm256_shuffle_ps::<0x44>(a, c));
+            _mm256_storeu_ps(to.add(LANES), _mm256_shuffle_ps::<0xee>(a, c));
+            _mm256_storeu_ps(to.add(2 * LANES), _mm256_shuffle_ps::<0x44>(b, d));
+            _mm256_storeu_ps(to.add(3 * LANES), _mm256_shuffle_ps::<0xee>(b, d));
+        }
     }
 }

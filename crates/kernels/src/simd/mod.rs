@@ -85,6 +85,16 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `2ⁿ` for whole-numbered lanes −126 ≤ n ≤ 127.
     fn exp2_int(self, n: Self::V) -> Self::V;
 
+    /// `to` = the transpose of the 32 × 32 values `from`.
+    #[inline(always)]
+    fn transpose(self, from: &[f32; LANES * LANES], to: &mut [f32; LANES * LANES]) {
+        for (i, row) in from.as_chunks::<LANES>().0.iter().enumerate() {
+            for (j, x) in row.iter().enumerate() {
+                to[j * LANES + i] = *x;
+            }
+        }
+    }
+
     /// Reads exactly the 32 values of `x`.
     #[inline(always)]
     fn load(self, x: &[f32; LANES]) -> Self::V {

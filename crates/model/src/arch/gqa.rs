@@ -9,11 +9,9 @@
 use super::layer::{At, Pass, Place};
 use super::specs::Specs;
 use crate::config::{Bounds, ConfigError, Contradiction, Keys, Put};
-use crate::layers::Rotation;
-use crate::ops::Ops;
+use crate::ops::{AttentionShape, Ops, Rotation};
 use crate::params::ParamId;
 use crate::tape::{Tape, Var};
-use picnic_kernels::attention::Shape;
 use serde_json::json;
 
 /// Sizes and variations of grouped-query attention.
@@ -113,7 +111,7 @@ impl Gqa {
 /// The layer's attention: sizes, tensors, rotation.
 pub(super) struct GqaLayer {
     /// What it attends with and what its cache holds.
-    pub(super) shape: Shape,
+    pub(super) shape: AttentionShape,
     eps: f32,
     rotation: Rotation,
     q: Projection,
@@ -143,7 +141,7 @@ impl GqaLayer {
         let v = project("v", kv_heads, false);
         let scale = gqa.softmax_scale() as f32;
         GqaLayer {
-            shape: Shape { heads, kv_heads, dk: head_dim, dv: head_dim, scale },
+            shape: AttentionShape { heads, kv_heads, dk: head_dim, dv: head_dim, scale },
             eps: place.eps,
             rotation: place.rotation(head_dim),
             q,

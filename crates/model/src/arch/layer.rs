@@ -10,13 +10,11 @@ use super::gqa::GqaLayer;
 use super::mla::MlaLayer;
 use super::moe::MoeLayer;
 use super::specs::Specs;
-use crate::config::{Attention, FeedForward, LayerConfig, ModelConfig, Rope, RopeStyle};
-use crate::layers::{Past, Rotation};
-use crate::ops::Ops;
+use crate::config::{Attention, FeedForward, LayerConfig, ModelConfig, Rope};
+use crate::layers::Past;
+use crate::ops::{AttentionShape, Ops, RotaryTable, Rotation};
 use crate::params::{ParamId, ParamStore};
 use crate::tape::{Tape, Var};
-use picnic_kernels::attention::Shape;
-use picnic_kernels::rope::{RopeTable, Style};
 use std::sync::Arc;
 
 /// Where in upstream's naming a layer stands.
@@ -53,24 +51,22 @@ pub(super) struct Place<'c> {
 impl Place<'_> {
     /// The rotation of heads that turn whole, `dim` wide.
     pub(super) fn rotation(&mut self, dim: usize) -> Rotation {
-        let style = match self.rope.style {
-            RopeStyle::Interleaved => Style::Interleaved,
-            RopeStyle::Half => Style::Half,
-        };
-        Rotation { head_dim: dim, offset: 0, dim, style, table: self.tables.get(self.rope, dim) }
+        Rotation { head_dim: dim, offset: 0, dim, style: self.rope.style, table: self.tables.get(self.rope, dim) }
     }
 }
 
 /// Tables of cosines and sines, one for each rotary embedding and width; layers that are alike share them.
 #[derive(Default)]
-pub(super) struct Tables(Vec<(Rope, Arc<RopeTable>)>);
+pub(super) struct Tables(Vec<(Rope, Arc<RotaryTable>)>);
 
 impl Tables {
-    fn get(&mut self, rope: &Rope, dim: usize) -> Arc<RopeTable> {
-        if let Some((_, table)) = self.0.iter().find(|(known, table)| known == rope && table.dim() == dim) {
+    fn get(&mut self, rope: &Rope, dim: usize) -> Arc<RotaryTable> {
+        if let Some((_, table)) = self.0.iter().find(|(known, table)| known == rope && 2 * table.inv_freq.len() == dim)
+        {
             return Arc::clone(table);
         }
-        let table = Arc::new(RopeTable::new(&rope.inv_freq(dim), rope.attention_factor() as f32));
+        let table = RotaryTable { inv_freq: rope.inv_freq(dim), attention_factor: rope.attention_factor() as f32 };
+        let table = Arc::new(table);
         self.0.push((rope.clone(), Arc::clone(&table)));
         table
     }
@@ -134,7 +130,7 @@ impl Layer {
     }
 
     /// What its cache holds of a position.
-    pub(super) fn cache(&self) -> Shape {
+    pub(super) fn cache(&self) -> AttentionShape {
         match &self.attention {
             AttentionLayer::Gqa(gqa) => gqa.shape,
             AttentionLayer::Mla(mla) => mla.shape,

@@ -9,12 +9,9 @@
 use super::layer::{At, Pass, Place};
 use super::specs::Specs;
 use crate::config::{Bounds, ConfigError, Keys, Put, Rope};
-use crate::layers::Rotation;
-use crate::ops::Ops;
+use crate::ops::{AttentionShape, MlaDims, Ops, Rotation};
 use crate::params::{ParamId, ParamStore};
 use crate::tape::{Tape, Var};
-use picnic_kernels::attention::Shape;
-use picnic_kernels::columns::MlaDims;
 use serde_json::json;
 
 /// transformers fixes ε of the norms on the latents, whatever `rms_norm_eps` says.
@@ -111,7 +108,7 @@ impl Mla {
 /// The layer's attention: sizes, tensors, rotations.
 pub(super) struct MlaLayer {
     /// What it attends with and what its cache holds.
-    pub(super) shape: Shape,
+    pub(super) shape: AttentionShape,
     dims: MlaDims,
     query_rotation: Rotation,
     key_rotation: Rotation,
@@ -145,7 +142,7 @@ impl MlaLayer {
         let query_rotation = Rotation { head_dim: dk, offset: dims.nope, ..key_rotation.clone() };
         let scale = mla.softmax_scale(place.rope) as f32;
         MlaLayer {
-            shape: Shape { heads, kv_heads: heads, dk, dv: dims.v, scale },
+            shape: AttentionShape { heads, kv_heads: heads, dk, dv: dims.v, scale },
             dims,
             query_rotation,
             key_rotation,

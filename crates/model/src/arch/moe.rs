@@ -10,10 +10,9 @@ use super::layer::{At, Pass, Place};
 use super::specs::Specs;
 use crate::config::{Bounds, Contradiction};
 use crate::layers::Experts;
-use crate::ops::Ops;
+use crate::ops::{Ops, RouterConfig};
 use crate::params::{ParamId, Role};
 use crate::tape::{Tape, Var};
-use picnic_kernels::router;
 
 /// Sizes and routing of a mixture of experts.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,20 +145,14 @@ impl Moe {
         Dense { intermediate_size: count * self.moe_intermediate_size, bias: false }
     }
 
-    fn router(&self) -> router::Config {
-        router::Config {
+    fn router(&self) -> RouterConfig {
+        RouterConfig {
             experts: self.n_routed_experts,
             top_k: self.num_experts_per_tok,
             groups: self.n_group,
             top_groups: self.topk_group,
-            scoring: match self.scoring {
-                Scoring::Sigmoid => router::Scoring::Sigmoid,
-                Scoring::Softmax => router::Scoring::Softmax,
-            },
-            group_score: match self.group_score {
-                GroupScore::SumTop2 => router::GroupScore::SumTop2,
-                GroupScore::Max => router::GroupScore::Max,
-            },
+            scoring: self.scoring,
+            group_score: self.group_score,
             normalise: self.norm_topk_prob,
             scale: self.routed_scaling_factor as f32,
         }
@@ -168,7 +161,7 @@ impl Moe {
 
 /// The layer's mixture: routing and tensors.
 pub(super) struct MoeLayer {
-    router: router::Config,
+    router: RouterConfig,
     gate: ParamId,
     /// Moved by expert load, not by a gradient.
     pub(super) bias: Option<ParamId>,

@@ -1,9 +1,7 @@
 //! Causal attention, within sequences or over a cache, and the keys and values of multi-head latent attention.
 
-use crate::ops::{AttentionGrads, AttentionSaved, CachedSpan, Ops};
+use crate::ops::{AttentionGrads, AttentionSaved, AttentionShape, CachedSpan, MlaDims, Ops};
 use crate::tape::{Tape, Var};
-use picnic_kernels::attention::Shape;
-use picnic_kernels::columns::MlaDims;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -19,7 +17,7 @@ impl<'a, O: Ops> Tape<'a, O> {
     /// softmax(q·kᵀ·scale)·v for q `[T, heads·dk]`, k `[T, kv_heads·dk]`, v `[T, kv_heads·dv]` → `[T, heads·dv]`.
     pub fn attention(
         &mut self,
-        shape: Shape,
+        shape: AttentionShape,
         q: &Var<O>,
         k: &Var<O>,
         v: &Var<O>,

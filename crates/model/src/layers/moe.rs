@@ -2,11 +2,10 @@
 //!
 //! No token is dropped: an expert takes as many rows as chose it.
 
-use crate::ops::Ops;
+use crate::ops::{Ops, RouterConfig};
 use crate::params::Param;
 use crate::tape::{Tape, Var};
 use picnic_kernels::moe::Dispatch;
-use picnic_kernels::router::Config;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -26,7 +25,7 @@ impl<'a, O: Ops> Tape<'a, O> {
         &mut self,
         x: &Var<O>,
         experts: Experts<'a, O>,
-        config: &Config,
+        config: &RouterConfig,
         spans: &[Range<usize>],
     ) -> Var<O> {
         let logits = self.linear(x, experts.gate, None);
@@ -47,7 +46,7 @@ impl<'a, O: Ops> Tape<'a, O> {
         &mut self,
         logits: &Var<O>,
         bias: Option<&'a Param<O>>,
-        config: &Config,
+        config: &RouterConfig,
         spans: &[Range<usize>],
     ) -> (Var<O>, Arc<Dispatch>) {
         let mut routing = self.ops.route(logits.value(), bias.map(Param::value), config);

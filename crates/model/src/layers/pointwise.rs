@@ -1,33 +1,9 @@
 //! What acts on each row alone: residual sums, RMSNorm, SwiGLU, rotary embedding, splitting and joining of columns.
 
-use crate::ops::Ops;
+use crate::ops::{Ops, Rotation};
 use crate::params::Param;
 use crate::tape::{Tape, Var};
-use picnic_kernels::rope::{Rope, RopeTable, Style};
 use std::sync::Arc;
-
-/// Where and how heads are rotated, without the positions.
-#[derive(Clone)]
-pub(crate) struct Rotation {
-    pub head_dim: usize,
-    pub offset: usize,
-    pub dim: usize,
-    pub style: Style,
-    pub table: Arc<RopeTable>,
-}
-
-impl Rotation {
-    fn at<'p>(&'p self, positions: &'p [u32]) -> Rope<'p> {
-        Rope {
-            head_dim: self.head_dim,
-            offset: self.offset,
-            dim: self.dim,
-            style: self.style,
-            table: &self.table,
-            positions,
-        }
-    }
-}
 
 impl<'a, O: Ops> Tape<'a, O> {
     /// x + y.
@@ -80,15 +56,15 @@ impl<'a, O: Ops> Tape<'a, O> {
     }
 
     /// Rotary embedding (Su et al. 2021) of each head, in place.
-    pub(crate) fn rope(&mut self, x: Var<O>, rotation: &Rotation, positions: &Arc<[u32]>) -> Var<O> {
+    pub fn rope(&mut self, x: Var<O>, rotation: &Rotation, positions: &Arc<[u32]>) -> Var<O> {
         let source = x.slot();
         let Var { value, rows, width, needs_grad, .. } = x;
         let mut value = Arc::into_inner(value).expect("no operation keeps what is rotated");
-        self.ops.rope(&mut value, &rotation.at(positions), false);
+        self.ops.rope(&mut value, rotation, positions, false);
         let y = self.var(value, rows, width, needs_grad);
         let (rotation, positions) = (rotation.clone(), Arc::clone(positions));
         self.record(&y, move |flow, mut dy| {
-            flow.ops.rope(&mut dy, &rotation.at(&positions), true);
+            flow.ops.rope(&mut dy, &rotation, &positions, true);
             flow.add(source, dy);
         });
         y

@@ -3,7 +3,6 @@
 
 use crate::answer::Answer;
 use crate::error::ApiError;
-use crate::reasoning::Piece;
 use crate::wire::{AssistantMessage, ChatCompletion, ChatRequest, Choice, Chunk, ChunkChoice, Delta, Head};
 use crate::{App, seconds_since_1970};
 use axum::Json;
@@ -14,6 +13,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 use futures_util::stream::unfold;
+use picnic_chat::Piece;
 use serde::Serialize;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -61,8 +61,7 @@ impl Ticket {
 async fn whole(ticket: Ticket, mut answer: Answer) -> Result<Response, ApiError> {
     let mut text = Piece::default();
     while let Some(piece) = answer.next().await? {
-        text.reasoning += &piece.reasoning;
-        text.content += &piece.content;
+        text += piece;
     }
     let message = AssistantMessage { role: "assistant", reasoning_content: text.reasoning, content: text.content };
     let choice = Choice { index: 0, message, logprobs: None, finish_reason: answer.finish().into() };

@@ -141,13 +141,13 @@ fn named_templates(source: &serde_json::Value) -> Result<Vec<(String, String)>> 
         Ok(Source::One(template)) => return Ok(vec![(DEFAULT.to_owned(), template)]),
         Ok(Source::Named(list)) => list,
         Err(_) => {
-            let problem = "`chat_template` must be a string or a list of {name, template}";
-            return Err(Error::Config(problem.to_owned()));
+            let problem = "must be a string or a list of {name, template}";
+            return Err(Error::Template(problem.to_owned()));
         }
     };
     if !list.iter().any(|template| template.name == DEFAULT) {
         let names: Vec<_> = list.iter().map(|template| &template.name).collect();
-        return Err(Error::Config(format!("`chat_template` lists {names:?} but none named `{DEFAULT}`: add one")));
+        return Err(Error::Template(format!("the list has {names:?} but none named `{DEFAULT}`: add one")));
     }
     Ok(list.into_iter().map(|t| (t.name, t.template)).collect())
 }

@@ -37,6 +37,13 @@ enum Stage {
     End,
 }
 
+impl std::ops::AddAssign for Piece {
+    fn add_assign(&mut self, more: Piece) {
+        self.reasoning += &more.reasoning;
+        self.content += &more.content;
+    }
+}
+
 impl Splitter {
     /// A splitter for the reply to `prompt`. A template may open the thinking itself, so that the prompt ends with
     /// `<think>`.
@@ -117,12 +124,8 @@ mod tests {
     fn split(prompt: &str, pieces: &[&str]) -> (String, String) {
         let mut splitter = Splitter::after(prompt);
         let mut whole = Piece::default();
-        let mut add = |piece: Piece| {
-            whole.reasoning += &piece.reasoning;
-            whole.content += &piece.content;
-        };
-        pieces.iter().for_each(|text| add(splitter.push(text)));
-        add(splitter.finish());
+        pieces.iter().for_each(|text| whole += splitter.push(text));
+        whole += splitter.finish();
         (whole.reasoning, whole.content)
     }
 

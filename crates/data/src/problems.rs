@@ -1,13 +1,13 @@
 //! Problems as conversations: what the model is asked and what it should say.
 
+use picnic_chat::{ChatFormat, ChatOptions, Error, Message, Prompt};
 use picnic_tasks::{Format, SftExample};
-use picnic_tokenizer::{ChatOptions, Error, Message, Tokenizer};
 
-/// A tokenizer with what a conversation needs of it.
-pub struct ChatFormat<'t> {
-    tokenizer: &'t Tokenizer,
+/// How a model is asked problems, and how its answers to them are laid out.
+pub struct ProblemFormat<'c> {
+    chat: &'c ChatFormat,
     /// The layout of a completion.
-    pub format: Format,
+    pub layout: Format,
 }
 
 /// A conversation of which the completion is learned.
@@ -19,23 +19,23 @@ pub struct Example {
     pub prompt: usize,
 }
 
-impl<'t> ChatFormat<'t> {
-    /// The conversations of `tokenizer`'s chat template.
+impl<'c> ProblemFormat<'c> {
+    /// Problems as `chat` puts questions.
     ///
     /// # Errors
     /// If it has no template or the template fails.
-    pub fn new(tokenizer: &'t Tokenizer) -> Result<Self, Error> {
-        let mut chat = ChatFormat { tokenizer, format: Format::default() };
-        chat.format.think_open_in_prompt = chat.render(&[], "?")?.trim_end().ends_with("<think>");
-        Ok(chat)
+    pub fn new(chat: &'c ChatFormat) -> Result<Self, Error> {
+        let mut problems = ProblemFormat { chat, layout: Format::default() };
+        problems.layout.think_open_in_prompt = problems.ask(&[], "?")?.text.trim_end().ends_with("<think>");
+        Ok(problems)
     }
 
-    fn render(&self, before: &[(String, String)], question: &str) -> Result<String, Error> {
+    fn ask(&self, before: &[(String, String)], question: &str) -> Result<Prompt, Error> {
         let options = ChatOptions { add_generation_prompt: true, ..ChatOptions::default() };
         let exchange = |(asked, said): &(String, String)| [Message::user(asked), Message::assistant(said)];
         let mut messages: Vec<Message> = before.iter().flat_map(exchange).collect();
         messages.push(Message::user(question));
-        self.tokenizer.apply_chat_template(&messages, &options)
+        self.chat.prompt(&messages, &options)
     }
 
     /// The ids that ask `question` and open the answer.
@@ -43,7 +43,7 @@ impl<'t> ChatFormat<'t> {
     /// # Errors
     /// If the template fails.
     pub fn prompt(&self, question: &str) -> Result<Vec<u32>, Error> {
-        self.tokenizer.encode(&self.render(&[], question)?, false)
+        Ok(self.ask(&[], question)?.ids)
     }
 
     /// `example` with the end-of-turn token after its completion.
@@ -60,8 +60,8 @@ impl<'t> ChatFormat<'t> {
     /// # Errors
     /// If the template fails.
     pub fn example_after(&self, before: &[(String, String)], example: &SftExample) -> Result<Example, Error> {
-        let ids = self.tokenizer.encode(&self.render(before, &example.prompt)?, false)?;
-        self.complete(ids, &self.format.render(&example.thinking, &example.answer))
+        let ids = self.ask(before, &example.prompt)?.ids;
+        self.complete(ids, &self.layout.render(&example.thinking, &example.answer))
     }
 
     /// The conversation in which `completion` answers `question`, with the end-of-turn token after it.
@@ -74,39 +74,39 @@ impl<'t> ChatFormat<'t> {
 
     fn complete(&self, mut ids: Vec<u32>, completion: &str) -> Result<Example, Error> {
         let prompt = ids.len();
-        ids.extend(self.tokenizer.encode(completion, false)?);
-        ids.extend(self.tokenizer.eos());
+        ids.extend(self.chat.answer(completion)?);
         Ok(Example { ids, prompt })
     }
 
     /// The text of a completion, without the tokens that end it.
     pub fn text(&self, completion: &[u32]) -> String {
-        let end = completion.iter().rposition(|&id| Some(id) != self.tokenizer.eos()).map_or(0, |last| last + 1);
-        self.tokenizer.decode(&completion[..end], false)
+        self.chat.text(completion)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use picnic_tokenizer::TrainConfig;
+    use picnic_tokenizer::{Tokenizer, TrainConfig};
 
     #[test]
     fn an_example_is_prompt_completion_end() {
         let config = TrainConfig { vocab_size: 280, ..TrainConfig::default() };
         let tokenizer = Tokenizer::train(["1 + 1 = 2"], &config).unwrap();
-        let chat = ChatFormat::new(&tokenizer).unwrap();
+        let chat = ChatFormat::picnic(tokenizer);
+        let tokenizer = chat.tokenizer();
+        let problems = ProblemFormat::new(&chat).unwrap();
         let example = SftExample { prompt: "1 + 1?".into(), thinking: "one and one".into(), answer: "2".into() };
-        let Example { ids, prompt } = chat.example(&example).unwrap();
+        let Example { ids, prompt } = problems.example(&example).unwrap();
         assert_eq!(tokenizer.decode(&ids[..prompt], false), "<|bos|><|user|>1 + 1?<|assistant|>");
-        assert_eq!(chat.text(&ids[prompt..]), "<think>one and one</think><answer>2</answer>");
+        assert_eq!(problems.text(&ids[prompt..]), "<think>one and one</think><answer>2</answer>");
         assert_eq!(ids.last().copied(), tokenizer.eos());
         let before = [("2 + 2?".to_owned(), "4".to_owned())];
-        let Example { ids, prompt } = chat.example_after(&before, &example).unwrap();
+        let Example { ids, prompt } = problems.example_after(&before, &example).unwrap();
         assert_eq!(
             tokenizer.decode(&ids[..prompt], false),
             "<|bos|><|user|>2 + 2?<|assistant|>4<|eos|><|user|>1 + 1?<|assistant|>"
         );
-        assert_eq!(chat.text(&ids[prompt..]), "<think>one and one</think><answer>2</answer>");
+        assert_eq!(problems.text(&ids[prompt..]), "<think>one and one</think><answer>2</answer>");
     }
 }

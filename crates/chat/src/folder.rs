@@ -1,0 +1,74 @@
+//! The files of a Hugging Face folder that say how its model talks: those of the tokenizer, templates in files of
+//! their own, and `generation_config.json`.
+
+use crate::format::TEMPLATE;
+use crate::{ChatFormat, Error, Result};
+use picnic_tokenizer::Tokenizer;
+use serde_json::{Map, Value};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+const GENERATION: &str = "generation_config.json";
+
+impl ChatFormat {
+    /// Reads a folder. `chat_template.jinja` takes precedence over the template in `tokenizer_config.json`.
+    ///
+    /// # Errors
+    /// Files that cannot be read or contradict each other.
+    pub fn from_dir(dir: &Path) -> Result<ChatFormat> {
+        let mut tokenizer = Tokenizer::from_dir(dir)?;
+        if let Some(source) = read(&dir.join("chat_template.jinja"))? {
+            tokenizer.set(TEMPLATE, source.into());
+        }
+        let mut chat = ChatFormat::new(tokenizer);
+        let path = dir.join(GENERATION);
+        if let Some(text) = read(&path)? {
+            let broken = |problem| Error::File { path: path.clone(), problem };
+            let generation: Map<String, Value> =
+                serde_json::from_str(&text).map_err(|error| broken(format!("is no JSON object: {error}")))?;
+            let ids = match generation.get("eos_token_id") {
+                Some(Value::Array(ids)) => ids.iter().collect(),
+                one => one.into_iter().collect::<Vec<_>>(),
+            };
+            let ids: Vec<u32> = ids.into_iter().filter_map(|id| u32::try_from(id.as_u64()?).ok()).collect();
+            chat.generation = generation;
+            chat = chat.with_end_tokens(ids);
+        }
+        Ok(chat)
+    }
+
+    /// Writes the tokenizer's files, with the chat template, into `dir`, which is made if need be. Each file appears
+    /// whole or not at all. Equal formats write equal bytes.
+    ///
+    /// # Errors
+    /// The system's refusal.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        Ok(self.tokenizer().save(dir)?)
+    }
+}
+
+/// The text of a file, if there is one.
+fn read(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::File { path: path.to_owned(), problem: format!("cannot be read: {error}") }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ChatOptions;
+    use crate::format::tests::bytes;
+
+    #[test]
+    fn a_template_file_takes_precedence() {
+        let dir = tempfile::tempdir().unwrap();
+        ChatFormat::picnic(bytes()).save(dir.path()).unwrap();
+        fs::write(dir.path().join("chat_template.jinja"), "{{ bos_token }}x").unwrap();
+        let chat = ChatFormat::from_dir(dir.path()).unwrap();
+        assert_eq!(chat.prompt(&[], &ChatOptions::default()).unwrap().text, "<|bos|>x");
+    }
+}

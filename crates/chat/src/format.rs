@@ -1,0 +1,148 @@
+//! [`ChatFormat`]: how one model talks.
+
+use crate::{CHAT_TEMPLATE, ChatOptions, ChatTemplate, EndTokens, Error, Message, Result};
+use picnic_tokenizer::Tokenizer;
+use serde_json::{Map, Value};
+
+/// The key of the template among the tokenizer's settings.
+pub(crate) const TEMPLATE: &str = "chat_template";
+
+/// A tokenizer, the template that makes a prompt of a conversation, and the tokens that end a turn.
+#[derive(Clone, Debug)]
+pub struct ChatFormat {
+    tokenizer: Tokenizer,
+    /// `None` if the model has no template, an error if it has one that does not compile.
+    template: Option<std::result::Result<ChatTemplate, String>>,
+    ends: EndTokens,
+    /// `generation_config.json` as it was read, so that saving loses nothing.
+    pub(crate) generation: Map<String, Value>,
+}
+
+/// A conversation as a model reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    /// What the template wrote.
+    pub text: String,
+    /// Its tokens.
+    pub ids: Vec<u32>,
+}
+
+impl ChatFormat {
+    /// The format of `tokenizer` and of the template among its settings. A template that does not compile is no error
+    /// before somebody talks: the model can be read, measured and trained on texts without it.
+    pub fn new(tokenizer: Tokenizer) -> ChatFormat {
+        let template = match tokenizer.setting(TEMPLATE) {
+            None | Some(Value::Null) => None,
+            Some(source) => Some(ChatTemplate::from_json(source, tokenizer.special_tokens())),
+        };
+        let template = template.map(|compiled| compiled.map_err(|error| error.to_string()));
+        let ends = EndTokens::of(&tokenizer);
+        ChatFormat { tokenizer, template, ends, generation: Map::new() }
+    }
+
+    /// The format of models that Picnic trains from nothing.
+    pub fn picnic(mut tokenizer: Tokenizer) -> ChatFormat {
+        tokenizer.set(TEMPLATE, CHAT_TEMPLATE.into());
+        ChatFormat::new(tokenizer)
+    }
+
+    /// The same model, asked by another template, which [`Self::save`] writes.
+    ///
+    /// # Errors
+    /// A template that does not compile.
+    pub fn with_template(&self, source: &str) -> Result<ChatFormat> {
+        ChatTemplate::new(source, self.tokenizer.special_tokens())?;
+        let mut tokenizer = self.tokenizer.clone();
+        tokenizer.set(TEMPLATE, source.into());
+        let mut other = ChatFormat { generation: self.generation.clone(), ..ChatFormat::new(tokenizer) };
+        other.ends.add(self.ends.ids().iter().copied());
+        Ok(other)
+    }
+
+    /// The same format with more tokens that end a turn.
+    pub fn with_end_tokens(mut self, more: impl IntoIterator<Item = u32>) -> ChatFormat {
+        self.ends.add(more);
+        self
+    }
+
+    /// The prompt of a conversation. The template writes `bos` itself.
+    ///
+    /// # Errors
+    /// Without a template that works, or where it refuses the conversation.
+    pub fn prompt(&self, messages: &[Message], options: &ChatOptions) -> Result<Prompt> {
+        let text = self.template()?.render(messages, options)?;
+        let ids = self.tokenizer.encode(&text, false)?;
+        Ok(Prompt { text, ids })
+    }
+
+    /// The chat template.
+    ///
+    /// # Errors
+    /// If there is none or it does not compile.
+    pub fn template(&self) -> Result<&ChatTemplate> {
+        match &self.template {
+            None => Err(Error::NoTemplate),
+            Some(Err(problem)) => Err(Error::Template(problem.clone())),
+            Some(Ok(template)) => Ok(template),
+        }
+    }
+
+    /// Text and ids.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The tokens that end a turn.
+    pub fn ends(&self) -> &EndTokens {
+        &self.ends
+    }
+
+    /// The answer `completion` as it is taught: its ids and the token that ends the turn.
+    ///
+    /// # Errors
+    /// If the vocabulary is broken.
+    pub fn answer(&self, completion: &str) -> Result<Vec<u32>> {
+        let mut ids = self.tokenizer.encode(completion, false)?;
+        ids.extend(self.ends.turn());
+        Ok(ids)
+    }
+
+    /// The text of an answer, without the tokens that end it.
+    pub fn text(&self, answer: &[u32]) -> String {
+        let end = answer.iter().rposition(|&id| !self.ends.contains(id)).map_or(0, |last| last + 1);
+        self.tokenizer.decode(&answer[..end], false)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use picnic_tokenizer::TrainConfig;
+
+    /// Bytes and Picnic's special tokens.
+    pub(crate) fn bytes() -> Tokenizer {
+        Tokenizer::train([""], &TrainConfig { vocab_size: 264, ..TrainConfig::default() }).unwrap()
+    }
+
+    #[test]
+    fn an_answer_ends_with_its_turn() {
+        let chat = ChatFormat::picnic(bytes());
+        let ids = chat.answer("4").unwrap();
+        assert_eq!(ids.last().copied(), chat.tokenizer().eos());
+        assert_eq!(chat.text(&ids), "4");
+        assert_eq!(chat.text(&ids[..1]), "4");
+    }
+
+    #[test]
+    fn a_broken_template_is_an_error_once_somebody_talks() {
+        let mut tokenizer = bytes();
+        for wrong in ["{% if %}".into(), Value::from(7)] {
+            tokenizer.set(TEMPLATE, wrong);
+            let chat = ChatFormat::new(tokenizer.clone());
+            let error = chat.prompt(&[Message::user("hi")], &ChatOptions::default()).unwrap_err();
+            assert!(matches!(error, Error::Template(_)), "{error}");
+        }
+        let error = ChatFormat::new(bytes()).prompt(&[], &ChatOptions::default()).unwrap_err();
+        assert!(matches!(error, Error::NoTemplate), "{error}");
+    }
+}

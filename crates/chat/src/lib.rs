@@ -1,0 +1,34 @@
+//! Conversations ↔ tokens: what stands between a vocabulary and whoever talks.
+//!
+//! * [`ChatFormat`]: how one model talks. Its tokenizer, its chat template with the template's variables, and the
+//!   tokens with which it ends a turn. Chat, server, training and evaluation hold this and no bare tokenizer.
+//! * [`Message`]: a turn, in the wire names of OpenAI and DeepSeek.
+//! * [`Reply`]: from the tokens of an answer to its two texts, thinking and content, while they are being drawn.
+//!
+//! Nothing here knows of weights, engines or HTTP. Left out: calls of tools in a reply, which stay text.
+
+mod end_tokens;
+mod error;
+mod folder;
+mod format;
+mod message;
+mod page;
+mod picnic;
+mod python;
+mod reasoning;
+mod reply;
+mod stop;
+mod template;
+
+pub use end_tokens::EndTokens;
+pub use error::Error;
+pub use format::{ChatFormat, Prompt};
+pub use message::{FunctionCall, Message, Role, ToolCall};
+pub use page::{R1_ZERO, page_template};
+pub use picnic::CHAT_TEMPLATE;
+pub use reasoning::{Piece, Splitter};
+pub use reply::Reply;
+pub use template::{ChatOptions, ChatTemplate};
+
+/// What the fallible functions of this crate return.
+pub type Result<T> = std::result::Result<T, Error>;

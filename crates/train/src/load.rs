@@ -1,0 +1,159 @@
+//! A model from where it is named, a Hugging Face folder or a GGUF file: its weights, how it talks, and what was
+//! guessed, repaired or left out on the way. The one loader of training, evaluation, chat and server.
+
+use crate::error::Error;
+use picnic_chat::ChatFormat;
+use picnic_model::checkpoint::{Checkpoint, CheckpointError, GgufTokenizer};
+use picnic_model::config::ModelConfig;
+use picnic_model::{Model, Ops, ParamStore};
+use picnic_tokenizer::{BpeParts, PreTokenizer, TokenType, Tokenizer};
+use std::collections::HashSet;
+use std::path::Path;
+
+/// A model of which the headers are read, and how it talks, but no weights.
+pub struct Source {
+    /// Its tensors and configuration.
+    pub checkpoint: Checkpoint,
+    /// Its tokenizer, template and end tokens.
+    pub chat: ChatFormat,
+}
+
+/// A model in memory.
+pub struct Loaded<O: Ops> {
+    /// The architecture.
+    pub model: Model,
+    /// Its parameters.
+    pub params: ParamStore<O>,
+    /// What a person should know of how they were read, a line each.
+    pub notes: Vec<String>,
+}
+
+/// Opens the folder or file `path`.
+///
+/// # Errors
+/// No model there, or no tokenizer that can be read.
+pub fn open(path: &Path) -> Result<Source, Error> {
+    let checkpoint = Checkpoint::open(path)?;
+    let chat = match checkpoint.gguf_tokenizer() {
+        Some(parts) => gguf_format(parts, path)?,
+        None if path.is_dir() => ChatFormat::from_dir(path)?,
+        None => {
+            return Err(Error::Empty {
+                what: format!("{} has no tokenizer", path.display()),
+                cure: "give a GGUF file or a folder with tokenizer.json",
+            });
+        }
+    };
+    let ends = checkpoint.config()?.eos_token_ids;
+    Ok(Source { checkpoint, chat: chat.with_end_tokens(ends) })
+}
+
+/// The weights of `checkpoint`, which learn if `trainable`, for a model that talks in the format `chat`.
+///
+/// # Errors
+/// Weights that cannot be read, or another model's tokenizer.
+pub fn load<O: Ops>(ops: &O, checkpoint: &Checkpoint, chat: &ChatFormat, trainable: bool) -> Result<Loaded<O>, Error> {
+    let (model, params) = picnic_model::load(ops, checkpoint, trainable)?;
+    check_vocabulary(chat, model.config(), checkpoint.path())?;
+    let at = checkpoint.path().display();
+    let notes = checkpoint.notes().iter().map(|note| format!("{at}: {note}"));
+    let notes = notes.chain(unused(checkpoint, &model)).collect();
+    Ok(Loaded { model, params, notes })
+}
+
+/// How the model of a GGUF file talks.
+fn gguf_format(parts: &GgufTokenizer, path: &Path) -> Result<ChatFormat, Error> {
+    if parts.model != "gpt2" {
+        let problem = format!("its tokenizer is of the kind {:?}, not byte-level BPE", parts.model);
+        return Err(unfit(path, problem, "use a model that has one"));
+    }
+    let mut tokenizer = Tokenizer::from_bpe(BpeParts {
+        tokens: parts.tokens.clone(),
+        merges: parts.merges.clone(),
+        token_types: parts.token_types.iter().map(|&t| TokenType::from(t)).collect(),
+        pre_tokenizer: parts.pre.as_deref().unwrap_or("default").parse::<PreTokenizer>()?,
+        bos: parts.bos_token_id,
+        eos: parts.eos_token_id,
+        add_bos: parts.add_bos,
+    })?;
+    if let Some(template) = &parts.chat_template {
+        tokenizer.set("chat_template", template.as_str().into());
+    }
+    Ok(ChatFormat::new(tokenizer))
+}
+
+/// Says which tensors of the checkpoint the architecture has no place for. Copies of embedding and head beside the
+/// module of multi-token prediction, a tied head and stored rotary frequencies are expected.
+fn unused(checkpoint: &Checkpoint, model: &Model) -> Option<String> {
+    let config = model.config();
+    let copies = model.mtp_copies();
+    let expected = |name: &str| {
+        copies.iter().any(|(copy, _)| copy == name)
+            || name.ends_with("rotary_emb.inv_freq")
+            || (config.tie_word_embeddings && name == "lm_head.weight")
+    };
+    let used: HashSet<&str> = model.specs().iter().map(|spec| spec.name.as_str()).collect();
+    let unused: Vec<&str> = checkpoint.tensor_names().filter(|name| !used.contains(name) && !expected(name)).collect();
+    let first = unused.first()?;
+    Some(format!("{} tensors of {} are not used, {first:?} first", unused.len(), checkpoint.path().display()))
+}
+
+/// Whether `chat` fits the model `config` that was read from `path`: no id past the embedding, and one that ends a
+/// turn.
+///
+/// # Errors
+/// If it does not.
+fn check_vocabulary(chat: &ChatFormat, config: &ModelConfig, path: &Path) -> Result<(), Error> {
+    let (known, rows) = (chat.tokenizer().vocab_size(), config.vocab_size);
+    if known > rows {
+        let problem = format!("the tokenizer has {known} ids, but the model has {rows}");
+        return Err(unfit(path, problem, "use the tokenizer that came with these weights"));
+    }
+    if chat.ends().ids().is_empty() {
+        return Err(unfit(path, "the tokenizer has no token that ends a turn".into(), "name its eos_token"));
+    }
+    Ok(())
+}
+
+/// Refuses sequences that are longer than a model's positions, beyond which it has never been trained.
+///
+/// # Errors
+/// `what` is `tokens` long, and the model has fewer positions.
+pub fn check_positions(what: &'static str, tokens: usize, config: &ModelConfig) -> Result<(), Error> {
+    let positions = config.max_position_embeddings;
+    if tokens > positions { Err(Error::TooLong { what, tokens, positions }) } else { Ok(()) }
+}
+
+fn unfit(path: &Path, problem: String, cure: &str) -> Error {
+    CheckpointError::Damaged { file: path.to_owned(), problem, cure: cure.to_owned() }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use picnic_tokenizer::TrainConfig;
+    use serde_json::json;
+
+    #[test]
+    fn tokenizers_of_other_models_are_refused() {
+        let path = Path::new("model");
+        let tokenizer =
+            Tokenizer::train(["a b c"], &TrainConfig { vocab_size: 300, ..TrainConfig::default() }).unwrap();
+        let config = |rows: usize| {
+            let config = json!({
+                "model_type": "llama", "vocab_size": rows, "hidden_size": 8, "intermediate_size": 8,
+                "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1,
+                "max_position_embeddings": 8, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+            });
+            ModelConfig::from_value(&config, path).unwrap()
+        };
+        let chat = ChatFormat::new(tokenizer);
+        let known = chat.tokenizer().vocab_size();
+        check_vocabulary(&chat, &config(known), path).unwrap();
+        let error = check_vocabulary(&chat, &config(known - 1), path).unwrap_err().to_string();
+        assert!(error.contains("model: the tokenizer has"), "{error}");
+        let silent = ChatFormat::new(Tokenizer::from_bytes(chat.tokenizer().to_json().unwrap()).unwrap());
+        let error = check_vocabulary(&silent, &config(known), path).unwrap_err().to_string();
+        assert!(error.contains("eos_token"), "{error}");
+    }
+}
