@@ -102,26 +102,26 @@ impl<'a> Gguf<'a> {
         })
     }
 
+    pub(super) fn ints(&self, key: &str) -> Result<Option<Vec<i32>>, CheckpointError> {
+        self.typed(key, "a list of 32-bit numbers", |value| match value {
+            Value::Array(4 | 5, _, bytes) => {
+                let words = bytes.as_chunks().0.iter();
+                Some(words.map(|word| i32::from_le_bytes(*word)).collect())
+            }
+            _ => None,
+        })
+    }
+
+    /// Also of whole numbers, in which some converters write scores.
     pub(super) fn floats(&self, key: &str) -> Result<Option<Vec<f32>>, CheckpointError> {
         self.typed(key, "a list of 32-bit numbers", |value| match value {
             Value::Array(6, _, bytes) => {
                 let words = bytes.as_chunks().0.iter();
                 Some(words.map(|word| f32::from_le_bytes(*word)).collect())
             }
-            // Some converters write scores as whole numbers.
             Value::Array(5, _, bytes) => {
                 let words = bytes.as_chunks().0.iter();
                 Some(words.map(|word| i32::from_le_bytes(*word) as f32).collect())
-            }
-            _ => None,
-        })
-    }
-
-    pub(super) fn ints(&self, key: &str) -> Result<Option<Vec<i32>>, CheckpointError> {
-        self.typed(key, "a list of 32-bit numbers", |value| match value {
-            Value::Array(4 | 5, _, bytes) => {
-                let words = bytes.as_chunks().0.iter();
-                Some(words.map(|word| i32::from_le_bytes(*word)).collect())
             }
             _ => None,
         })
