@@ -6,7 +6,7 @@ use crate::{ChatFormat, Error, Result};
 use picnic_tokenizer::Tokenizer;
 use serde_json::{Map, Value};
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 const GENERATION: &str = "generation_config.json";
@@ -38,13 +38,23 @@ impl ChatFormat {
         Ok(chat)
     }
 
-    /// Writes the tokenizer's files, with the chat template, into `dir`, which is made if need be. Each file appears
-    /// whole or not at all. Equal formats write equal bytes.
+    /// Writes the tokenizer's files, with the chat template, and `generation_config.json`, with the end tokens, into
+    /// `dir`, which is made if need be. Each file appears whole or not at all. Equal formats write equal bytes.
     ///
     /// # Errors
     /// The system's refusal.
     pub fn save(&self, dir: &Path) -> Result<()> {
-        Ok(self.tokenizer().save(dir)?)
+        self.tokenizer().save(dir)?;
+        let mut generation = self.generation.clone();
+        if let Some(bos) = self.tokenizer().bos() {
+            generation.entry("bos_token_id").or_insert(bos.into());
+        }
+        match self.ends().ids() {
+            [] => {}
+            &[id] => drop(generation.insert("eos_token_id".to_owned(), id.into())),
+            ids => drop(generation.insert("eos_token_id".to_owned(), ids.into())),
+        }
+        write(&dir.join(GENERATION), &format!("{:#}\n", Value::Object(generation)))
     }
 }
 
@@ -55,6 +65,18 @@ fn read(path: &Path) -> Result<Option<String>> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::File { path: path.to_owned(), problem: format!("cannot be read: {error}") }),
     }
+}
+
+/// Writes beside the target and renames over it.
+fn write(path: &Path, text: &str) -> Result<()> {
+    let partial = path.with_extension("json.partial");
+    let written = fs::File::create(&partial)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&partial, path));
+    written.map_err(|error| Error::File { path: path.to_owned(), problem: format!("cannot be written: {error}") })
 }
 
 #[cfg(test)]
@@ -70,5 +92,27 @@ mod tests {
         fs::write(dir.path().join("chat_template.jinja"), "{{ bos_token }}x").unwrap();
         let chat = ChatFormat::from_dir(dir.path()).unwrap();
         assert_eq!(chat.prompt(&[], &ChatOptions::default()).unwrap().text, "<|bos|>x");
+    }
+
+    #[test]
+    fn generation_config_adds_end_tokens_and_loses_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(GENERATION);
+        let generation = || serde_json::from_str::<Value>(&fs::read_to_string(&path).unwrap()).unwrap();
+        let chat = ChatFormat::picnic(bytes());
+        chat.save(dir.path()).unwrap();
+        assert_eq!(generation(), serde_json::json!({"bos_token_id": 0, "eos_token_id": 1}));
+        fs::write(&path, r#"{"temperature": 0.6, "eos_token_id": [7, 3, 7], "bos_token_id": 5}"#).unwrap();
+        let more = ChatFormat::from_dir(dir.path()).unwrap();
+        assert_eq!((more.ends().ids(), more.ends().turn()), (&[1, 3, 7][..], Some(1)));
+        more.save(dir.path()).unwrap();
+        let expected = serde_json::json!({"temperature": 0.6, "eos_token_id": [1, 3, 7], "bos_token_id": 5});
+        assert_eq!(generation(), expected);
+        for (odd, ids) in [("null", 1), ("9", 2), ("-1", 1), ("[4294967296, 9]", 2), ("\"x\"", 1)] {
+            fs::write(&path, format!("{{\"eos_token_id\": {odd}}}")).unwrap();
+            assert_eq!(ChatFormat::from_dir(dir.path()).unwrap().ends().ids().len(), ids, "{odd}");
+        }
+        fs::write(&path, "{").unwrap();
+        assert!(ChatFormat::from_dir(dir.path()).unwrap_err().to_string().contains(GENERATION));
     }
 }

@@ -1,5 +1,6 @@
 //! [`ChatFormat`]: how one model talks.
 
+use crate::end_tokens::known_by_name;
 use crate::{CHAT_TEMPLATE, ChatOptions, ChatTemplate, EndTokens, Error, Message, Result};
 use picnic_tokenizer::Tokenizer;
 use serde_json::{Map, Value};
@@ -36,7 +37,8 @@ impl ChatFormat {
             Some(source) => Some(ChatTemplate::from_json(source, tokenizer.special_tokens())),
         };
         let template = template.map(|compiled| compiled.map_err(|error| error.to_string()));
-        let ends = EndTokens::of(&tokenizer);
+        let compiled = template.as_ref().and_then(|template| template.as_ref().ok());
+        let ends = EndTokens::of(&tokenizer, compiled);
         ChatFormat { tokenizer, template, ends, generation: Map::new() }
     }
 
@@ -63,6 +65,12 @@ impl ChatFormat {
     pub fn with_end_tokens(mut self, more: impl IntoIterator<Item = u32>) -> ChatFormat {
         self.ends.add(more);
         self
+    }
+
+    /// The same format with the end tokens that llama.cpp knows by their names.
+    pub fn with_end_tokens_by_name(self) -> ChatFormat {
+        let named = known_by_name(&self.tokenizer);
+        self.with_end_tokens(named)
     }
 
     /// The prompt of a conversation. The template writes `bos` itself.

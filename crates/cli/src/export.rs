@@ -58,7 +58,8 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let loaded = load(&args.model)?;
     let shard_bytes = args.shard_gb.map_or(SHARD_BYTES, |gb| (gb * 1e9) as u64);
     // The model first: where it is refused, the folder keeps its own tokenizer.
-    picnic_model::save(&loaded.ops, &loaded.model, &loaded.params, &args.out, dtype, shard_bytes)?;
+    let (model, params) = (loaded.model.model(), loaded.model.params());
+    picnic_model::save(&loaded.ops, model, &params, &args.out, dtype, shard_bytes)?;
     loaded.chat.save(&args.out)?;
     line(args.out.display())
 }

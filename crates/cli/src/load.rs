@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use picnic_chat::ChatFormat;
-use picnic_model::{Backend, Model, ParamStore, backend};
+use picnic_model::{Backend, SharedModel, backend};
 use picnic_train::load::open;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -14,10 +14,8 @@ pub const NANO: &str = "nano";
 pub struct Loaded {
     /// What to call it: the name of its folder or file.
     pub name: String,
-    /// The architecture.
-    pub model: Model,
-    /// Its parameters, frozen.
-    pub params: ParamStore<Backend>,
+    /// The architecture with its parameters, frozen.
+    pub model: SharedModel<Backend>,
     /// What computes them, on all cores.
     pub ops: Backend,
     /// How it talks.
@@ -82,5 +80,5 @@ fn load_from(path: &Path, name: String) -> Result<Loaded> {
     let ops = backend::with_threads(threads).context("cannot start threads: close other programs and try again")?;
     let read = picnic_train::load::load(&ops, &source.checkpoint, &source.chat, false)?;
     read.notes.iter().for_each(|note| eprintln!("note: {note}"));
-    Ok(Loaded { name, model: read.model, params: read.params, ops, chat: source.chat })
+    Ok(Loaded { name, model: SharedModel::new(read.model, read.params), ops, chat: source.chat })
 }

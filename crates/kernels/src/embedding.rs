@@ -9,7 +9,7 @@ use crate::Cpu;
 use crate::panels;
 use crate::simd::LANES;
 use crate::team::Shared;
-use crate::weight::Weight;
+use crate::weight::{Stored, Weight};
 
 /// `out` `[T, D]` = rows `ids` of `table` `[V, D]`. Panics if an id is not below V.
 pub fn forward(cpu: &Cpu, table: &[f32], ids: &[u32], out: &mut [f32]) {
@@ -54,7 +54,21 @@ pub fn forward_tied(cpu: &Cpu, table: Weight, ids: &[u32], out: &mut [f32]) {
         // SAFETY: teams get disjoint rows.
         let out = unsafe { out.part(rows.start * dim..rows.end * dim) };
         for (row, &id) in out.chunks_exact_mut(dim.max(1)).zip(&ids[rows]) {
-            table.row(id as usize, row);
+            table.row(cpu.isa, id as usize, row);
+        }
+    });
+}
+
+/// [`forward`] from a table `[V, D]` as a file stores it.
+pub fn forward_stored(cpu: &Cpu, table: &Stored, ids: &[u32], out: &mut [f32]) {
+    let dim = table.k;
+    assert_eq!(out.len(), ids.len() * dim, "embedding: rows of {dim}");
+    let out = Shared::new(out);
+    cpu.split_rows(ids.len(), dim, |rows| {
+        // SAFETY: teams get disjoint rows.
+        let out = unsafe { out.part(rows.start * dim..rows.end * dim) };
+        for (row, &id) in out.chunks_exact_mut(dim.max(1)).zip(&ids[rows]) {
+            table.decode_row(id as usize, row);
         }
     });
 }

@@ -15,7 +15,7 @@ mod specs;
 
 use crate::config::ModelConfig;
 use crate::layers::Past;
-use crate::ops::{AttentionShape, Ops};
+use crate::ops::{AttentionShape, Ops, OutOfMemory};
 use crate::params::{Param, ParamId, ParamSpec, ParamStore, Role};
 use crate::tape::{Tape, Var};
 pub use dense::Dense;
@@ -88,6 +88,11 @@ impl Model {
         &self.config
     }
 
+    /// Says which tokens end a text, for whoever reads the configuration or saves it.
+    pub fn set_end_tokens(&mut self, ids: Vec<u32>) {
+        self.config.eos_token_ids = ids;
+    }
+
     /// Every tensor with its upstream name and shape.
     pub fn specs(&self) -> &[ParamSpec] {
         &self.specs
@@ -122,34 +127,40 @@ impl Model {
     }
 
     /// Hidden states `[T, d]` after the last norm, ready for the head.
+    ///
+    /// # Errors
+    /// If memory runs out; what was written to a cache by then is written again by the same pass.
     pub fn forward<'a, O: Ops>(
         &'a self,
         tape: &mut Tape<'a, O>,
         params: &'a ParamStore<O>,
         batch: &Batch,
         past: &mut Past<O>,
-    ) -> Var<O> {
-        let mut x = tape.embedding(params.get(self.embedding), &batch.ids);
+    ) -> Result<Var<O>, OutOfMemory> {
+        let mut x = tape.embedding(params.get(self.embedding), &batch.ids)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(tape, Pass { params, batch, past, layer: index }, &x);
+            x = layer.forward(tape, Pass { params, batch, past, layer: index }, &x)?;
         }
         tape.rmsnorm(&x, params.get(self.norm), self.config.rms_norm_eps as f32)
     }
 
     /// The same hidden states and gradients, keeping only each layer's input and computing the rest again.
+    ///
+    /// # Errors
+    /// If memory runs out.
     pub fn forward_recomputing<'a, O: Ops>(
         &'a self,
         tape: &mut Tape<'a, O>,
         params: &'a ParamStore<O>,
         batch: &Batch,
-    ) -> Var<O> {
-        let mut x = tape.embedding(params.get(self.embedding), &batch.ids);
+    ) -> Result<Var<O>, OutOfMemory> {
+        let mut x = tape.embedding(params.get(self.embedding), &batch.ids)?;
         for (index, layer) in self.layers.iter().enumerate() {
             let batch = batch.clone();
             x = tape.recompute(&x, move |tape, x| {
                 let mut past = Past::Within(Arc::clone(&batch.spans));
                 layer.forward(tape, Pass { params, batch: &batch, past: &mut past, layer: index }, x)
-            });
+            })?;
         }
         tape.rmsnorm(&x, params.get(self.norm), self.config.rms_norm_eps as f32)
     }

@@ -13,6 +13,7 @@ mod load;
 pub mod ops;
 mod params;
 mod pool;
+mod shared;
 mod tape;
 
 pub use arch::{Batch, Model};
@@ -20,7 +21,8 @@ pub use backend::Backend;
 pub use counting::{Cost, Counting};
 pub use cpu::CpuOps;
 pub use load::{initialise, load, save};
-pub use ops::Ops;
+pub use ops::{Ops, OutOfMemory};
 pub use params::{Grads, Param, ParamId, ParamSpec, ParamStore, Role};
 pub use picnic_kernels as kernels;
-pub use tape::{Balance, Statistics, Tape, Var, add_counts};
+pub use shared::{Params, SharedModel};
+pub use tape::{Balance, Statistics, Tally, Tape, Var, add_counts};

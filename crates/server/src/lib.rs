@@ -7,7 +7,6 @@
 
 mod answer;
 mod error;
-mod local;
 mod routes;
 mod wire;
 mod worker;
@@ -16,10 +15,9 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use error::ApiError;
-use local::Local;
 use picnic_chat::ChatFormat;
-use picnic_engine::Limits as EngineLimits;
-use picnic_model::{Model, Ops, ParamStore};
+use picnic_engine::{Engine, Limits as EngineLimits};
+use picnic_model::{Model, Ops, SharedModel};
 use routes::{chat_completions, health, models};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -31,11 +29,9 @@ use worker::{Generator, Worker};
 pub struct Served<O: Ops> {
     /// What clients call the model.
     pub name: String,
-    /// The architecture.
-    pub model: Model,
-    /// Its parameters.
-    pub params: ParamStore<O>,
-    /// What computes them.
+    /// The architecture with its parameters.
+    pub model: SharedModel<O>,
+    /// What computes.
     pub ops: O,
     /// How the model talks.
     pub chat: ChatFormat,
@@ -102,8 +98,8 @@ pub async fn serve<O: Ops>(
 /// # Errors
 /// If the system refuses a thread.
 pub fn router<O: Ops>(served: Served<O>) -> Result<Router, ServeError> {
-    let Served { name, model, params, ops, chat, limits } = served;
-    application(name, chat, limits, Local::new(ops, model, params, limits.engine))
+    let Served { name, model, ops, chat, limits } = served;
+    application(name, chat, limits, Engine::new(ops, model, limits.engine))
 }
 
 /// What handlers share.

@@ -156,6 +156,11 @@ impl Tokenizer {
         self.eos
     }
 
+    /// Whether `id` is found whole in a text and never made by merging: special tokens and such as `<think>`.
+    pub fn is_added(&self, id: u32) -> bool {
+        self.library.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id)
+    }
+
     /// Whether `id` is a special token: one that is not part of the text.
     pub fn is_special(&self, id: u32) -> bool {
         let added = self.library.get_added_vocabulary();

@@ -207,7 +207,7 @@ impl Judged {
     /// The sum of ln p over each sequence's targets.
     fn log_likelihoods(&mut self, sequences: &[Sequence]) -> Result<Vec<f64>, Error> {
         let longest = sequences.iter().map(|sequence| sequence.ids.len()).max().unwrap_or(0);
-        check_positions("the longest text", longest, self.model.config())?;
+        check_positions("the longest text", longest, self.model.model().config())?;
         let pass = Pass {
             micro_batch_tokens: MICRO_BATCH,
             balance: Balance::default(),
@@ -215,7 +215,7 @@ impl Judged {
             mtp_weight: 0.0,
             recompute: false,
         };
-        let said = self.lanes.logprobs(&self.model, &self.params, sequences, pass);
+        let said = self.lanes.logprobs(self.model.model(), &self.model.params(), sequences, pass)?;
         Ok(said.iter().map(|tokens| tokens.logprob.iter().map(|&l| f64::from(l)).sum()).collect())
     }
 }

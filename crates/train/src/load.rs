@@ -53,8 +53,11 @@ pub fn open(path: &Path) -> Result<Source, Error> {
 /// # Errors
 /// Weights that cannot be read, or another model's tokenizer.
 pub fn load<O: Ops>(ops: &O, checkpoint: &Checkpoint, chat: &ChatFormat, trainable: bool) -> Result<Loaded<O>, Error> {
-    let (model, params) = picnic_model::load(ops, checkpoint, trainable)?;
+    let (mut model, params) = picnic_model::load(ops, checkpoint, trainable)?;
     check_vocabulary(chat, model.config(), checkpoint.path())?;
+    // Saved again, the model says itself how it ends. An id without a row is never drawn and not written.
+    let rows = model.config().vocab_size;
+    model.set_end_tokens(chat.ends().ids().iter().copied().filter(|&id| (id as usize) < rows).collect());
     let said = checkpoint.notes().iter().chain(chat.tokenizer().notes());
     let notes = said.map(|note| format!("{}: {note}", checkpoint.path().display()));
     let notes = notes.chain(unused(checkpoint, &model)).collect();
@@ -80,7 +83,7 @@ fn gguf_format(parts: &GgufTokenizer) -> Result<ChatFormat, Error> {
     if let Some(template) = &parts.chat_template {
         tokenizer.set("chat_template", template.as_str().into());
     }
-    Ok(ChatFormat::new(tokenizer))
+    Ok(ChatFormat::new(tokenizer).with_end_tokens_by_name())
 }
 
 /// Says which tensors of the checkpoint the architecture has no place for. Copies of embedding and head beside the

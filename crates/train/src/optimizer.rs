@@ -2,7 +2,7 @@
 
 use crate::recipe::{Decay, Optimizer as Settings};
 use picnic_model::ops::AdamW;
-use picnic_model::{Backend, Grads, Model, Ops, ParamStore};
+use picnic_model::{Backend, Grads, Model, Ops, OutOfMemory, ParamStore};
 
 /// First and second moments of every trainable tensor.
 pub struct Optimizer {
@@ -14,9 +14,14 @@ pub struct Optimizer {
 
 impl Optimizer {
     /// Moments of zero.
-    pub fn new(ops: &Backend, params: &ParamStore<Backend>) -> Optimizer {
-        let zeros = |n| [ops.zeros(n), ops.zeros(n)];
-        Optimizer { moments: params.iter().map(|p| p.trainable.then(|| zeros(p.spec.len()))).collect(), step: 0 }
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn new(ops: &Backend, params: &ParamStore<Backend>) -> Result<Optimizer, OutOfMemory> {
+        let zeros = |n| ops.zeros(n).map_err(|e| e.during("the optimizer's moments"));
+        let pair = |n| Ok([zeros(n)?, zeros(n)?]);
+        let moments = params.iter().map(|p| p.trainable.then(|| pair(p.spec.len())).transpose());
+        Ok(Optimizer { moments: moments.collect::<Result<_, OutOfMemory>>()?, step: 0 })
     }
 
     /// One step at learning rate `lr`. The gradient is scaled so that its norm is at most `clip`; returns the norm

@@ -30,6 +30,10 @@ const BLOCK_M: usize = 528;
 /// Rows that are computed without copying anything.
 const FEW_ROWS: usize = 12;
 
+/// Steps of k for which a panel is made when it is for a few rows: with what it is made from it stays in the
+/// first-level cache.
+const FEW_K: usize = 64;
+
 /// Values in a cache line.
 const LINE: usize = 16;
 
@@ -100,7 +104,8 @@ impl Right<'_> {
     /// Whether a panel has to be made before it can be read, if the rows it is for are few.
     fn is_made(&self) -> bool {
         match self {
-            Right::Matrix(_) | Right::Weight(Weight::Learning(_)) => false,
+            Right::Matrix(_) => false,
+            Right::Weight(w) => w.as_f32().is_none(),
             Right::Transposed(_) => true,
         }
     }
@@ -266,19 +271,28 @@ impl Part<'_> {
         // With a tile or two of rows nothing is read often, so there is nothing to block for.
         let few = m <= FEW_ROWS;
         let block_m = if few { m } else { BLOCK_M.min(m) };
-        let block_k = if few && !self.b.is_made() { k } else { BLOCK_K.min(k) };
+        let block_k = match self.b.is_made() {
+            true if few => FEW_K.min(k),
+            false if few => k,
+            _ => BLOCK_K.min(k),
+        };
         // Copying a block of A pays from a few panels of B on.
         let copy = if few || self.columns.len() < 4 * LANES { None } else { Copy::of(self.a) };
         let copy_len = if copy.is_some() { (block_m + LINE) * (block_k + LINE) } else { 0 };
         let panel_len = block_k.next_multiple_of(LANES) * LANES;
+        // A panel that is made for few rows comes a piece at a time, one piece behind the other.
+        let block_n = if few && block_k < k { LANES } else { self.columns.len() };
         scratch::with(panel_len + copy_len, |buffer| {
             let (panel, copied) = buffer.split_at_mut(panel_len);
-            // One pass even if k = 0: C is still to be overwritten.
-            for k0 in (0..k.max(1)).step_by(block_k.max(1)) {
-                let ks = k0..k.min(k0 + block_k);
-                for row in self.rows.clone().step_by(block_m) {
-                    let rows = row..self.rows.end.min(row + block_m);
-                    block(self.isa, self, rows, ks.clone(), copy, copied, panel);
+            for column in self.columns.clone().step_by(block_n) {
+                let columns = column..self.columns.end.min(column + block_n);
+                // One pass even if k = 0: C is still to be overwritten.
+                for k0 in (0..k.max(1)).step_by(block_k.max(1)) {
+                    let ks = k0..k.min(k0 + block_k);
+                    for row in self.rows.clone().step_by(block_m) {
+                        let rows = row..self.rows.end.min(row + block_m);
+                        block(self.isa, self, rows, columns.clone(), ks.clone(), copy, copied, panel);
+                    }
                 }
             }
         });
@@ -286,8 +300,8 @@ impl Part<'_> {
 }
 
 crate::kernel! {
-    /// The chains over `ks` of `rows` of C. `copied` is room for that block of A, `made` for a panel of B.
-    fn block<S>(s, part: &Part, in_rows: Range<usize>, ks: Range<usize>, copy: Option<Copy>, copied: &mut [f32], made: &mut [f32]) {
+    /// The chains over `ks` of some rows and columns of C. `copied` is room for that block of A, `made` for a panel of B.
+    fn block<S>(s, part: &Part, in_rows: Range<usize>, columns: Range<usize>, ks: Range<usize>, copy: Option<Copy>, copied: &mut [f32], made: &mut [f32]) {
         let Part { shape: Shape { n, accumulate, .. }, layout, .. } = *part;
         let (m, few) = (in_rows.len(), part.rows.len() <= FEW_ROWS);
         let a = part.a.from(in_rows.start, ks.start);
@@ -296,16 +310,23 @@ crate::kernel! {
             Some(Copy::Rows) => Left::copied_rows(a, m, ks.len(), copied),
             Some(Copy::Tiles) => Left::copied_tiles(a, m, ks.len(), S::TILE_ROWS, copied),
         };
-        for column in part.columns.clone().step_by(LANES) {
-            let width = LANES.min(part.columns.end - column);
+        for column in columns.clone().step_by(LANES) {
+            let width = LANES.min(columns.end - column);
             let mut next: &[f32] = &[];
             let panel = match part.b {
-                Right::Weight(Weight::Learning(w)) => {
-                    if column + LANES < part.columns.end && !few {
-                        next = w.panel(column + LANES, ks.clone());
+                Right::Weight(w) => match (w.as_f32(), w) {
+                    (Some(w), _) => {
+                        if column + LANES < columns.end && !few {
+                            next = w.panel(column + LANES, ks.clone());
+                        }
+                        Panel { data: w.panel(column, ks.clone()), row_stride: LANES }
                     }
-                    Panel { data: w.panel(column, ks.clone()), row_stride: LANES }
-                }
+                    (None, Weight::Frozen(w)) => {
+                        w.decode(part.isa, column, ks.clone(), &mut made[..ks.len() * LANES]);
+                        Panel { data: made, row_stride: LANES }
+                    }
+                    (None, Weight::Learning(_)) => unreachable!("learning weights are f32"),
+                },
                 // Read once, whole rows need no packing.
                 Right::Matrix(b) if few && width == LANES && b.column_stride == 1 => {
                     Panel { data: b.from(ks.start, column).data, row_stride: b.row_stride }
@@ -320,7 +341,7 @@ crate::kernel! {
                 }
             };
             let ahead = Ahead {
-                a: column == part.columns.start && copy.is_none() && part.a.column_stride == 1 && !few,
+                a: column == columns.start && copy.is_none() && part.a.column_stride == 1 && !few,
                 b: next,
             };
             let from = layout.start(in_rows.start, column);

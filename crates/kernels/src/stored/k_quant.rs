@@ -61,23 +61,27 @@ pub(super) fn q6_k(b: &[u8; 210], out: &mut [f32; 256]) {
         let scale = d * f32::from(b[192 + run] as i8);
         for (j, out) in out.iter_mut().enumerate() {
             let i = 16 * run + j;
-            // Each half of the block has four rows: rows 0 and 2 share the bytes of one, 1 and 3 those of the next.
-            let (half, row, column) = (i / 128, i / 32 % 4, i % 32);
-            let low = b[64 * half + 32 * (row % 2) + column] >> (row / 2 * 4) & 15;
-            let code = low | two_bits(&b[128..192], i) << 4;
+            let code = q6_k_low(&b[..128], i) | two_bits(&b[128..192], i) << 4;
             *out = scale * (f32::from(code) - 32.0);
         }
     }
 }
 
 /// Value `i` of rows of 32 values of 2 bits, four rows to 32 bytes.
-fn two_bits(bytes: &[u8], i: usize) -> u8 {
+pub(crate) fn two_bits(bytes: &[u8], i: usize) -> u8 {
     bytes[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3
 }
 
 /// Value `i` of rows of 32 values of 4 bits, two rows to 32 bytes.
-fn four_bits(bytes: &[u8], i: usize) -> u8 {
+pub(crate) fn four_bits(bytes: &[u8], i: usize) -> u8 {
     bytes[i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15
+}
+
+/// The lower four bits of value `i` of a block of Q6_K. Each half of the block has four rows of 32: rows 0 and 2 share
+/// the bytes of one, 1 and 3 those of the next.
+pub(crate) fn q6_k_low(bytes: &[u8], i: usize) -> u8 {
+    let (half, row, column) = (i / 128, i / 32 % 4, i % 32);
+    bytes[64 * half + 32 * (row % 2) + column] >> (row / 2 * 4) & 15
 }
 
 /// The 6-bit scale and minimum of `run` 0 to 7. Runs 0 to 3 keep their six bits together; those of runs 4 to 7 are four

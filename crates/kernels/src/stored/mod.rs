@@ -15,7 +15,10 @@ mod tests;
 use std::fmt;
 
 pub use codebook::{IQ4_VALUES, MXFP4_VALUES};
+pub(crate) use codebook::{e8m0_half, iq4_xs_scale};
 pub(crate) use float::f16_at;
+pub(crate) use k_quant::{four_bits, q3_k_scale, q6_k_low, scale_and_min, two_bits};
+pub(crate) use legacy::{bit, nibble};
 
 /// How a weight's bytes are to be read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -123,6 +126,11 @@ impl StoredType {
             IQ4_XS => "IQ4_XS",
             MXFP4 => "MXFP4",
         }
+    }
+
+    /// Whether it is a type of weights, not of their scales.
+    pub fn holds_weights(self) -> bool {
+        self != F8_E8M0
     }
 
     /// Values in a block; a row is a whole number of blocks.

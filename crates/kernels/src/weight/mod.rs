@@ -2,16 +2,29 @@
 //!
 //! Left out: the products themselves (`gemm`), and biases.
 
+mod decode;
+mod form;
+mod frozen;
+mod repack;
+mod stored;
+#[cfg(test)]
+mod tests;
+
 use crate::gemm::Packed;
 use crate::panels::Panels;
 use crate::simd::{Isa, LANES};
 use std::ops::Range;
+
+pub use frozen::Frozen;
+pub use stored::{RowScales, Stored};
 
 /// A weight W `[N, K]`.
 #[derive(Clone, Copy)]
 pub enum Weight<'a> {
     /// f32 in panels, which an optimizer may change.
     Learning(Panels<'a>),
+    /// What a file stores.
+    Frozen(&'a Frozen),
 }
 
 impl<'a> Weight<'a> {
@@ -19,6 +32,7 @@ impl<'a> Weight<'a> {
     pub fn n(&self) -> usize {
         match self {
             Weight::Learning(panels) => panels.n(),
+            Weight::Frozen(frozen) => frozen.n(),
         }
     }
 
@@ -26,13 +40,24 @@ impl<'a> Weight<'a> {
     pub fn k(&self) -> usize {
         match self {
             Weight::Learning(panels) => panels.k(),
+            Weight::Frozen(frozen) => frozen.k(),
         }
     }
 
     /// Row `n`, the weights of one output, as f32.
-    pub fn row(&self, n: usize, out: &mut [f32]) {
+    pub fn row(&self, isa: Isa, n: usize, out: &mut [f32]) {
         match self {
             Weight::Learning(panels) => panels.row(n, out),
+            Weight::Frozen(frozen) => frozen.row(isa, n, out),
+        }
+    }
+
+    /// The same weight as f32 panels, if there is nothing to decode.
+    #[inline(always)]
+    pub(crate) fn as_f32(&self) -> Option<Panels<'a>> {
+        match self {
+            Weight::Learning(panels) => Some(*panels),
+            Weight::Frozen(frozen) => frozen.as_f32(),
         }
     }
 
@@ -42,8 +67,12 @@ impl<'a> Weight<'a> {
         let ks = k..self.k().min(k + LANES);
         assert!(ns.start.is_multiple_of(LANES), "a panel starts at a multiple of 32, not at {}", ns.start);
         for (start, out) in ns.step_by(LANES).zip(out.as_chunks_mut::<{ LANES * LANES }>().0) {
-            match self {
-                Weight::Learning(panels) => transpose(isa, panels.panel(start, ks.clone()), out),
+            if let Some(panels) = self.as_f32() {
+                transpose(isa, panels.panel(start, ks.clone()), out);
+            } else if let Weight::Frozen(frozen) = self {
+                let mut lines = [0.0; LANES * LANES];
+                frozen.decode(isa, start, ks.clone(), &mut lines[..ks.len() * LANES]);
+                transpose(isa, &lines[..ks.len() * LANES], out);
             }
         }
     }
@@ -52,6 +81,12 @@ impl<'a> Weight<'a> {
 impl<'a> From<Panels<'a>> for Weight<'a> {
     fn from(panels: Panels<'a>) -> Self {
         Weight::Learning(panels)
+    }
+}
+
+impl<'a> From<&'a Frozen> for Weight<'a> {
+    fn from(frozen: &'a Frozen) -> Self {
+        Weight::Frozen(frozen)
     }
 }
 

@@ -5,7 +5,7 @@
 //! x and y `[T, d]`, the inner matrices `[T, intermediate_size]`. A mixture's experts are such blocks too.
 
 use super::specs::Specs;
-use crate::ops::Ops;
+use crate::ops::{Ops, OutOfMemory};
 use crate::params::{ParamId, ParamStore};
 use crate::tape::{Tape, Var};
 
@@ -53,13 +53,18 @@ impl DenseLayer {
         }
     }
 
-    pub(super) fn forward<'a, O: Ops>(&self, tape: &mut Tape<'a, O>, params: &'a ParamStore<O>, x: &Var<O>) -> Var<O> {
+    pub(super) fn forward<'a, O: Ops>(
+        &self,
+        tape: &mut Tape<'a, O>,
+        params: &'a ParamStore<O>,
+        x: &Var<O>,
+    ) -> Result<Var<O>, OutOfMemory> {
         let project = |tape: &mut Tape<'a, O>, x: &Var<O>, p: Projection| {
             tape.linear(x, params.get(p.weight), p.bias.map(|bias| params.get(bias)))
         };
-        let gate = project(tape, x, self.gate);
-        let up = project(tape, x, self.up);
-        let hidden = tape.swiglu(&gate, &up);
+        let gate = project(tape, x, self.gate)?;
+        let up = project(tape, x, self.up)?;
+        let hidden = tape.swiglu(&gate, &up)?;
         drop((gate, up));
         project(tape, &hidden, self.down)
     }

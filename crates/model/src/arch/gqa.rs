@@ -9,7 +9,7 @@
 use super::layer::{At, Pass, Place};
 use super::specs::Specs;
 use crate::config::{Bounds, ConfigError, Contradiction, Keys, Put};
-use crate::ops::{AttentionShape, Ops, Rotation};
+use crate::ops::{AttentionShape, Ops, OutOfMemory, Rotation};
 use crate::params::ParamId;
 use crate::tape::{Tape, Var};
 use serde_json::json;
@@ -157,20 +157,20 @@ impl GqaLayer {
         tape: &mut Tape<'a, O>,
         pass: &mut Pass<'a, '_, '_, O>,
         x: Var<O>,
-    ) -> Var<O> {
+    ) -> Result<Var<O>, OutOfMemory> {
         let params = pass.params;
         let mut project = |p: &Projection| {
-            let y = tape.linear(&x, params.get(p.weight), p.bias.map(|bias| params.get(bias)));
+            let y = tape.linear(&x, params.get(p.weight), p.bias.map(|bias| params.get(bias)))?;
             match p.norm {
                 Some(norm) => tape.rmsnorm(&y, params.get(norm), self.eps),
-                None => y,
+                None => Ok(y),
             }
         };
-        let (q, k, v) = (project(&self.q), project(&self.k), project(&self.v));
-        let k = tape.rope(k, &self.rotation, &pass.batch.positions);
+        let (q, k, v) = (project(&self.q)?, project(&self.k)?, project(&self.v)?);
+        let k = tape.rope(k, &self.rotation, &pass.batch.positions)?;
         drop(x);
-        let q = tape.rope(q, &self.rotation, &pass.batch.positions);
-        let y = tape.attention(self.shape, &q, &k, &v, pass.layer, pass.past);
+        let q = tape.rope(q, &self.rotation, &pass.batch.positions)?;
+        let y = tape.attention(self.shape, &q, &k, &v, pass.layer, pass.past)?;
         tape.linear(&y, params.get(self.output), self.output_bias.map(|bias| params.get(bias)))
     }
 }

@@ -12,7 +12,7 @@ use super::moe::MoeLayer;
 use super::specs::Specs;
 use crate::config::{Attention, FeedForward, LayerConfig, ModelConfig, Rope};
 use crate::layers::Past;
-use crate::ops::{AttentionShape, Ops, RotaryTable, Rotation};
+use crate::ops::{AttentionShape, Ops, OutOfMemory, RotaryTable, Rotation};
 use crate::params::{ParamId, ParamStore};
 use crate::tape::{Tape, Var};
 use std::sync::Arc;
@@ -158,18 +158,18 @@ impl Layer {
         tape: &mut Tape<'a, O>,
         mut pass: Pass<'a, '_, '_, O>,
         x: &Var<O>,
-    ) -> Var<O> {
+    ) -> Result<Var<O>, OutOfMemory> {
         let params = pass.params;
-        let h = tape.rmsnorm(x, params.get(self.attention_norm), self.eps);
+        let h = tape.rmsnorm(x, params.get(self.attention_norm), self.eps)?;
         let h = match &self.attention {
-            AttentionLayer::Gqa(gqa) => gqa.forward(tape, &mut pass, h),
-            AttentionLayer::Mla(mla) => mla.forward(tape, &mut pass, h),
+            AttentionLayer::Gqa(gqa) => gqa.forward(tape, &mut pass, h)?,
+            AttentionLayer::Mla(mla) => mla.forward(tape, &mut pass, h)?,
         };
-        let x = tape.add(x, &h);
-        let h = tape.rmsnorm(&x, params.get(self.ffn_norm), self.eps);
+        let x = tape.add(x, &h)?;
+        let h = tape.rmsnorm(&x, params.get(self.ffn_norm), self.eps)?;
         let h = match &self.feed_forward {
-            FeedForwardLayer::Dense(dense) => dense.forward(tape, params, &h),
-            FeedForwardLayer::Moe(moe) => moe.forward(tape, &pass, &h),
+            FeedForwardLayer::Dense(dense) => dense.forward(tape, params, &h)?,
+            FeedForwardLayer::Moe(moe) => moe.forward(tape, &pass, &h)?,
         };
         tape.add(&x, &h)
     }

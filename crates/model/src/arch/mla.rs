@@ -9,7 +9,7 @@
 use super::layer::{At, Pass, Place};
 use super::specs::Specs;
 use crate::config::{Bounds, ConfigError, Keys, Put, Rope};
-use crate::ops::{AttentionShape, MlaDims, Ops, Rotation};
+use crate::ops::{AttentionShape, MlaDims, Ops, OutOfMemory, Rotation};
 use crate::params::{ParamId, ParamStore};
 use crate::tape::{Tape, Var};
 use serde_json::json;
@@ -159,29 +159,34 @@ impl MlaLayer {
         tape: &mut Tape<'a, O>,
         pass: &mut Pass<'a, '_, '_, O>,
         x: Var<O>,
-    ) -> Var<O> {
+    ) -> Result<Var<O>, OutOfMemory> {
         let params = pass.params;
-        let q = self.query(tape, params, &x);
-        let joint = tape.linear(&x, params.get(self.kv_a), None);
+        let q = self.query(tape, params, &x)?;
+        let joint = tape.linear(&x, params.get(self.kv_a), None)?;
         let rope = self.dims.rope;
-        let (latent, k_rope) = tape.split_columns(&joint, (joint.width - rope, rope));
+        let (latent, k_rope) = tape.split_columns(&joint, (joint.width - rope, rope))?;
         drop(joint);
-        let latent = tape.rmsnorm(&latent, params.get(self.kv_norm), LATENT_EPS);
-        let kv = tape.linear(&latent, params.get(self.kv_b), None);
-        let k_rope = tape.rope(k_rope, &self.key_rotation, &pass.batch.positions);
-        let (k, v) = tape.mla_keys(&kv, &k_rope, self.dims);
+        let latent = tape.rmsnorm(&latent, params.get(self.kv_norm), LATENT_EPS)?;
+        let kv = tape.linear(&latent, params.get(self.kv_b), None)?;
+        let k_rope = tape.rope(k_rope, &self.key_rotation, &pass.batch.positions)?;
+        let (k, v) = tape.mla_keys(&kv, &k_rope, self.dims)?;
         drop((x, latent, kv, k_rope));
-        let q = tape.rope(q, &self.query_rotation, &pass.batch.positions);
-        let y = tape.attention(self.shape, &q, &k, &v, pass.layer, pass.past);
+        let q = tape.rope(q, &self.query_rotation, &pass.batch.positions)?;
+        let y = tape.attention(self.shape, &q, &k, &v, pass.layer, pass.past)?;
         tape.linear(&y, params.get(self.output), None)
     }
 
-    fn query<'a, O: Ops>(&self, tape: &mut Tape<'a, O>, params: &'a ParamStore<O>, x: &Var<O>) -> Var<O> {
+    fn query<'a, O: Ops>(
+        &self,
+        tape: &mut Tape<'a, O>,
+        params: &'a ParamStore<O>,
+        x: &Var<O>,
+    ) -> Result<Var<O>, OutOfMemory> {
         match self.query {
             Query::Full(weight) => tape.linear(x, params.get(weight), None),
             Query::Latent { a, norm, b } => {
-                let latent = tape.linear(x, params.get(a), None);
-                let latent = tape.rmsnorm(&latent, params.get(norm), LATENT_EPS);
+                let latent = tape.linear(x, params.get(a), None)?;
+                let latent = tape.rmsnorm(&latent, params.get(norm), LATENT_EPS)?;
                 tape.linear(&latent, params.get(b), None)
             }
         }

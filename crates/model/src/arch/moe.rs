@@ -10,7 +10,7 @@ use super::layer::{At, Pass, Place};
 use super::specs::Specs;
 use crate::config::{Bounds, Contradiction};
 use crate::layers::Experts;
-use crate::ops::{Ops, RouterConfig};
+use crate::ops::{Ops, OutOfMemory, RouterConfig};
 use crate::params::{ParamId, Role};
 use crate::tape::{Tape, Var};
 
@@ -194,20 +194,25 @@ impl MoeLayer {
         self.router.top_k as f64 / self.router.experts as f64
     }
 
-    pub(super) fn forward<'a, O: Ops>(&self, tape: &mut Tape<'a, O>, pass: &Pass<'a, '_, '_, O>, x: &Var<O>) -> Var<O> {
+    pub(super) fn forward<'a, O: Ops>(
+        &self,
+        tape: &mut Tape<'a, O>,
+        pass: &Pass<'a, '_, '_, O>,
+        x: &Var<O>,
+    ) -> Result<Var<O>, OutOfMemory> {
         let params = pass.params;
         let experts = Experts {
             gate: params.get(self.gate),
             bias: self.bias.map(|bias| params.get(bias)),
             routed: self.routed.each_ref().map(|ids| ids.iter().map(|id| params.get(*id)).collect()),
         };
-        let y = tape.routed_experts(x, experts, &self.router, &pass.batch.spans);
+        let y = tape.routed_experts(x, experts, &self.router, &pass.batch.spans)?;
         match &self.shared {
             Some(shared) => {
-                let always = shared.forward(tape, params, x);
+                let always = shared.forward(tape, params, x)?;
                 tape.add(&y, &always)
             }
-            None => y,
+            None => Ok(y),
         }
     }
 }

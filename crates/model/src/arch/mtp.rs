@@ -17,7 +17,7 @@ use super::specs::Specs;
 use super::{Batch, Model};
 use crate::config::ModelConfig;
 use crate::layers::Past;
-use crate::ops::Ops;
+use crate::ops::{Ops, OutOfMemory};
 use crate::params::{ParamId, ParamStore};
 use crate::tape::{Tape, Var};
 use std::sync::Arc;
@@ -87,31 +87,34 @@ impl Model {
     /// next. The batch that comes back has those rows, in order; a sequence of one token has none.
     ///
     /// `None` if no row is left. Panics if the model has no module.
+    ///
+    /// # Errors
+    /// If memory runs out.
     pub fn mtp<'a, O: Ops>(
         &'a self,
         tape: &mut Tape<'a, O>,
         params: &'a ParamStore<O>,
         hidden: &Var<O>,
         batch: &Batch,
-    ) -> Option<(Var<O>, Batch)> {
+    ) -> Result<Option<(Var<O>, Batch)>, OutOfMemory> {
         let module = self.mtp.as_ref().expect("a model with multi-token prediction");
         let eps = self.config.rms_norm_eps as f32;
         let (rows, next) = followed(batch);
         if rows.is_empty() {
-            return None;
+            return Ok(None);
         }
-        let embedded = tape.embedding(params.get(self.embedding), &next.ids);
-        let embedded = tape.rmsnorm(&embedded, params.get(module.embedding_norm), eps);
-        let hidden = tape.take_rows(hidden, &rows);
-        let hidden = tape.rmsnorm(&hidden, params.get(module.hidden_norm), eps);
-        let joint = tape.join_columns(&embedded, &hidden);
+        let embedded = tape.embedding(params.get(self.embedding), &next.ids)?;
+        let embedded = tape.rmsnorm(&embedded, params.get(module.embedding_norm), eps)?;
+        let hidden = tape.take_rows(hidden, &rows)?;
+        let hidden = tape.rmsnorm(&hidden, params.get(module.hidden_norm), eps)?;
+        let joint = tape.join_columns(&embedded, &hidden)?;
         drop((embedded, hidden));
-        let x = tape.linear(&joint, params.get(module.projection), None);
+        let x = tape.linear(&joint, params.get(module.projection), None)?;
         drop(joint);
         let mut past = Past::Within(Arc::clone(&next.spans));
         let pass = Pass { params, batch: &next, past: &mut past, layer: self.layers.len() };
-        let x = module.layer.forward(tape, pass, &x);
-        Some((tape.rmsnorm(&x, params.get(module.norm), eps), next))
+        let x = module.layer.forward(tape, pass, &x)?;
+        Ok(Some((tape.rmsnorm(&x, params.get(module.norm), eps)?, next)))
     }
 }
 

@@ -3,10 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
+use crate::ops::OutOfMemory;
 
 /// A checkpoint that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
+    /// The parameters do not fit into memory.
+    #[error(transparent)]
+    Memory(#[from] OutOfMemory),
     /// The operating system refused.
     #[error("{}: cannot {action}: {source}; {cure}", file.display())]
     Io {

@@ -115,3 +115,32 @@ pub struct CachedSpan {
     /// Pages of the sequence in order, enough for all its positions.
     pub pages: Vec<u32>,
 }
+
+/// How often the experts of a layer were chosen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExpertLoad {
+    /// Tokens that chose each expert.
+    pub counts: Vec<u64>,
+    /// The layer's sequence-wise balance loss.
+    pub balance_loss: f64,
+}
+
+/// How a token is drawn from a row of logits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Draw {
+    /// Divides the logits; 0, or anything below 1e-6, takes the likeliest token.
+    pub temperature: f32,
+    /// Draws from the likeliest tokens that together have this probability (Holtzman et al. 2020); 1 for all.
+    pub top_p: f32,
+    /// The random number that decides, from 0 (included) to 1 (excluded).
+    pub uniform: f64,
+}
+
+/// A token that was drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drawn {
+    /// Its id.
+    pub token: u32,
+    /// Its log-probability at temperature 1, in nats.
+    pub logprob: f32,
+}

@@ -34,7 +34,7 @@ pub(super) fn random_model(value: &Value) -> (TempDir, Model) {
     let folder = tempfile::tempdir().unwrap();
     let model = Model::new(ModelConfig::from_value(value, Path::new("test")).unwrap());
     let ops = CpuOps::with_threads(1).unwrap();
-    let params = initialise(&ops, &model, 1);
+    let params = initialise(&ops, &model, 1).unwrap();
     save(&ops, &model, &params, folder.path(), FloatType::F32, SHARD_BYTES).unwrap();
     (folder, model)
 }
@@ -175,6 +175,11 @@ fn what_is_stored_otherwise_is_said() {
     {
         assert!(notes.contains(words), "{words}: {notes}");
     }
+    let groups = json!({"topk_method": "group_limited_greedy", "n_group": 2, "topk_group": 1});
+    let (grouped, _) = random_model(&deepseek("deepseek_v2", groups));
+    let checkpoint = Checkpoint::open(grouped.path()).unwrap();
+    let notes = write_gguf(&grouped.path().join("model.gguf"), &checkpoint, &tokenizer(), StoredType::F32).unwrap();
+    assert!(notes.len() == 1 && notes[0].contains("by their two best"), "{notes:?}");
     // Stored so already: copied, not rounded again.
     let (first, again) = (fs::read(&file).unwrap(), folder.path().join("again.gguf"));
     write_gguf(&again, &Checkpoint::open(&file).unwrap(), &tokenizer(), StoredType::Q4_0).unwrap();
@@ -182,7 +187,7 @@ fn what_is_stored_otherwise_is_said() {
 }
 
 #[test]
-fn what_llama_cpp_would_run_differently_is_not_written() {
+fn what_llama_cpp_cannot_run_is_not_written() {
     let file = tempfile::tempdir().unwrap();
     let file = file.path().join("model.gguf");
     let experts = json!({"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32});
