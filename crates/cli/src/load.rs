@@ -5,7 +5,8 @@ use picnic_chat::ChatFormat;
 use picnic_model::{Backend, SharedModel, backend};
 use picnic_train::load::open;
 use serde_json::{Map, Value};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// What MODEL is when nothing is said.
 pub const NANO: &str = "nano";
@@ -46,13 +47,29 @@ pub struct Loaded {
     pub chat: ChatFormat,
 }
 
+/// Where a model is.
+pub struct Place {
+    /// Its folder or file.
+    pub path: PathBuf,
+    /// What to call it: the name of its folder or file.
+    pub name: String,
+    /// Keeps the built-in model's files, which go with this.
+    _unpacked: Option<TempDir>,
+}
+
 /// Loads `model` from where it is.
 pub fn load(model: &str) -> Result<Loaded> {
+    let place = place(model)?;
+    load_from(&place.path, place.name)
+}
+
+/// Where `model` is; the built-in one is unpacked.
+pub fn place(model: &str) -> Result<Place> {
     if model != NANO {
-        let path = Path::new(model);
+        let path = PathBuf::from(model);
         let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
         let name = name.map_or_else(|| model.to_owned(), |name| name.to_string_lossy().into_owned());
-        return load_from(path, name);
+        return Ok(Place { path, name, _unpacked: None });
     }
     let Some(files) = BUILT_IN else {
         bail!("this build has no built-in model: name a Hugging Face folder or a GGUF file");
@@ -64,7 +81,7 @@ pub fn load(model: &str) -> Result<Loaded> {
         std::fs::write(&path, bytes)
             .with_context(|| format!("cannot unpack the built-in model to {}", path.display()))?;
     }
-    load_from(folder.path(), NANO.to_owned())
+    Ok(Place { path: folder.path().to_owned(), name: NANO.to_owned(), _unpacked: Some(folder) })
 }
 
 /// The files of the built-in model's folder.

@@ -108,7 +108,6 @@ proptest! {
             add_bos: flag,
             add_eos: flag == Some(true),
             add_space_prefix: flag,
-            chat_template: None,
         };
         if let Ok(tokenizer) = Tokenizer::from_gguf(parts) {
             exercise_tokenizer(&tokenizer);
