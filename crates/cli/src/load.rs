@@ -4,10 +4,36 @@ use anyhow::{Context, Result, bail};
 use picnic_chat::ChatFormat;
 use picnic_model::{Backend, SharedModel, backend};
 use picnic_train::load::open;
-use std::path::Path;
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// What MODEL is when nothing is said.
 pub const NANO: &str = "nano";
+
+/// Variables of the chat template, as typed.
+#[derive(clap::Args)]
+pub struct TemplateVariables {
+    /// Set a variable of the chat template, such as enable_thinking=false; the value is JSON, or else text
+    #[arg(long = "template-var", value_name = "NAME=VALUE", value_parser = variable)]
+    variables: Vec<(String, Value)>,
+}
+
+impl TemplateVariables {
+    /// Their values by name; of a name given twice, the last.
+    pub fn map(&self) -> Map<String, Value> {
+        self.variables.iter().cloned().collect()
+    }
+}
+
+fn variable(text: &str) -> Result<(String, Value), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => {
+            Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
+        }
+        _ => Err("give a name and a value, as in enable_thinking=false".to_owned()),
+    }
+}
 
 /// A model ready to run on this machine's processor.
 pub struct Loaded {
@@ -21,13 +47,29 @@ pub struct Loaded {
     pub chat: ChatFormat,
 }
 
+/// Where a model is.
+pub struct Place {
+    /// Its folder or file.
+    pub path: PathBuf,
+    /// What to call it: the name of its folder or file.
+    pub name: String,
+    /// Keeps the built-in model's files, which go with this.
+    _unpacked: Option<TempDir>,
+}
+
 /// Loads `model` from where it is.
 pub fn load(model: &str) -> Result<Loaded> {
+    let place = place(model)?;
+    load_from(&place.path, place.name)
+}
+
+/// Where `model` is; the built-in one is unpacked.
+pub fn place(model: &str) -> Result<Place> {
     if model != NANO {
-        let path = Path::new(model);
+        let path = PathBuf::from(model);
         let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
         let name = name.map_or_else(|| model.to_owned(), |name| name.to_string_lossy().into_owned());
-        return load_from(path, name);
+        return Ok(Place { path, name, _unpacked: None });
     }
     let Some(files) = BUILT_IN else {
         bail!("this build has no built-in model: name a Hugging Face folder or a GGUF file");
@@ -39,7 +81,7 @@ pub fn load(model: &str) -> Result<Loaded> {
         std::fs::write(&path, bytes)
             .with_context(|| format!("cannot unpack the built-in model to {}", path.display()))?;
     }
-    load_from(folder.path(), NANO.to_owned())
+    Ok(Place { path: folder.path().to_owned(), name: NANO.to_owned(), _unpacked: Some(folder) })
 }
 
 /// The files of the built-in model's folder.

@@ -7,6 +7,7 @@ mod export;
 mod load;
 mod output;
 mod parity;
+mod quantize;
 mod report;
 mod serve;
 mod tokenizer;
@@ -48,8 +49,10 @@ enum Command {
     Chat(chat::ChatArgs),
     /// Serve a model over HTTP, in the API of OpenAI and DeepSeek
     Serve(serve::ServeArgs),
-    /// Write a model as a Hugging Face folder
+    /// Write a model as a Hugging Face folder or a GGUF file
     Export(export::ExportArgs),
+    /// Write a model with weights of 8 or 4 bits, as a GGUF file
+    Quantize(quantize::QuantizeArgs),
     /// Compare with another implementation's numbers
     Parity(parity::ParityArgs),
     /// Make vocabularies
@@ -83,6 +86,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Chat(args) => chat::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Export(args) => export::run(&args),
+        Command::Quantize(args) => quantize::run(&args),
         Command::Parity(args) => parity::run(&args),
         Command::Tokenizer(args) => tokenizer::run(args),
         Command::Bench(args) => bench::run(&args),

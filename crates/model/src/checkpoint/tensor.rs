@@ -148,7 +148,8 @@ impl Entry {
         let shape: [usize; 2] = self.shape.as_slice().try_into().ok()?;
         match &self.source {
             Source::Slice(slice) => {
-                let stored = slice.encoding.stored()?;
+                // Powers of two are scales of other tensors, not weights.
+                let stored = slice.encoding.stored().filter(|&ty| ty != StoredType::F8_E8M0)?;
                 let scales = match &slice.scales {
                     None => None,
                     Some(scales) => Some(scales.read(files)?),

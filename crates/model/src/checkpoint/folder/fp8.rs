@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use picnic_kernels::stored::StoredType;
 use serde_json::Value;
 
 use crate::checkpoint::error::{CheckpointError, quoted};
@@ -49,7 +50,10 @@ pub(super) fn attach(
 }
 
 fn stored_scales(entry: &Entry, scales: &Entry, block: [usize; 2]) -> Option<StoredScales> {
-    let Source::Slice(slice) = &scales.source else { return None };
+    let (Source::Slice(values), Source::Slice(slice)) = (&entry.source, &scales.source) else { return None };
+    if values.encoding.stored() != Some(StoredType::F8_E4M3) {
+        return None;
+    }
     let count = scales.shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size))?;
     let shape = match *entry.shape.as_slice() {
         [n, k] => [n, k],

@@ -21,8 +21,9 @@ pub(super) struct Architecture {
     pub(super) block: &'static [&'static [Part]],
     /// Gathers the configuration.
     pub(super) read: fn(&Settings) -> Result<ModelConfig, CheckpointError>,
-    /// Puts down the settings that not all architectures have. The error says what llama.cpp would do otherwise.
-    pub(super) write: fn(&ModelConfig, &mut Metadata) -> Result<(), String>,
+    /// Puts down the settings that not all architectures have. The error says what llama.cpp cannot do, the note what it
+    /// does otherwise.
+    pub(super) write: fn(&ModelConfig, &mut Metadata) -> Result<Option<String>, String>,
 }
 
 const ALL: [&Architecture; 5] = [

@@ -115,7 +115,7 @@ fn read(settings: &Settings) -> Result<ModelConfig, CheckpointError> {
     Ok(config)
 }
 
-fn write(config: &ModelConfig, out: &mut Metadata) -> Result<(), String> {
+fn write(config: &ModelConfig, out: &mut Metadata) -> Result<Option<String>, String> {
     let (Attention::Mla(mla), Some(moe)) = (&config.attention, &config.moe) else {
         return Err("it has no latent attention, or no experts".into());
     };
@@ -152,5 +152,8 @@ fn write(config: &ModelConfig, out: &mut Metadata) -> Result<(), String> {
         out.size("expert_group_count", moe.n_group);
         out.size("expert_group_used_count", moe.topk_group);
     }
-    Ok(())
+    let other = moe.n_group > 1 && moe.group_score == GroupScore::Max;
+    Ok(other.then(|| {
+        "llama.cpp scores groups of experts by their two best, not by the best: it will answer otherwise".into()
+    }))
 }

@@ -30,7 +30,7 @@ const ALIGNMENT: usize = 32;
 /// Q4_0, here as Q8_0; rows that are no whole number of blocks are F16. The file appears whole or not at all.
 ///
 /// # Errors
-/// A model that llama.cpp would run differently, a tensor that cannot be read or does not fit its type, or the system's
+/// A model that llama.cpp has no way to run, a tensor that cannot be read or does not fit its type, or the system's
 /// refusal.
 pub fn write_gguf(
     path: &Path,
@@ -58,7 +58,7 @@ pub fn write_gguf(
         metadata.number("general.quantization_version", 2);
     }
     metadata.common(&config);
-    (architecture.write)(&config, &mut metadata).map_err(&refuse)?;
+    notes.extend((architecture.write)(&config, &mut metadata).map_err(&refuse)?);
     notes.extend(rope_notes(&config.rope).map_err(&refuse)?);
     tokenizer.write(config.vocab_size, &mut metadata);
 

@@ -33,7 +33,7 @@ fn read(settings: &Settings) -> Result<ModelConfig, CheckpointError> {
     settings.grouped(Family::LLAMA)
 }
 
-fn write(config: &ModelConfig, out: &mut Metadata) -> Result<(), String> {
+fn write(config: &ModelConfig, out: &mut Metadata) -> Result<Option<String>, String> {
     out.grouped(config);
-    Ok(())
+    Ok(None)
 }

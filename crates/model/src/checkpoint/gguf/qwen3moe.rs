@@ -35,7 +35,7 @@ fn read(settings: &Settings) -> Result<ModelConfig, CheckpointError> {
     Ok(config)
 }
 
-fn write(config: &ModelConfig, out: &mut Metadata) -> Result<(), String> {
+fn write(config: &ModelConfig, out: &mut Metadata) -> Result<Option<String>, String> {
     let Some(moe) = &config.moe else { return Err("it is no mixture of experts".into()) };
     if !moe.norm_topk_prob {
         return Err("llama.cpp divides the experts' weights by their sum, which this model does not".into());
@@ -47,5 +47,5 @@ fn write(config: &ModelConfig, out: &mut Metadata) -> Result<(), String> {
     out.size("expert_count", moe.n_routed_experts);
     out.size("expert_used_count", moe.num_experts_per_tok);
     out.size("expert_feed_forward_length", moe.moe_intermediate_size);
-    Ok(())
+    Ok(None)
 }

@@ -1,8 +1,11 @@
 //! Helpers, and the check over every golden checkpoint.
 
+mod architectures;
 mod folder;
+mod forms;
 mod gguf;
 mod gguf_file;
+mod split;
 
 use std::fs;
 use std::path::PathBuf;
