@@ -2,9 +2,10 @@
 //!
 //! Left out: dot products, which nothing outside the other kernels needs.
 
-use crate::Cpu;
-use crate::simd::LANES;
+use crate::simd::{Isa, LANES};
 use crate::team::Shared;
+use crate::{Cpu, scratch};
+use std::ops::Range;
 
 /// Elements of one f32 partial sum of [`sum_of_squares`].
 const BLOCK: usize = 4096;
@@ -43,13 +44,30 @@ pub fn scale_assign(cpu: &Cpu, x: &mut [f32], factor: f32) {
 
 /// Σ x²: f32 lane sums over blocks of 4096 elements, added in order in f64.
 pub fn sum_of_squares(cpu: &Cpu, x: &[f32]) -> f64 {
-    let mut sums = vec![0.0; x.len().div_ceil(BLOCK)];
+    sum_of_blocks(cpu, x.len(), |isa, elements, sums| square_blocks(isa, &x[elements], sums))
+}
+
+/// [`sum_of_squares`] of `n` elements that `fill` gives: those from its first argument on.
+pub(crate) fn sum_of_squares_by(cpu: &Cpu, n: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> f64 {
+    sum_of_blocks(cpu, n, |isa, elements, sums| {
+        scratch::with(BLOCK, |buffer| {
+            for (start, sum) in elements.clone().step_by(BLOCK).zip(sums.chunks_mut(1)) {
+                let block = &mut buffer[..BLOCK.min(elements.end - start)];
+                fill(start, block);
+                square_blocks(isa, block, sum);
+            }
+        });
+    })
+}
+
+/// The sum of what `work` puts out for each block of `n` elements; it gets whole blocks at a time.
+fn sum_of_blocks(cpu: &Cpu, n: usize, work: impl Fn(Isa, Range<usize>, &mut [f32]) + Sync) -> f64 {
+    let mut sums = vec![0.0; n.div_ceil(BLOCK)];
     let shared = Shared::new(&mut sums);
-    cpu.split_rows(x.len().div_ceil(BLOCK), BLOCK, |blocks| {
+    cpu.split_rows(n.div_ceil(BLOCK), BLOCK, |blocks| {
         // SAFETY: teams get disjoint blocks.
         let sums = unsafe { shared.part(blocks.clone()) };
-        let part = &x[blocks.start * BLOCK..x.len().min(blocks.end * BLOCK)];
-        square_blocks(cpu.isa, part, sums);
+        work(cpu.isa, blocks.start * BLOCK..n.min(blocks.end * BLOCK), sums);
     });
     sums.iter().map(|&sum| sum as f64).sum()
 }
