@@ -19,8 +19,6 @@ use left::{Copy, Left};
 use std::ops::Range;
 use tile::{Ahead, Panel, Tile, rows};
 
-pub use pack::Packed;
-
 /// Steps of k between reloads of C: a panel block of 32 × 256 values (32 KiB) stays in the first-level cache.
 const BLOCK_K: usize = 256;
 

@@ -11,7 +11,6 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
-use crate::gemm::Packed;
 use crate::panels::{Panels, transpose};
 use crate::simd::{Isa, LANES};
 use std::ops::Range;
@@ -88,11 +87,5 @@ impl<'a> From<Panels<'a>> for Weight<'a> {
 impl<'a> From<&'a Frozen> for Weight<'a> {
     fn from(frozen: &'a Frozen) -> Self {
         Weight::Frozen(frozen)
-    }
-}
-
-impl<'a> From<&'a Packed> for Weight<'a> {
-    fn from(packed: &'a Packed) -> Self {
-        Weight::Learning(Panels::new(packed.values(), packed.n(), packed.k()))
     }
 }
