@@ -35,6 +35,9 @@ MOE = dict(num_hidden_layers=2, first_k_dense_replace=1, intermediate_size=20, m
 YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, beta_fast=8, beta_slow=1, mscale=1.0,
             mscale_all_dim=0.7, original_max_position_embeddings=64)
 
+LLAMA3 = dict(rope_type="llama3", rope_theta=10000.0, factor=4.0, low_freq_factor=1.0, high_freq_factor=8.0,
+              original_max_position_embeddings=64)
+
 
 def rope(theta):
     return dict(rope_type="default", rope_theta=theta)
@@ -62,7 +65,18 @@ SPECS = {
     "qwen3": ("Qwen3", BASE | dict(
         num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=10, intermediate_size=19,
         rope_parameters=rope(1000000.0))),
+    # Of 5 frequencies one is kept, one lies on the passage and three are divided.
+    "llama31": ("Llama", BASE | dict(
+        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=10, intermediate_size=25,
+        tie_word_embeddings=True, mlp_bias=True, rope_parameters=LLAMA3)),
+    # The second of three layers is dense.
+    "qwen3_moe": ("Qwen3Moe", BASE | dict(
+        num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=10, intermediate_size=19,
+        moe_intermediate_size=5, num_experts=7, num_experts_per_tok=3, norm_topk_prob=True, mlp_only_layers=[1],
+        rope_parameters=rope(1000000.0))),
 }
+# Weights in 8 bits with a factor for each block of weights, which are uneven at both ends.
+FP8 = {"deepseek_v3_fp8": ("deepseek_v3_nolora", 8)}
 WITH_CURVE = ("deepseek_v3", "llama")
 # As published: `rope_theta` and `rope_scaling {type}` instead of the newer `rope_parameters`.
 LEGACY_CONFIG = ("deepseek_v3_yarn", "qwen2")
@@ -79,6 +93,9 @@ def main(names):
     for name in names or SPECS:
         if name in SPECS:
             checkpoint(name)
+    for name in names or FP8:
+        if name in FP8:
+            fp8(name, *FP8[name])
     if not names:
         losses.write(HERE)
     if not names or names == ["mtp"]:
@@ -123,6 +140,60 @@ def checkpoint(name):
           f"margin {margin:.1e}, f32 against f64: logits {noise[0]:.1e}, gradients {noise[1]:.1e}, {size // 1000} kB")
 
 
+def fp8(name, spec, block):
+    """Writes a folder as DeepSeek publishes its weights: E4M3 with `weight_scale_inv`, and what the decoded ones give."""
+    folder = folder_of(HERE / name)
+    for seed in itertools.count():
+        model, ids, _ = build(spec, seed)
+        weights = {}
+        with torch.no_grad():
+            for key, p in model.state_dict().items():
+                if p.dim() == 2 and "embed" not in key and "lm_head" not in key and not key.endswith("gate.weight"):
+                    weights[key], weights[f"{key}_scale_inv"] = blocks_of_8_bits(p, block)
+                    p.copy_(decoded(weights[key], weights[f"{key}_scale_inv"], block))
+                elif p.dim() == 3:  # transformers keeps a layer's experts in one tensor, DeepSeek's files each by itself
+                    for expert, stacked in enumerate(p):
+                        at, parts = key.rsplit(".", 1)[0], [stacked]
+                        names = ["down_proj"]
+                        if key.endswith("gate_up_proj"):
+                            parts, names = stacked.chunk(2), ["gate_proj", "up_proj"]
+                        for part, w in zip(names, parts):
+                            here = f"{at}.{expert}.{part}.weight"
+                            weights[here], weights[f"{here}_scale_inv"] = blocks_of_8_bits(w, block)
+                            w.copy_(decoded(weights[here], weights[f"{here}_scale_inv"], block))
+                else:
+                    weights[key] = p.clone()
+        if margin(model, lambda: model(ids)) >= MIN_MARGIN:
+            break
+    model.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic",
+                                     "weight_block_size": [block, block]}
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    (folder / "generation_config.json").unlink()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with torch.no_grad():
+        logits = model(ids, use_cache=False).logits
+    save_file({"input_ids": ids, "logits": logits.contiguous()}, folder / "golden.safetensors")
+    print(f"{name}: seed {seed}, {len(weights)} tensors, logits std {logits.std():.2f}")
+
+
+def blocks_of_8_bits(w, block):
+    """E4M3 of `w` over the factor of its block, and the factors: the largest entry of each block becomes 448."""
+    n, k = w.shape
+    padded = torch.nn.functional.pad(w, (0, -k % block, 0, -n % block))
+    tiles = padded.unflatten(0, (-1, block)).unflatten(2, (-1, block))
+    scales = tiles.abs().amax((1, 3)) / 448
+    codes = (tiles / scales[:, None, :, None]).flatten(2).flatten(0, 1)[:n, :k]
+    return codes.contiguous().to(torch.float8_e4m3fn), scales.contiguous()
+
+
+def decoded(codes, scales, block):
+    n, k = codes.shape
+    spread = scales.repeat_interleave(block, 0).repeat_interleave(block, 1)[:n, :k]
+    return codes.float() * spread
+
+
 def build(name, seed):
     """A model whose every parameter is non-trivial, and its inputs."""
     family, config = SPECS[name]
@@ -165,16 +236,17 @@ def margin(model, run):
         logits = inputs[0].reshape(-1, gate.hidden_dim) @ gate.weight.T
         biased = hasattr(gate, "e_score_correction_bias")  # V3; V2 has a softmax, and the best of a group for its score
         scores = torch.sigmoid(logits) + gate.e_score_correction_bias if biased else logits.softmax(-1)
-        groups = scores.view(len(scores), gate.num_group, -1)
+        in_all, in_kept = getattr(gate, "num_group", 1), getattr(gate, "topk_group", 1)  # Qwen3 has no groups
+        groups = scores.view(len(scores), in_all, -1)
         group_scores = groups.topk(2, dim=-1)[0].sum(-1) if biased else groups.amax(-1)
-        if gate.topk_group < gate.num_group:
+        if in_kept < in_all:
             best = group_scores.sort(descending=True)[0]
-            margins.append((best[:, gate.topk_group - 1] - best[:, gate.topk_group]).min().item())
-        kept = torch.zeros_like(group_scores).scatter_(1, group_scores.topk(gate.topk_group)[1], 1).bool()
+            margins.append((best[:, in_kept - 1] - best[:, in_kept]).min().item())
+        kept = torch.zeros_like(group_scores).scatter_(1, group_scores.topk(in_kept)[1], 1).bool()
         best = groups.masked_fill(~kept[..., None], -math.inf).flatten(1).sort(descending=True)[0]
         margins.append((best[:, gate.top_k - 1] - best[:, gate.top_k]).min().item())
 
-    hooks = [m.register_forward_hook(watch) for m in model.modules() if type(m).__name__.endswith("TopkRouter")]
+    hooks = [m.register_forward_hook(watch) for m in model.modules() if type(m).__name__.lower().endswith("topkrouter")]
     run()
     for hook in hooks:
         hook.remove()

@@ -4,7 +4,8 @@ use crate::load::{self, Loaded, NANO, TemplateVariables};
 use crate::output::CANNOT_WRITE;
 use anyhow::{Context, Result, ensure};
 use picnic_chat::{ChatOptions, Message, Piece, Prompt, Reply, Role};
-use picnic_engine::{Engine, Limits, Request, Sampling};
+use picnic_engine::{Engine, Limits, Request, Sampling, Wants};
+use picnic_model::Backend;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{BufRead, ErrorKind, IsTerminal, Write, stderr, stdin, stdout};
 use std::sync::Arc;
@@ -96,7 +97,7 @@ impl Conversation {
         })
         .context("cannot listen for Ctrl-C")?;
         Ok(Conversation {
-            context: loaded.model.config().max_position_embeddings.min(MAX_CONTEXT),
+            context: loaded.model.model().config().max_position_embeddings.min(MAX_CONTEXT),
             loaded,
             messages: args.system.iter().map(Message::system).collect(),
             max_tokens: args.max_tokens,
@@ -149,19 +150,21 @@ impl Conversation {
     /// Generates and shows the answer to what was said so far, or as much of it as Ctrl-C lets through.
     fn answer(&mut self) -> Result<Message> {
         let Prompt { text, ids } = self.fit()?;
-        let Loaded { model, params, ops, chat, .. } = &self.loaded;
+        let Loaded { model, ops, chat, .. } = &self.loaded;
         let sampling = Sampling { temperature: self.temperature, top_p: 1.0, seed: self.seed };
         self.seed = self.seed.wrapping_add(1);
-        let limits = Limits { sequences: 1, batch_tokens: 256, cache_tokens: self.context.next_multiple_of(PAGE) };
-        let mut engine = Engine::new(ops, model, limits);
+        let cache_tokens = Limits::cache_for::<Backend>(1, self.context);
+        let limits = Limits { sequences: 1, batch_tokens: 256, cache_tokens };
+        let mut engine = Engine::new(ops.clone(), model.clone(), limits);
         let max_tokens = self.max_tokens.min(self.context - ids.len());
-        engine.submit(Request { prompt: ids, max_tokens, stop: chat.ends().ids().to_vec(), sampling })?;
+        let stop = chat.ends().ids().to_vec();
+        engine.submit(Request { prompt: ids, max_tokens, stop, sampling, wants: Wants::default() })?;
 
         let (mut reply, mut whole) = (Reply::new(&text, Vec::new()), Piece::default());
         self.interrupt.pressed.store(false, Ordering::SeqCst);
         self.interrupt.answering.store(true, Ordering::SeqCst);
         while !engine.is_idle() && !self.interrupt.pressed.load(Ordering::SeqCst) {
-            for event in engine.step(ops, model, params) {
+            for event in engine.step()? {
                 let mut piece = reply.push(chat, event.token);
                 if event.finish.is_some() && !reply.is_stopped() {
                     piece += reply.finish();
@@ -199,9 +202,6 @@ impl Conversation {
         }
     }
 }
-
-/// Tokens in a page of the cache, which is given out whole.
-const PAGE: usize = picnic_model::kernels::attention::PAGE;
 
 /// Standard output: thinking dimmed on a terminal, plain in a pipe.
 struct Screen {

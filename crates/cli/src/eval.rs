@@ -1,4 +1,5 @@
-//! `picnic eval`: a model on a recipe's held-out problems, or on anyone's problems from a file.
+//! `picnic eval`: a model on a recipe's held-out problems, on anyone's problems from a file, or on given text: its
+//! perplexity, or which of several continuations is the likeliest.
 
 use crate::load::TemplateVariables;
 use crate::output::line;
@@ -6,12 +7,13 @@ use crate::train::{RecipeArgs, show_result};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use picnic_train::eval::{Judged, Question, read_questions};
+use picnic_train::likelihood::{read_choices, score_choices};
 use picnic_train::load::open;
 use picnic_train::recipe::{Eval, Recipe};
 use picnic_train::rollout::Draw;
 use serde_json::json;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use tempfile::TempPath;
 
@@ -23,7 +25,16 @@ pub struct EvalArgs {
     /// Pose these problems instead of a recipe's: {"id", "prompt"} a line; then the first argument is the model
     #[arg(long, requires = "samples")]
     problems: Option<PathBuf>,
-    /// Write every sample to this file, a line each
+    /// Perplexity of this text file; then the first argument is the model
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["problems", "choices", "samples"])]
+    perplexity: Option<PathBuf>,
+    /// With --perplexity: tokens of a window; predictions do not see beyond theirs
+    #[arg(long, default_value_t = 512, value_parser = context)]
+    context: usize,
+    /// Choose the likeliest continuation: {"prompt", "choices", "answer"} a line; then the first argument is the model
+    #[arg(long, value_name = "FILE", conflicts_with = "problems")]
+    choices: Option<PathBuf>,
+    /// Write every sample to this file, a line each; with --choices, every question's log-likelihoods
     #[arg(long)]
     samples: Option<PathBuf>,
     /// Samples of each problem [default: the recipe's; with --problems, 1]
@@ -53,12 +64,84 @@ fn samples(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A window that has something to predict.
+fn context(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 2..=16_777_216) => Ok(n),
+        _ => Err("give a number of 2 or more".to_owned()),
+    }
+}
+
 /// Evaluates and prints.
 pub fn run(args: &EvalArgs) -> Result<()> {
-    match &args.problems {
-        Some(problems) => pose(args, problems),
-        None => judge(args),
+    match (&args.problems, &args.perplexity, &args.choices) {
+        (Some(problems), ..) => pose(args, problems),
+        (_, Some(text), _) => perplexity(args, text),
+        (_, _, Some(questions)) => choose(args, questions),
+        _ => judge(args),
     }
+}
+
+/// The model that the first argument names.
+fn judged(args: &EvalArgs, option: &str) -> Result<Judged> {
+    let [model] = &args.recipe.recipe[..] else { bail!("name one model: picnic eval MODEL {option} FILE") };
+    let (model, threads) = (Path::new(model), args.recipe.common.threads());
+    Ok(Judged::open(model, open(model)?.chat, threads, threads)?)
+}
+
+/// The perplexity of a text.
+fn perplexity(args: &EvalArgs, path: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut judged = judged(args, "--perplexity")?;
+    let shows = !args.recipe.common.quiet && !args.recipe.common.json && std::io::stderr().is_terminal();
+    let found = judged.perplexity(&text, args.context, |done, total| {
+        if shows {
+            eprint!("\r{done} of {total} tokens");
+        }
+    })?;
+    if shows {
+        eprintln!();
+    }
+    if args.recipe.common.quiet {
+        return Ok(());
+    }
+    if args.recipe.common.json {
+        return line(serde_json::to_string(&found)?);
+    }
+    line(format_args!(
+        "perplexity {:.4}, {:.5} nats a token, {:.5} bits a byte, {} tokens in windows of {}",
+        found.perplexity, found.nats_per_token, found.bits_per_byte, found.tokens, found.context
+    ))
+}
+
+/// Which continuation the model finds likeliest.
+fn choose(args: &EvalArgs, path: &Path) -> Result<()> {
+    let questions = read_choices(path)?;
+    let lines = args.samples.as_deref().map(Lines::create).transpose()?;
+    let likelihoods = judged(args, "--choices")?.choice_likelihoods(&questions)?;
+    if let Some(lines) = lines {
+        let rows = questions.iter().zip(&likelihoods).enumerate().map(|(i, (question, sums))| {
+            let id = question.id.clone().unwrap_or_else(|| json!(i));
+            json!({"id": id, "prompt": question.prompt, "choices": question.choices, "right": question.right(),
+                   "log_likelihoods": sums})
+        });
+        lines.write(rows)?;
+    }
+    let found = score_choices(&questions, &likelihoods);
+    if args.recipe.common.quiet {
+        return Ok(());
+    }
+    if args.recipe.common.json {
+        return line(serde_json::to_string(&found)?);
+    }
+    let percent =
+        |share: f64, [low, high]: [f64; 2]| format!("{:.1} % [{:.1}, {:.1}]", 100.0 * share, 100.0 * low, 100.0 * high);
+    line(format_args!("right by log-likelihood         {}", percent(found.accuracy, found.accuracy_ci)))?;
+    line(format_args!(
+        "right by log-likelihood a byte  {}",
+        percent(found.accuracy_per_byte, found.accuracy_per_byte_ci)
+    ))?;
+    line(format_args!("of {} questions; guessing gets {:.1} %", found.questions, 100.0 * found.chance))
 }
 
 /// A recipe's held-out problems, scored by its rules.

@@ -38,7 +38,8 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         Dtype::F16 => FloatType::F16,
     };
     // The model first: where it is refused, the folder keeps its own tokenizer.
-    picnic_model::save(&loaded.ops, &loaded.model, &loaded.params, &args.out, dtype, (args.shard_gb * 1e9) as u64)?;
+    let (model, params) = (loaded.model.model(), loaded.model.params());
+    picnic_model::save(&loaded.ops, model, &params, &args.out, dtype, (args.shard_gb * 1e9) as u64)?;
     loaded.chat.save(&args.out)?;
     line(args.out.display())
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use picnic_chat::ChatFormat;
-use picnic_model::{CpuOps, Model, ParamStore};
+use picnic_model::{Backend, SharedModel, backend};
 use picnic_train::load::open;
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -38,12 +38,10 @@ fn variable(text: &str) -> Result<(String, Value), String> {
 pub struct Loaded {
     /// What to call it: the name of its folder or file.
     pub name: String,
-    /// The architecture.
-    pub model: Model,
-    /// Its parameters, frozen.
-    pub params: ParamStore<CpuOps>,
+    /// The architecture with its parameters, frozen.
+    pub model: SharedModel<Backend>,
     /// What computes them, on all cores.
-    pub ops: CpuOps,
+    pub ops: Backend,
     /// How it talks.
     pub chat: ChatFormat,
 }
@@ -87,8 +85,8 @@ const BUILT_IN: Option<Files> = None;
 fn load_from(path: &Path, name: String) -> Result<Loaded> {
     let source = open(path)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let ops = CpuOps::with_threads(threads).context("cannot start threads: close other programs and try again")?;
+    let ops = backend::with_threads(threads).context("cannot start threads: close other programs and try again")?;
     let read = picnic_train::load::load(&ops, &source.checkpoint, &source.chat, false)?;
     read.notes.iter().for_each(|note| eprintln!("note: {note}"));
-    Ok(Loaded { name, model: read.model, params: read.params, ops, chat: source.chat })
+    Ok(Loaded { name, model: SharedModel::new(read.model, read.params), ops, chat: source.chat })
 }

@@ -3,7 +3,7 @@
 use crate::output::line;
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use picnic_model::CpuOps;
+use picnic_model::backend;
 use picnic_train::parity::{GRADS_TOLERANCE, LOGITS_TOLERANCE, parity};
 use safetensors::tensor::{Dtype, TensorView};
 use std::path::PathBuf;
@@ -24,23 +24,38 @@ pub struct ParityArgs {
 /// Compares, prints, and fails unless everything is within tolerance.
 pub fn run(args: &ParityArgs) -> Result<()> {
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let ops = CpuOps::with_threads(threads)?;
+    let ops = backend::with_threads(threads)?;
     let (ours, differences) = parity(&ops, &args.dir)?;
-    line(format_args!("logits       {:.2e}  (at most {LOGITS_TOLERANCE:.0e})", differences.logits))?;
-    line(format_args!("logits_long  {:.2e}  (at most {LOGITS_TOLERANCE:.0e})", differences.logits_long))?;
-    line(format_args!("greedy       {} of {} tokens differ", differences.greedy, ours.greedy.len()))?;
-    line(format_args!(
-        "loss         {:.2e}  (at most {LOGITS_TOLERANCE:.0e}), ours {:.6}",
-        differences.loss, ours.loss
-    ))?;
-    let mut grads = differences.grads.clone();
-    grads.sort_by(|a, b| b.1.total_cmp(&a.1));
-    line(format_args!(
-        "gradients    {} tensors, each over its largest entry (at most {GRADS_TOLERANCE:.0e}):",
-        grads.len()
-    ))?;
-    for (name, difference) in grads.iter().take(5) {
-        line(format_args!("  {difference:.2e}  {name}"))?;
+    let logits = |name: &str, difference: f64| {
+        line(format_args!("{name:<12} {difference:.2e}  (at most {LOGITS_TOLERANCE:.0e})"))
+    };
+    let lacks = |name: &str| line(format_args!("{name:<12} not in this folder"));
+    logits("logits", differences.logits)?;
+    match differences.logits_long {
+        Some(difference) => logits("logits_long", difference)?,
+        None => lacks("logits_long")?,
+    }
+    match differences.greedy {
+        Some(differ) => line(format_args!("{:<12} {differ} of {} tokens differ", "greedy", ours.greedy.len()))?,
+        None => lacks("greedy")?,
+    }
+    match differences.loss {
+        Some(difference) => line(format_args!(
+            "{:<12} {difference:.2e}  (at most {LOGITS_TOLERANCE:.0e}), ours {:.6}",
+            "loss", ours.loss
+        ))?,
+        None => lacks("loss")?,
+    }
+    match differences.grads.clone() {
+        Some(mut grads) => {
+            grads.sort_by(|a, b| b.1.total_cmp(&a.1));
+            let (count, most) = (grads.len(), format!("{GRADS_TOLERANCE:.0e}"));
+            line(format_args!("gradients    {count} tensors, each over its largest entry (at most {most}):"))?;
+            for (name, difference) in grads.iter().take(5) {
+                line(format_args!("  {difference:.2e}  {name}"))?;
+            }
+        }
+        None => lacks("gradients")?,
     }
     if let Some(path) = &args.out {
         let greedy: Vec<u8> = ours.greedy.iter().flat_map(|id| id.to_le_bytes()).collect();

@@ -29,13 +29,13 @@ pub struct ServeArgs {
 
 /// Loads the model, then listens. The first Ctrl-C lets answers under way end, a second does not.
 pub fn run(args: ServeArgs) -> Result<()> {
-    let Loaded { name, model, params, ops, chat } = load::load(&args.model)?;
+    let Loaded { name, model, ops, chat } = load::load(&args.model)?;
     let chat = chat.with_variables(args.template.map());
     if let Err(error) = chat.template() {
         eprintln!("note: conversations will be refused: {error}");
     }
-    let limits = Limits::new(&model, CACHE_BYTES);
-    let served = Served { name, model, params, ops, chat, limits };
+    let limits = Limits::new(&ops, model.model(), CACHE_BYTES);
+    let served = Served { name, model, ops, chat, limits };
     let runtime = tokio::runtime::Runtime::new().context("cannot start threads: close other programs and try again")?;
     runtime.block_on(async {
         let listener = TcpListener::bind((args.host, args.port)).await.with_context(|| {

@@ -1,12 +1,10 @@
 //! The order of examples in an epoch.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::Rng;
 
 /// `0..n` in an order of its own for each (seed, epoch): Fisher and Yates' shuffle.
 pub fn shuffled(n: usize, seed: u64, epoch: u64) -> Vec<usize> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(epoch);
+    let mut rng = picnic_random::order(seed, epoch);
     let mut order: Vec<usize> = (0..n).collect();
     for i in (1..n).rev() {
         // The remainder's bias is below n / 2⁶⁴.

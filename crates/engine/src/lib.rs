@@ -6,9 +6,12 @@
 //! Knows nothing of text.
 
 mod engine;
+mod generate;
 mod pages;
+mod pass;
 mod request;
 mod sampler;
 
-pub use engine::{Engine, Limits, generate, generate_counted};
-pub use request::{Completion, Event, Finish, Request, RequestError, RequestId, Sampling};
+pub use engine::{Engine, Limits};
+pub use generate::{GenerateError, generate, generate_counted};
+pub use request::{Completion, Dropped, Event, Finish, Reading, Request, RequestError, RequestId, Sampling, Wants};

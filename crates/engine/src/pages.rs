@@ -1,32 +1,33 @@
-//! Which pages of the cache are free. A page holds 32 tokens of one sequence, in every layer.
-
-/// Tokens in a page.
-pub(crate) const PAGE: usize = picnic_model::kernels::attention::PAGE;
+//! Which pages of the cache are free. A page holds consecutive tokens of one sequence, in every layer.
 
 /// Hands out page numbers below a limit.
 pub(crate) struct Pages {
     free: Vec<u32>,
     next: u32,
     limit: u32,
+    page_tokens: usize,
 }
 
 impl Pages {
-    pub(crate) fn new(limit: usize) -> Pages {
-        Pages { free: Vec::new(), next: 0, limit: u32::try_from(limit).unwrap_or(u32::MAX) }
+    /// As many whole pages of `page_tokens` as hold `tokens`.
+    pub(crate) fn new(tokens: usize, page_tokens: usize) -> Pages {
+        let limit = u32::try_from(tokens / page_tokens).unwrap_or(u32::MAX);
+        Pages { free: Vec::new(), next: 0, limit, page_tokens }
     }
 
     /// Tokens that all pages hold: the most that one sequence can ever get.
     pub(crate) fn tokens(&self) -> usize {
-        (self.limit as usize).saturating_mul(PAGE)
+        (self.limit as usize).saturating_mul(self.page_tokens)
     }
 
     /// Pages that `tokens` tokens fill.
-    pub(crate) fn needed(tokens: usize) -> usize {
-        tokens.div_ceil(PAGE)
+    fn needed(&self, tokens: usize) -> usize {
+        tokens.div_ceil(self.page_tokens)
     }
 
-    /// `count` pages, or none if there are not that many left.
-    pub(crate) fn take(&mut self, count: usize) -> Option<Vec<u32>> {
+    /// Pages for `tokens` tokens, or none if there are not that many left.
+    pub(crate) fn take(&mut self, tokens: usize) -> Option<Vec<u32>> {
+        let count = self.needed(tokens);
         let fresh = count.saturating_sub(self.free.len());
         if fresh > (self.limit - self.next) as usize {
             return None;
@@ -42,9 +43,9 @@ impl Pages {
         self.free.extend(pages);
     }
 
-    /// Pages in use.
-    pub(crate) fn used(&self) -> usize {
-        self.next as usize - self.free.len()
+    /// Tokens that the pages in use hold.
+    pub(crate) fn tokens_used(&self) -> usize {
+        (self.next as usize - self.free.len()) * self.page_tokens
     }
 }
 
@@ -54,13 +55,14 @@ mod tests {
 
     #[test]
     fn pages_come_back() {
-        let mut pages = Pages::new(5);
-        let a = pages.take(3).unwrap();
-        assert!(pages.take(3).is_none());
-        let b = pages.take(2).unwrap();
-        assert_eq!(pages.used(), 5);
+        let mut pages = Pages::new(57, 10);
+        assert_eq!(pages.tokens(), 50);
+        let a = pages.take(21).unwrap();
+        assert!(a.len() == 3 && pages.take(30).is_none());
+        let b = pages.take(20).unwrap();
+        assert_eq!(pages.tokens_used(), 50);
         pages.give(a);
-        let c = pages.take(3).unwrap();
+        let c = pages.take(30).unwrap();
         assert!(c.iter().all(|page| !b.contains(page)));
         assert!(pages.take(1).is_none());
     }

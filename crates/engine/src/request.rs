@@ -1,5 +1,7 @@
 //! What is asked of the engine and what it answers.
 
+use picnic_model::OutOfMemory;
+
 /// How tokens are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
@@ -27,6 +29,27 @@ pub struct Request {
     pub stop: Vec<u32>,
     /// How tokens are drawn.
     pub sampling: Sampling,
+    /// What else is wanted; by default nothing.
+    pub wants: Wants,
+}
+
+/// What a request wants to read of the model beside its answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wants {
+    /// The log-probability of every token of the prompt.
+    pub prompt_logprobs: bool,
+    /// The hidden states at these positions, counted from the start of the prompt.
+    pub hidden: Vec<usize>,
+}
+
+/// What was read for [`Wants`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reading {
+    /// Log-probability of each token of the prompt but the first, which nothing predicts, in nats.
+    pub prompt_logprobs: Vec<f32>,
+    /// Positions and the hidden states there, `[hidden_size]` after the last norm, ready for the head. A position that
+    /// the model did not read (the answer's last token, or past it) is not among them.
+    pub hidden: Vec<(usize, Vec<f32>)>,
 }
 
 /// Names a request within its engine.
@@ -43,7 +66,7 @@ pub enum Finish {
 }
 
 /// One step of one request.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Event {
     /// Which request.
     pub id: RequestId,
@@ -53,6 +76,8 @@ pub struct Event {
     pub logprob: f32,
     /// Set with the last token.
     pub finish: Option<Finish>,
+    /// What else was asked for; there with the last token.
+    pub reading: Option<Box<Reading>>,
 }
 
 /// A whole answer.
@@ -64,6 +89,18 @@ pub struct Completion {
     pub logprobs: Vec<f32>,
     /// Why it ended.
     pub finish: Finish,
+    /// What else was asked for.
+    pub reading: Reading,
+}
+
+/// A request that ended without an answer because memory ran out; all others go on with the next step.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{source}")]
+pub struct Dropped {
+    /// Which request.
+    pub id: RequestId,
+    /// What did not fit.
+    pub source: OutOfMemory,
 }
 
 /// A request that cannot be served.

@@ -1,18 +1,19 @@
 //! What a request gets is its own: neither the engine's limits, nor how its prompt is cut, nor its neighbours, nor the
 //! threads change a bit of it. On the checkpoints of `golden/`, whose weights are random.
 
-use picnic_engine::{Completion, Engine, Finish, Limits, Request, RequestError, Sampling, generate};
+use picnic_engine::{Completion, Engine, Finish, Limits, Reading, Request, RequestError, Sampling, Wants, generate};
 use picnic_model::checkpoint::Checkpoint;
-use picnic_model::layers::Past;
-use picnic_model::ops::CachedSpan;
-use picnic_model::{Batch, CpuOps, Model, Ops, ParamStore, Tape, load};
+use picnic_model::layers::{Past, Targets};
+use picnic_model::ops::{CachedSpan, Contract, Loss};
+use picnic_model::{Batch, CpuOps, Ops, SharedModel, Tape, load};
 use std::path::Path;
 
 const MODELS: [&str; 4] = ["deepseek_v3", "deepseek_v3_nolora", "llama", "qwen3"];
 
-fn open(ops: &CpuOps, name: &str) -> (Model, ParamStore<CpuOps>) {
+fn open(ops: &CpuOps, name: &str) -> SharedModel<CpuOps> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden").join(name);
-    load(ops, &Checkpoint::open(folder).unwrap(), false).unwrap()
+    let (model, params) = load(ops, &Checkpoint::open(folder).unwrap(), false).unwrap();
+    SharedModel::new(model, params)
 }
 
 /// Token ids that look random; the fixtures' vocabulary has 61.
@@ -27,6 +28,7 @@ fn requests() -> Vec<Request> {
         max_tokens: 20 + 5 * (i % 3),
         stop: vec![7, 8],
         sampling: Sampling { temperature, top_p, seed: i as u64 },
+        wants: Wants::default(),
     };
     let kinds = [(1, 1.0, 1.0), (70, 0.0, 1.0), (33, 0.6, 0.95), (5, 1.3, 0.5), (32, 1.0, 1.0), (12, 1.0, 0.9)];
     kinds.into_iter().enumerate().map(request).collect()
@@ -41,9 +43,9 @@ fn exact(answers: &[Completion]) -> Vec<(Vec<u32>, Vec<u32>, Finish)> {
 fn limits_and_threads_do_not_show() {
     for name in MODELS {
         let ops = CpuOps::with_threads(1).unwrap();
-        let (model, params) = open(&ops, name);
+        let model = open(&ops, name);
         let wide = Limits { sequences: 64, batch_tokens: 4096, cache_tokens: 1 << 14 };
-        let answers = exact(&generate(&ops, &model, &params, wide, requests()).unwrap());
+        let answers = exact(&generate(&ops, &model, wide, requests()).unwrap());
         assert!(answers.iter().all(|(tokens, logprobs, _)| !tokens.is_empty() && tokens.len() == logprobs.len()));
         for limits in [
             Limits { sequences: 1, ..wide },
@@ -53,20 +55,16 @@ fn limits_and_threads_do_not_show() {
             // Room for one long request at a time: the others wait for its pages.
             Limits { cache_tokens: 128, ..wide },
         ] {
-            assert_eq!(answers, exact(&generate(&ops, &model, &params, limits, requests()).unwrap()), "{limits:?}");
+            assert_eq!(answers, exact(&generate(&ops, &model, limits, requests()).unwrap()), "{limits:?}");
         }
         for (i, request) in requests().into_iter().enumerate() {
-            let alone = generate(&ops, &model, &params, wide, vec![request]).unwrap();
+            let alone = generate(&ops, &model, wide, vec![request]).unwrap();
             assert_eq!(answers[i..=i], exact(&alone), "{name}: alone");
         }
         for threads in 2..=3 {
             let ops = CpuOps::with_threads(threads).unwrap();
-            let (model, params) = open(&ops, name);
-            assert_eq!(
-                answers,
-                exact(&generate(&ops, &model, &params, wide, requests()).unwrap()),
-                "{threads} threads"
-            );
+            let model = open(&ops, name);
+            assert_eq!(answers, exact(&generate(&ops, &model, wide, requests()).unwrap()), "{threads} threads");
         }
     }
 }
@@ -76,12 +74,12 @@ fn limits_and_threads_do_not_show() {
 fn cancelled_neighbours_do_not_show() {
     let ops = CpuOps::with_threads(1).unwrap();
     for name in MODELS {
-        let (model, params) = open(&ops, name);
+        let model = open(&ops, name);
         let limits = Limits { sequences: 3, batch_tokens: 16, cache_tokens: 512 };
         let watched = Request { stop: Vec::new(), ..requests().remove(2) };
-        let alone = generate(&ops, &model, &params, limits, vec![watched.clone()]).unwrap().remove(0);
+        let alone = generate(&ops, &model, limits, vec![watched.clone()]).unwrap().remove(0);
 
-        let mut engine = Engine::new(&ops, &model, limits);
+        let mut engine = Engine::new(ops.clone(), model.clone(), limits);
         let mut others: Vec<_> = requests().into_iter().take(2).map(|r| engine.submit(r).unwrap()).collect();
         let id = engine.submit(watched).unwrap();
         let (mut tokens, mut logprobs) = (Vec::new(), Vec::new());
@@ -93,7 +91,7 @@ fn cancelled_neighbours_do_not_show() {
                 engine.cancel(others.remove(0));
                 others.push(engine.submit(requests().remove(step % 6)).unwrap());
             }
-            for event in engine.step(&ops, &model, &params).into_iter().filter(|event| event.id == id) {
+            for event in engine.step().unwrap().into_iter().filter(|event| event.id == id) {
                 tokens.push(event.token);
                 logprobs.push(event.logprob.to_bits());
                 if event.finish.is_some() {
@@ -114,16 +112,17 @@ fn cancelled_neighbours_do_not_show() {
 fn a_cache_filled_in_pieces_gives_the_bits_of_one_pass() {
     let ops = CpuOps::with_threads(2).unwrap();
     for name in MODELS {
-        let (model, params) = open(&ops, name);
+        let shared = open(&ops, name);
+        let (model, params) = (shared.model(), shared.params());
         let sequence = ids(75, 3);
         let whole = Batch::sequences([&sequence[..]]);
         let all: Vec<u32> = (0..75).collect();
         let mut tape = Tape::inference(&ops);
-        let hidden = model.forward(&mut tape, &params, &whole, &mut Past::Within(whole.spans.clone()));
-        let expected = ops.download(tape.logits(&hidden, model.head(&params), &all).value());
+        let hidden = model.forward(&mut tape, &params, &whole, &mut Past::Within(whole.spans.clone())).unwrap();
+        let expected = ops.download(tape.logits(&hidden, model.head(&params), &all).unwrap().value());
 
         for piece in [1, 7, 32, 40, 75] {
-            let mut cache = ops.cache(model.config().num_hidden_layers, model.attention());
+            let mut cache = ops.cache(&model.cache_layout());
             let mut logits = Vec::new();
             for start in (0..75).step_by(piece) {
                 let end = (start + piece).min(75);
@@ -135,9 +134,9 @@ fn a_cache_filled_in_pieces_gives_the_bits_of_one_pass() {
                 // Pages in no order.
                 let spans = [CachedSpan { rows: 0..end - start, start, pages: vec![4, 0, 2] }];
                 let mut tape = Tape::inference(&ops);
-                let hidden = model.forward(&mut tape, &params, &batch, &mut Past::Cached(&mut cache, &spans));
+                let hidden = model.forward(&mut tape, &params, &batch, &mut Past::Cached(&mut cache, &spans)).unwrap();
                 let rows: Vec<u32> = (0..(end - start) as u32).collect();
-                logits.extend(ops.download(tape.logits(&hidden, model.head(&params), &rows).value()));
+                logits.extend(ops.download(tape.logits(&hidden, model.head(&params), &rows).unwrap().value()));
             }
             let same = logits.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits());
             assert!(same && logits.len() == expected.len(), "{name}: pieces of {piece}");
@@ -145,13 +144,129 @@ fn a_cache_filled_in_pieces_gives_the_bits_of_one_pass() {
     }
 }
 
+/// What a request asks of its prompt is what one pass over the sequence says.
+#[test]
+fn readings_are_those_of_one_pass() {
+    let ops = CpuOps::with_threads(2).unwrap();
+    assert_eq!(CpuOps::CONTRACT, Contract::Exact);
+    for name in MODELS {
+        let shared = open(&ops, name);
+        let (model, params) = (shared.model(), shared.params());
+        let hidden = vec![0, 31, 32, 69, 72, 500];
+        let asking = Request {
+            stop: Vec::new(),
+            max_tokens: 8,
+            wants: Wants { prompt_logprobs: true, hidden: hidden.clone() },
+            ..requests().remove(1)
+        };
+        let prompt = asking.prompt.clone();
+        let mut all = requests();
+        all.push(asking);
+        for batch_tokens in [7, 33, 4096] {
+            let limits = Limits { sequences: 64, batch_tokens, cache_tokens: 1 << 14 };
+            let mut answers = generate(&ops, &shared, limits, all.clone()).unwrap();
+            let asked = answers.pop().unwrap();
+            assert!(answers.iter().all(|answer| answer.reading == Reading::default()), "nobody else asked");
+
+            let sequence = [&prompt[..], &asked.tokens].concat();
+            let whole = Batch::sequences([&sequence[..]]);
+            let mut tape = Tape::inference(&ops);
+            let states = model.forward(&mut tape, &params, &whole, &mut Past::Within(whole.spans.clone())).unwrap();
+            let rows: Vec<u32> = (0..prompt.len() as u32 - 1).collect();
+            let targets = Targets { rows: &rows, ids: &prompt[1..], entropy: false };
+            let said = tape.token_loss(&states, model.head(&params), targets, Loss::Constant(0.0)).unwrap();
+            let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
+            assert_eq!(bits(&asked.reading.prompt_logprobs), bits(&said.logprob), "{name}");
+            let read: Vec<usize> = asked.reading.hidden.iter().map(|(position, _)| *position).collect();
+            assert_eq!(read, hidden[..5], "the last position was never read");
+            for (position, state) in &asked.reading.hidden {
+                assert_eq!(bits(state), bits(&states.value()[position * states.width..][..states.width]), "{name}");
+            }
+        }
+    }
+}
+
+/// Weights that change between two steps leave nothing of the old ones behind.
+#[test]
+fn changed_weights_invalidate_what_was_cached() {
+    let ops = CpuOps::with_threads(2).unwrap();
+    for name in MODELS {
+        let [model, moved] = [0, 1].map(|_| open(&ops, name));
+        let change = |model: &SharedModel<CpuOps>| {
+            model.change(|_, params| {
+                params.update(&ops, |_, _, values| values.iter_mut().for_each(|x| *x *= 1.1));
+            });
+        };
+        change(&moved);
+        let limits = Limits { sequences: 4, batch_tokens: 64, cache_tokens: 1024 };
+        let request = Request { stop: Vec::new(), max_tokens: 12, ..requests().remove(1) };
+        let mut engine = Engine::new(ops.clone(), model.clone(), limits);
+        engine.submit(request.clone()).unwrap();
+        let mut tokens = Vec::new();
+        while tokens.len() < 4 {
+            tokens.extend(engine.step().unwrap().into_iter().map(|event| event.token));
+        }
+        change(&model);
+        let mut logprobs = Vec::new();
+        while !engine.is_idle() {
+            for event in engine.step().unwrap() {
+                tokens.push(event.token);
+                logprobs.push(event.logprob.to_bits());
+            }
+        }
+        // Greedy from where the old weights left off, by the new ones alone.
+        let go_on = Request { prompt: [&request.prompt[..], &tokens[..4]].concat(), max_tokens: 8, ..request };
+        let fresh = generate(&ops, &moved, limits, vec![go_on]).unwrap().remove(0);
+        assert_eq!(fresh.tokens, tokens[4..], "{name}");
+        assert_eq!(fresh.logprobs.iter().map(|l| l.to_bits()).collect::<Vec<_>>(), logprobs, "{name}");
+    }
+}
+
+/// A request that does not fit ends alone; what the others get is what they get without it.
+#[test]
+fn a_request_without_memory_ends_alone() {
+    let ops = CpuOps::with_threads(2).unwrap();
+    let shared = open(&ops, "llama");
+    let limits = Limits { sequences: 8, batch_tokens: 64, cache_tokens: 1 << 20 };
+    let small = || requests().into_iter().take(1);
+    let alone = exact(&generate(&ops, &shared, limits, small().collect()).unwrap());
+    // Pages for some hundred tokens; the parameters are in another pool.
+    let page_bytes = ops.page_bytes(&shared.model().cache_layout());
+    let tight = ops.with_memory_limit((1 << 20) + 20 * page_bytes);
+    let mut engine = Engine::new(tight, shared.clone(), limits);
+    let id = engine.submit(small().next().unwrap()).unwrap();
+    let endless = Request { prompt: ids(900, 1), max_tokens: 4000, stop: Vec::new(), ..requests().remove(1) };
+    let large = engine.submit(endless).unwrap();
+    let (mut dropped, mut answer) = (Vec::new(), (Vec::new(), Vec::new(), Finish::Length));
+    while !engine.is_idle() {
+        match engine.step() {
+            Ok(events) => {
+                for event in events.into_iter().filter(|event| event.id == id) {
+                    answer.0.push(event.token);
+                    answer.1.push(event.logprob.to_bits());
+                    answer.2 = event.finish.unwrap_or(answer.2);
+                }
+            }
+            Err(error) => dropped.push(error.id),
+        }
+    }
+    assert_eq!((dropped, vec![answer]), (vec![large], alone));
+    assert_eq!(engine.cache_tokens_used(), 0);
+}
+
 #[test]
 fn requests_that_can_never_be_served_are_refused() {
     let ops = CpuOps::with_threads(1).unwrap();
-    let (model, _) = open(&ops, "llama");
+    let model = open(&ops, "llama");
     let mut engine: Engine<CpuOps> =
-        Engine::new(&ops, &model, Limits { sequences: 1, batch_tokens: 8, cache_tokens: 64 });
-    let good = Request { prompt: vec![1], max_tokens: 5, stop: Vec::new(), sampling: Sampling::GREEDY };
+        Engine::new(ops.clone(), model.clone(), Limits { sequences: 1, batch_tokens: 8, cache_tokens: 64 });
+    let good = Request {
+        prompt: vec![1],
+        max_tokens: 5,
+        stop: Vec::new(),
+        sampling: Sampling::GREEDY,
+        wants: Wants::default(),
+    };
     let sampling = |temperature, top_p| Sampling { temperature, top_p, seed: 0 };
     let bad = [
         (Request { prompt: Vec::new(), ..good.clone() }, RequestError::EmptyPrompt),
@@ -175,7 +290,7 @@ fn requests_that_can_never_be_served_are_refused() {
     assert!(engine.is_idle());
     // No more pages than page numbers, however many tokens the limit names.
     let endless = Limits { sequences: 1, batch_tokens: 8, cache_tokens: usize::MAX };
-    let mut endless: Engine<CpuOps> = Engine::new(&ops, &model, endless);
+    let mut endless: Engine<CpuOps> = Engine::new(ops.clone(), model, endless);
     let long = Request { max_tokens: 100_000_000_000_000, ..good.clone() };
     assert!(matches!(endless.submit(long), Err(RequestError::TooLong { .. })));
     assert!(engine.submit(good).is_ok());

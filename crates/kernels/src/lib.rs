@@ -9,21 +9,25 @@ pub mod attention;
 pub mod columns;
 pub mod embedding;
 pub mod gemm;
+pub mod grouped;
 pub mod linear;
 pub mod logprob;
 pub mod math;
 pub mod moe;
 pub mod norm;
+pub mod panels;
 pub mod rope;
 pub mod router;
 pub mod sampling;
 mod scratch;
 pub mod simd;
+pub mod stored;
 pub mod swiglu;
 pub mod team;
 #[cfg(test)]
 mod testing;
 pub mod vector;
+pub mod weight;
 
 pub use simd::Isa;
 pub use team::Team;

@@ -1,14 +1,15 @@
 //! The linear layer y = x·Wᵀ (+ b), forward and backward.
 //!
-//! W is `[N, K]` as checkpoints store it. The forward product reads it packed (see [`Packed`]); whoever owns the
-//! weight packs it again after each change. Left out: weights in fewer bits than 32.
+//! W is a [`Weight`] `[N, K]`; its gradient is in panels (see [`panels`](crate::panels)). Left out: experts, which are
+//! many linear layers in one call (`grouped`).
 //!
 //! M: rows (tokens), K: inputs, N: outputs.
 
 use crate::Cpu;
-use crate::gemm::{Matrix, Packed, Right, Shape, gemm};
+use crate::gemm::{Matrix, Packed, Product, Right, Shape, Target, gemm};
 use crate::simd::LANES;
 use crate::team::Shared;
+use crate::weight::Weight;
 
 /// Elements below which a pass over memory is not worth a second thread.
 const GRAIN: usize = 16 * 1024;
@@ -26,7 +27,8 @@ pub fn repack_weight(w: &[f32], n: usize, k: usize, packed: &mut Packed) {
 }
 
 /// y = x·Wᵀ + b for `x` `[M, K]`; `y` `[M, N]` is overwritten. The bias is added after the chain over k.
-pub fn forward(cpu: &Cpu, x: &[f32], w: &Packed, bias: Option<&[f32]>, y: &mut [f32]) {
+pub fn forward<'a>(cpu: &Cpu, x: &[f32], w: impl Into<Weight<'a>>, bias: Option<&[f32]>, y: &mut [f32]) {
+    let w = w.into();
     let (k, n) = (w.k(), w.n());
     if y.is_empty() {
         return;
@@ -35,7 +37,8 @@ pub fn forward(cpu: &Cpu, x: &[f32], w: &Packed, bias: Option<&[f32]>, y: &mut [
     let m = y.len() / n;
     assert_eq!(x.len(), m * k, "x for {m} rows of y and {k} inputs");
     let shape = Shape { m, n, k, accumulate: false };
-    gemm(cpu.isa, &cpu.team, shape, Matrix::rows(x, k), Right::Packed(w), y, n);
+    let (a, b, c) = (Matrix::rows(x, k), Right::Weight(w), Target::rows(y, n));
+    gemm(cpu.isa, &cpu.team, Product { shape, a, b, c });
     if let Some(bias) = bias {
         assert_eq!(bias.len(), n, "one bias for each output");
         let y = Shared::new(y);
@@ -46,23 +49,50 @@ pub fn forward(cpu: &Cpu, x: &[f32], w: &Packed, bias: Option<&[f32]>, y: &mut [
     }
 }
 
-/// dx (+)= dy·W for `dy` `[M, N]`, `w` `[N, K]`, `dx` `[M, K]`: each element a chain over the outputs.
-pub fn backward_input(cpu: &Cpu, dy: &[f32], w: &[f32], dx: &mut [f32], accumulate: bool) {
+/// dx (+)= dy·W for `dy` `[M, N]`, `dx` `[M, K]`: each element a chain over the outputs.
+pub fn backward_input<'a>(cpu: &Cpu, dy: &[f32], w: impl Into<Weight<'a>>, dx: &mut [f32], accumulate: bool) {
+    let w = w.into();
+    let (k, n) = (w.k(), w.n());
+    if dx.is_empty() {
+        return;
+    }
+    assert_eq!(dx.len() % k, 0, "dx is not rows of {k}");
+    let m = dx.len() / k;
+    assert_eq!(dy.len(), m * n, "dy for {m} rows of dx and {n} outputs");
+    let shape = Shape { m, n: k, k: n, accumulate };
+    let (a, b, c) = (Matrix::rows(dy, n), Right::Transposed(w), Target::rows(dx, k));
+    gemm(cpu.isa, &cpu.team, Product { shape, a, b, c });
+}
+
+/// dW += dyᵀ·x for `x` `[M, K]`, `dy` `[M, N]`, `dw` the panels of `[n, k]`: each element goes on as a chain over the
+/// rows. What `dw` holds past N stays.
+pub fn backward_weight(cpu: &Cpu, x: &[f32], dy: &[f32], dw: &mut [f32], n: usize, k: usize) {
+    let m = x.len() / k.max(1);
+    assert!(x.len() == m * k && dy.len() == m * n, "x {} and dy {} for a weight of {n} × {k}", x.len(), dy.len());
+    // fma(x, dy, c) has the bits of fma(dy, x, c), so the product may stand as its transpose.
+    let shape = Shape { m: k, n, k: m, accumulate: true };
+    let (a, b) = (Matrix::rows(x, k).transposed(), Right::Matrix(Matrix::rows(dy, n)));
+    gemm(cpu.isa, &cpu.team, Product { shape, a, b, c: Target::panels(dw, k) });
+}
+
+/// [`backward_input`] for a `w` `[N, K]` in rows.
+pub fn backward_input_rows(cpu: &Cpu, dy: &[f32], w: &[f32], dx: &mut [f32], accumulate: bool) {
     let Some((m, n, k)) = sizes(dy, w, dx) else {
         return;
     };
     let shape = Shape { m, n: k, k: n, accumulate };
-    gemm(cpu.isa, &cpu.team, shape, Matrix::rows(dy, n), Right::Matrix(Matrix::rows(w, k)), dx, k);
+    let (a, b, c) = (Matrix::rows(dy, n), Right::Matrix(Matrix::rows(w, k)), Target::rows(dx, k));
+    gemm(cpu.isa, &cpu.team, Product { shape, a, b, c });
 }
 
-/// dW += dyᵀ·x for `x` `[M, K]`, `dy` `[M, N]`, `dw` `[N, K]`: each element goes on as a chain over the rows.
-pub fn backward_weight(cpu: &Cpu, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+/// [`backward_weight`] for a `dw` `[N, K]` in rows.
+pub fn backward_weight_rows(cpu: &Cpu, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     let Some((m, n, k)) = sizes(dy, dw, x) else {
         return;
     };
     let shape = Shape { m: n, n: k, k: m, accumulate: true };
-    let dy = Matrix::rows(dy, n).transposed();
-    gemm(cpu.isa, &cpu.team, shape, dy, Right::Matrix(Matrix::rows(x, k)), dw, k);
+    let (a, b) = (Matrix::rows(dy, n).transposed(), Right::Matrix(Matrix::rows(x, k)));
+    gemm(cpu.isa, &cpu.team, Product { shape, a, b, c: Target::rows(dw, k) });
 }
 
 /// db += Σ rows of `dy` `[M, N]`, in ascending order.
@@ -120,12 +150,19 @@ fn sizes(mn: &[f32], nk: &[f32], mk: &[f32]) -> Option<(usize, usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::panels::{self, Panels};
     use crate::testing::{assert_close, linear_gradient, noise};
     use crate::{Isa, Team};
     use proptest::prelude::*;
 
     fn same(a: &[f32], b: &[f32]) -> bool {
         a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+    }
+
+    fn in_panels(w: &[f32], n: usize, k: usize) -> Vec<f32> {
+        let mut values = vec![9.0; panels::len(n, k)];
+        panels::from_rows(w, n, k, &mut values);
+        values
     }
 
     proptest! {
@@ -150,7 +187,8 @@ mod tests {
                     dw[j * k + l] = (0..m).fold(dw[j * k + l], |c, i| dy[i * n + j].mul_add(x[i * k + l], c));
                 }
             }
-            let packed = pack_weight(&w, n, k);
+            let (packed, values) = (pack_weight(&w, n, k), in_panels(&w, n, k));
+            let (weight, dw_panels, dw0_panels) = (Panels::new(&values, n, k), in_panels(&dw, n, k), in_panels(&dw0, n, k));
             for isa in Isa::available() {
                 for threads in 1..4 {
                     let cpu = Cpu { isa, team: Team::new(threads).unwrap() };
@@ -158,10 +196,15 @@ mod tests {
                     let cut = cut.index(m);
                     forward(&cpu, &x[..cut * k], &packed, Some(&b), &mut y2[..cut * n]);
                     forward(&cpu, &x[cut * k..], &packed, Some(&b), &mut y2[cut * n..]);
-                    backward_input(&cpu, &dy, &w, &mut dx2, true);
-                    backward_weight(&cpu, &x, &dy, &mut dw2);
+                    backward_input_rows(&cpu, &dy, &w, &mut dx2, true);
+                    backward_weight_rows(&cpu, &x, &dy, &mut dw2);
                     backward_bias(&cpu, &dy, &mut db2);
                     prop_assert!(same(&y, &y2) && same(&dx, &dx2) && same(&dw, &dw2) && same(&db, &db2), "{}", isa.name());
+                    let (mut y3, mut dx3, mut dw3) = (vec![9.0; m * n], dx0.clone(), dw0_panels.clone());
+                    forward(&cpu, &x, weight, Some(&b), &mut y3);
+                    backward_input(&cpu, &dy, weight, &mut dx3, true);
+                    backward_weight(&cpu, &x, &dy, &mut dw3, n, k);
+                    prop_assert!(same(&y, &y3) && same(&dx, &dx3) && same(&dw_panels, &dw3), "{}", isa.name());
                 }
             }
         }
@@ -176,12 +219,13 @@ mod tests {
         let (x, w, dy) = (noise(m * k, 1), noise(n * k, 2), noise(m * n, 3));
         let loss = |x: &[f32], w: &[f32]| {
             let mut y = vec![0.0; m * n];
-            forward(&cpu, x, &pack_weight(w, n, k), None, &mut y);
+            forward(&cpu, x, Panels::new(&in_panels(w, n, k), n, k), None, &mut y);
             y.iter().zip(&dy).map(|(y, dy)| (y * dy) as f64).sum::<f64>()
         };
-        let (mut dx, mut dw) = (vec![5.0; m * k], vec![0.0; n * k]);
-        backward_input(&cpu, &dy, &w, &mut dx, false);
-        backward_weight(&cpu, &x, &dy, &mut dw);
+        let (mut dx, mut dw, mut dw_panels) = (vec![5.0; m * k], vec![0.0; n * k], vec![0.0; panels::len(n, k)]);
+        backward_input(&cpu, &dy, Panels::new(&in_panels(&w, n, k), n, k), &mut dx, false);
+        backward_weight(&cpu, &x, &dy, &mut dw_panels, n, k);
+        panels::to_rows(Panels::new(&dw_panels, n, k), &mut dw);
         let bumped = |v: &[f32], i: usize, h: f32| {
             let mut v = v.to_vec();
             v[i] += h;
@@ -206,7 +250,7 @@ mod tests {
         backward_bias(&cpu, &dy, &mut db);
         let expected = linear_gradient(&bias, &dy, |bias| {
             let mut y = vec![0.0; m * n];
-            forward(&cpu, &x, &pack_weight(&w, n, k), Some(bias), &mut y);
+            forward(&cpu, &x, Panels::new(&in_panels(&w, n, k), n, k), Some(bias), &mut y);
             y
         });
         // Four sums of values below 12, each rounded to 2⁻²⁴ of that.

@@ -3,6 +3,7 @@
 //! Work is split by output rows, columns or heads, never within a reduction, so the size of the team changes no bit.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One or more threads that work on one operation at a time.
 pub struct Team {
@@ -50,6 +51,23 @@ impl Team {
             work(0..step.min(n));
         });
     }
+
+    /// Calls `work` on each of `0..units`; whoever of the team is free takes the next.
+    pub fn share(&self, units: usize, work: impl Fn(usize) + Sync) {
+        if units < 2 || self.size() < 2 {
+            return (0..units).for_each(work);
+        }
+        let next = AtomicUsize::new(0);
+        self.split(self.size().min(units), 1, |_| {
+            loop {
+                let unit = next.fetch_add(1, Ordering::Relaxed);
+                if unit >= units {
+                    return;
+                }
+                work(unit);
+            }
+        });
+    }
 }
 
 /// A mutable slice whose disjoint parts several threads of a team may write.
@@ -91,7 +109,6 @@ impl<'a, T> Shared<'a, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn every_index_once() {

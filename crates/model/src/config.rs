@@ -1,11 +1,13 @@
 //! What `config.json` says about a model: sizes, attention, mixture of experts, rotary positions.
 //!
-//! One struct for every architecture that the model code runs. Reading (`config/read.rs`) accepts
-//! the old and the new spelling of Hugging Face's keys, [`ModelConfig::validate`]
-//! (`config/validate.rs`) holds the bounds, `config/write.rs` writes upstream's form and
-//! `config/rope.rs` computes the rotary frequencies. Left out: training hyper-parameters, dropout,
-//! sliding windows and quantisation settings, none of which our models have.
+//! [`ModelConfig`] has upstream's words; [`ModelConfig::layers`] makes of them the list of layers that a model is. A
+//! family (`config/families`) says what its `model_type` means; the kinds of layers read and bound their own keys
+//! (`arch`). Reading (`config/read.rs`) accepts the old and the new spelling of Hugging Face's keys, `validate.rs`
+//! bounds every size, `write.rs` writes upstream's form and `rope.rs` computes the rotary frequencies. Left out:
+//! training hyper-parameters, dropout, sliding windows and quantisation settings.
 
+mod families;
+mod keys;
 mod read;
 mod rope;
 mod validate;
@@ -15,23 +17,28 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-pub use rope::{Rope, RopeStyle, Yarn};
+pub use crate::arch::{Dense, Gqa, GroupScore, Mla, Moe, Scoring, SparseLayers};
+pub use families::Family;
+pub(crate) use keys::Keys;
+pub use rope::{Rope, RopeScaling, RopeStyle, Yarn};
+pub(crate) use validate::{Bounds, Contradiction};
+pub(crate) use write::Put;
 
 /// A model's architecture, in the words of `config.json`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
     /// The family, which decides tensor names and defaults.
-    pub model_type: ModelType,
+    pub family: &'static Family,
     /// Rows of the embedding and of the head.
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
     /// Inner width of a dense SwiGLU block.
     pub intermediate_size: usize,
+    /// Biases in dense SwiGLU blocks.
+    pub mlp_bias: bool,
     /// Transformer blocks, without those of multi-token prediction.
     pub num_hidden_layers: usize,
-    /// Query heads.
-    pub num_attention_heads: usize,
     /// Added to the mean square in every RMSNorm over the residual stream. The norms on MLA's
     /// latents do not read it: upstream fixes them at 1e-6.
     pub rms_norm_eps: f64,
@@ -56,99 +63,33 @@ pub struct ModelConfig {
     pub rope: Rope,
 }
 
-/// The model families that we run, by `model_type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ModelType {
-    /// `deepseek_v3`: MLA, sigmoid router with a selection bias. V3 and R1.
-    DeepseekV3,
-    /// `deepseek_v2`: MLA, softmax router.
-    DeepseekV2,
-    /// `llama`: GQA without biases. Llama, SmolLM2.
-    Llama,
-    /// `qwen2`: GQA with biases on Q, K and V.
-    Qwen2,
-    /// `qwen3`: GQA with RMSNorm on each head of Q and K.
-    Qwen3,
-}
-
 /// Attention and its sizes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Attention {
-    /// Grouped-query attention (Ainslie et al. 2023).
-    Gqa {
-        /// Key and value heads; divides the number of query heads.
-        num_key_value_heads: usize,
-        /// Width of a head.
-        head_dim: usize,
-        /// Biases on `q_proj`, `k_proj` and `v_proj`.
-        qkv_bias: bool,
-        /// Bias on `o_proj`.
-        o_bias: bool,
-        /// RMSNorm over each head of Q and K before the rotation.
-        qk_norm: bool,
-    },
-    /// Multi-head latent attention (DeepSeek-V2 §2.1).
-    Mla {
-        /// Width of the query latent; `None` for one full `q_proj`.
-        q_lora_rank: Option<usize>,
-        /// Width of the latent that keys and values share.
-        kv_lora_rank: usize,
-        /// Width of a query or key head without rotation.
-        qk_nope_head_dim: usize,
-        /// Width of the rotated part, shared by all heads of the key.
-        qk_rope_head_dim: usize,
-        /// Width of a value head.
-        v_head_dim: usize,
-    },
+    /// Grouped-query attention.
+    Gqa(Gqa),
+    /// Multi-head latent attention.
+    Mla(Mla),
 }
 
-/// Shared and routed experts (DeepSeekMoE; DeepSeek-V3 §2.1.2).
-#[derive(Debug, Clone, PartialEq)]
-pub struct Moe {
-    /// Routed experts in a layer.
-    pub n_routed_experts: usize,
-    /// Shared experts in a layer, stored as one SwiGLU block of that many times the width.
-    pub n_shared_experts: usize,
-    /// Routed experts that a token visits.
-    pub num_experts_per_tok: usize,
-    /// Inner width of one expert.
-    pub moe_intermediate_size: usize,
-    /// Leading layers that stay dense.
-    pub first_k_dense_replace: usize,
-    /// Of the others, those whose index this divides are sparse.
-    pub moe_layer_freq: usize,
-    /// Groups of consecutive experts; 1 for routing without groups.
-    pub n_group: usize,
-    /// Groups that a token may visit.
-    pub topk_group: usize,
-    /// Factor on the mixing weights.
-    pub routed_scaling_factor: f64,
-    /// Whether the chosen weights are divided by their sum.
-    pub norm_topk_prob: bool,
-    /// From router logits to scores.
-    pub scoring: Scoring,
-    /// From the scores of a group's experts to the group's own.
-    pub group_score: GroupScore,
-    /// Whether `gate.e_score_correction_bias` is added for the selection.
-    pub has_correction_bias: bool,
+/// What a layer does to each row by itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum FeedForward<'c> {
+    /// One SwiGLU block.
+    Dense(Dense),
+    /// A mixture of experts.
+    Moe(&'c Moe),
 }
 
-/// How router logits become scores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scoring {
-    /// Each expert on its own (V3).
-    Sigmoid,
-    /// Over all experts (V2).
-    Softmax,
-}
-
-/// How a group of experts is scored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GroupScore {
-    /// The sum of the two best (V3).
-    SumTop2,
-    /// The best (V2).
-    Max,
+/// One layer of a model. Nothing in it need be as in its neighbours.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LayerConfig<'c> {
+    /// Kind and sizes of the attention.
+    pub attention: &'c Attention,
+    /// How queries and keys are rotated.
+    pub rope: &'c Rope,
+    /// Dense block or mixture.
+    pub feed_forward: FeedForward<'c>,
 }
 
 /// A setting that cannot be used: where it stands, what is wrong and what to do.
@@ -185,68 +126,32 @@ impl ModelConfig {
         Ok(config)
     }
 
-    /// Whether block `layer` has experts in place of a dense SwiGLU.
-    pub fn is_moe_layer(&self, layer: usize) -> bool {
-        self.moe
-            .as_ref()
-            .is_some_and(|moe| layer >= moe.first_k_dense_replace && layer.is_multiple_of(moe.moe_layer_freq))
+    /// The layers in order, without multi-token prediction.
+    pub fn layers(&self) -> impl Iterator<Item = LayerConfig<'_>> {
+        (0..self.num_hidden_layers).map(|index| self.layer(index))
+    }
+
+    /// Layer `index`, counted from 0. That of multi-token prediction comes after the last.
+    pub fn layer(&self, index: usize) -> LayerConfig<'_> {
+        let dense = Dense { intermediate_size: self.intermediate_size, bias: self.mlp_bias };
+        let sparse = self.moe.as_ref().filter(|moe| moe.sparse.contains(index));
+        let feed_forward = sparse.map_or(FeedForward::Dense(dense), FeedForward::Moe);
+        LayerConfig { attention: &self.attention, rope: &self.rope, feed_forward }
+    }
+
+    /// Query heads.
+    pub fn num_attention_heads(&self) -> usize {
+        match &self.attention {
+            Attention::Gqa(gqa) => gqa.num_attention_heads,
+            Attention::Mla(mla) => mla.num_attention_heads,
+        }
     }
 
     /// Width of the part of a head that is rotated.
     pub fn rope_dim(&self) -> usize {
-        match self.attention {
-            Attention::Gqa { head_dim, .. } => head_dim,
-            Attention::Mla { qk_rope_head_dim, .. } => qk_rope_head_dim,
-        }
-    }
-
-    /// Radians per position of each rotated pair: `rope_dim / 2` values.
-    pub fn inv_freq(&self) -> Vec<f32> {
-        self.rope.inv_freq(self.rope_dim())
-    }
-
-    /// Factor on the sine and cosine tables (YaRN, Peng et al. 2023 §3.4); 1 without YaRN.
-    pub fn attention_factor(&self) -> f32 {
-        self.rope.attention_factor() as f32
-    }
-
-    /// Factor on Q·K before the softmax: head width^-½, for MLA times YaRN's mscale squared.
-    pub fn softmax_scale(&self) -> f32 {
-        let scale = match self.attention {
-            Attention::Gqa { head_dim, .. } => 1.0 / (head_dim as f64).sqrt(),
-            Attention::Mla { qk_nope_head_dim, qk_rope_head_dim, .. } => {
-                let mscale = self.rope.mscale_all_dim();
-                mscale * mscale / ((qk_nope_head_dim + qk_rope_head_dim) as f64).sqrt()
-            }
-        };
-        scale as f32
-    }
-}
-
-impl ModelType {
-    /// All families, in the order in which errors list them.
-    pub const ALL: [ModelType; 5] =
-        [ModelType::DeepseekV3, ModelType::DeepseekV2, ModelType::Llama, ModelType::Qwen2, ModelType::Qwen3];
-
-    /// The value of `model_type`.
-    pub fn name(self) -> &'static str {
-        match self {
-            ModelType::DeepseekV3 => "deepseek_v3",
-            ModelType::DeepseekV2 => "deepseek_v2",
-            ModelType::Llama => "llama",
-            ModelType::Qwen2 => "qwen2",
-            ModelType::Qwen3 => "qwen3",
-        }
-    }
-
-    /// The class that Hugging Face's `architectures` names.
-    pub fn architecture(self) -> &'static str {
-        match self {
-            ModelType::DeepseekV3 => "DeepseekV3ForCausalLM",
-            ModelType::DeepseekV2 => "DeepseekV2ForCausalLM",
-            ModelType::Llama => "LlamaForCausalLM",
-            ModelType::Qwen2 => "Qwen2ForCausalLM",
-            ModelType::Qwen3 => "Qwen3ForCausalLM",
+        match &self.attention {
+            Attention::Gqa(gqa) => gqa.head_dim,
+            Attention::Mla(mla) => mla.qk_rope_head_dim,
         }
     }
 }

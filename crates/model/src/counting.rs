@@ -3,13 +3,10 @@
 //! Experts are assumed to be chosen evenly. Operations count a fused multiply-add as two and exp as one; bytes count
 //! each operand and result once, as if caches kept nothing between operations.
 
-use crate::ops::{AttentionGrads, AttentionSaved, CachedSpan, Dims, Ops, Routing};
-use picnic_kernels::adamw::AdamW;
-use picnic_kernels::attention::Shape;
-use picnic_kernels::columns::MlaDims;
-use picnic_kernels::moe::Dispatch;
-use picnic_kernels::rope::Rope;
-use picnic_kernels::router::Config as RouterConfig;
+use crate::ops::{
+    AdamW, AttentionGrads, AttentionSaved, AttentionShape as Shape, CachedSpan, Contract, Dims, Draw, Drawn,
+    ExpertLoad, Loss, MlaDims, Ops, OutOfMemory, Rotation, RouterConfig,
+};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -43,6 +40,20 @@ struct Meter {
 pub struct Counted {
     len: usize,
     meter: Arc<Meter>,
+}
+
+/// An even choice of experts.
+pub struct CountedRouting {
+    scores: Counted,
+    experts: usize,
+    choices: usize,
+}
+
+impl CountedRouting {
+    /// How many experts get rows.
+    fn chosen(&self) -> usize {
+        self.experts.min(self.choices)
+    }
 }
 
 impl Drop for Counted {
@@ -85,23 +96,38 @@ impl Ops for Counting {
     type Buffer = Counted;
     type Panels = Counted;
     type Cache = ();
+    type Routing = CountedRouting;
+    type Load = ExpertLoad;
+    type Loss = ();
 
-    fn zeros(&self, len: usize) -> Counted {
+    const CONTRACT: Contract = Contract::NoValues;
+    const PAGE_TOKENS: usize = 32;
+
+    fn parallelism(&self) -> usize {
+        1
+    }
+    fn in_parallel<T: Send, U: Send>(&self, parts: Vec<T>, work: impl Fn(T, &Self) -> U + Sync) -> Vec<U> {
+        parts.into_iter().map(|part| work(part, self)).collect()
+    }
+    fn zeros(&self, len: usize) -> Result<Counted, OutOfMemory> {
         self.count(0, len);
-        self.buffer(len)
+        Ok(self.buffer(len))
     }
-    fn scratch(&self, len: usize) -> Counted {
-        self.buffer(len)
+    fn scratch(&self, len: usize) -> Result<Counted, OutOfMemory> {
+        Ok(self.buffer(len))
     }
-    fn upload(&self, values: &[f32]) -> Counted {
-        self.buffer(values.len())
+    fn upload(&self, values: &[f32]) -> Result<Counted, OutOfMemory> {
+        Ok(self.buffer(values.len()))
     }
     fn download(&self, x: &Counted) -> Vec<f32> {
         vec![0.0; x.len]
     }
-    fn copy(&self, x: &Counted) -> Counted {
+    fn copy(&self, x: &Counted) -> Result<Counted, OutOfMemory> {
         self.count(0, 2 * x.len);
-        self.buffer(x.len)
+        Ok(self.buffer(x.len))
+    }
+    fn clear(&self, x: &mut Counted) {
+        self.count(0, x.len);
     }
     fn write(&self, _: &mut Counted, values: &[f32]) {
         self.count(0, values.len());
@@ -137,6 +163,26 @@ impl Ops for Counting {
     fn linear_db(&self, dy: &Counted, _: &mut Counted) {
         self.count(dy.len, dy.len);
     }
+    fn grouped_linear(&self, r: &CountedRouting, _x: &Counted, _w: &[&Counted], _y: &mut Counted, d: Dims) {
+        self.count(2 * r.choices * d.n * d.k, r.choices * (d.n + d.k) + r.chosen() * d.n * d.k);
+    }
+    fn grouped_linear_dx(
+        &self,
+        r: &CountedRouting,
+        _dy: &Counted,
+        _w: &[&Counted],
+        _dx: &mut Counted,
+        d: Dims,
+        _overwrite: bool,
+    ) {
+        self.count(2 * r.choices * d.n * d.k, r.choices * (d.n + d.k) + r.chosen() * d.n * d.k);
+    }
+    fn grouped_linear_dw(&self, r: &CountedRouting, _x: &Counted, _dy: &Counted, dw: &mut [Option<Counted>], d: Dims) {
+        // An even choice: as many rows for each expert that learns.
+        let learning = dw.iter().flatten().count();
+        let rows = r.choices * learning / r.experts.max(1);
+        self.count(2 * rows * d.n * d.k, rows * (d.n + d.k) + r.chosen().min(learning) * d.n * d.k);
+    }
     fn rmsnorm(&self, x: &Counted, _w: &Counted, _eps: f32, _y: &mut Counted, _inv_rms: &mut Counted) {
         self.count(4 * x.len, 2 * x.len);
     }
@@ -151,7 +197,7 @@ impl Ops for Counting {
     ) {
         self.count(8 * x.len, 4 * x.len);
     }
-    fn rope(&self, x: &mut Counted, rope: &Rope, _inverse: bool) {
+    fn rope(&self, x: &mut Counted, rope: &Rotation, _positions: &[u32], _inverse: bool) {
         self.count(3 * (x.len / rope.head_dim) * rope.dim, 2 * x.len);
     }
     fn swiglu(&self, gate: &Counted, _up: &Counted, _y: &mut Counted) {
@@ -216,7 +262,11 @@ impl Ops for Counting {
         let values = 2 * (saved.q.len + saved.k.len + saved.v.len + dout.len);
         self.count(pairs * (6 * s.dk + 4 * s.dv + 8), values);
     }
-    fn cache(&self, _layers: usize, _shape: &Shape) {}
+    fn page_bytes(&self, layouts: &[Shape]) -> usize {
+        let values: usize = layouts.iter().map(|layer| layer.kv_heads * (layer.dk + layer.dv)).sum();
+        Self::PAGE_TOKENS * values * size_of::<f32>()
+    }
+    fn cache(&self, _layouts: &[Shape]) {}
     fn attention_cached(
         &self,
         s: &Shape,
@@ -227,58 +277,70 @@ impl Ops for Counting {
         _layer: usize,
         spans: &[CachedSpan],
         out: &mut Counted,
-    ) {
+    ) -> Result<(), OutOfMemory> {
         let seen = |span: &CachedSpan| span.rows.len() * span.start + span.rows.len() * (span.rows.len() + 1) / 2;
         let pairs = s.heads * spans.iter().map(seen).sum::<usize>();
         let cached: usize = spans.iter().map(|span| (span.start + span.rows.len()) * s.kv_heads * (s.dk + s.dv)).sum();
         self.count(pairs * (2 * s.dk + 2 * s.dv + 4), q.len + cached + out.len);
+        Ok(())
     }
-    fn route(&self, logits: &Counted, _bias: Option<&Counted>, config: &RouterConfig) -> Routing<Counted> {
+    fn split_cache(&self, _: &mut (), parts: &[Vec<u32>]) -> Vec<()> {
+        parts.iter().map(|_| ()).collect()
+    }
+    fn join_cache(&self, _: &mut (), _: Vec<()>) {}
+    fn route(
+        &self,
+        logits: &Counted,
+        _bias: Option<&Counted>,
+        config: &RouterConfig,
+    ) -> Result<(CountedRouting, Counted), OutOfMemory> {
         self.count(4 * logits.len, 2 * logits.len);
-        let chosen = logits.len / config.experts * config.top_k;
-        let ids = (0..chosen).map(|i| (i % config.experts) as u32).collect();
-        Routing { scores: self.buffer(logits.len), ids, weights: self.buffer(chosen) }
+        let choices = logits.len / config.experts * config.top_k;
+        let routing = CountedRouting { scores: self.buffer(logits.len), experts: config.experts, choices };
+        Ok((routing, self.buffer(choices)))
     }
-    fn route_backward(&self, _: &Routing<Counted>, _dweights: &Counted, _: &RouterConfig, dlogits: &mut Counted) {
+    fn route_backward(&self, _: &CountedRouting, _dweights: &Counted, dlogits: &mut Counted) {
         self.count(6 * dlogits.len, 3 * dlogits.len);
     }
-    fn balance_loss(&self, r: &Routing<Counted>, _: &[Range<usize>], _: &RouterConfig, _alpha: f32) -> f64 {
-        self.count(3 * r.scores.len, r.scores.len);
-        0.0
+    fn load(&self, r: &CountedRouting, _: &[Range<usize>], alpha: f32) -> Result<ExpertLoad, OutOfMemory> {
+        if alpha > 0.0 {
+            self.count(3 * r.scores.len, r.scores.len);
+        }
+        let even = |e| (r.choices / r.experts + usize::from(e < r.choices % r.experts)) as u64;
+        Ok(ExpertLoad { counts: (0..r.experts).map(even).collect(), balance_loss: 0.0 })
     }
-    fn balance_loss_backward(
-        &self,
-        r: &Routing<Counted>,
-        _: &[Range<usize>],
-        _: &RouterConfig,
-        _alpha: f32,
-        _dlogits: &mut Counted,
-    ) {
+    fn add_load(&self, sum: &mut ExpertLoad, more: &ExpertLoad) {
+        sum.counts.iter_mut().zip(&more.counts).for_each(|(a, b)| *a += b);
+    }
+    fn read_load(&self, load: &ExpertLoad) -> ExpertLoad {
+        load.clone()
+    }
+    fn balance_loss_backward(&self, r: &CountedRouting, _: &[Range<usize>], _alpha: f32, _dlogits: &mut Counted) {
         self.count(6 * r.scores.len, 3 * r.scores.len);
     }
-    fn dispatch(&self, _x: &Counted, _: &Dispatch, out: &mut Counted) {
+    fn dispatch(&self, _: &CountedRouting, _x: &Counted, out: &mut Counted) {
         self.count(0, 2 * out.len);
     }
-    fn dispatch_backward(&self, dout: &Counted, _: &Dispatch, _dx: &mut Counted) {
+    fn dispatch_backward(&self, _: &CountedRouting, dout: &Counted, _dx: &mut Counted) {
         self.count(dout.len, 2 * dout.len);
     }
-    fn combine(&self, y: &Counted, _weights: &Counted, _: &Dispatch, out: &mut Counted) {
+    fn combine(&self, _: &CountedRouting, y: &Counted, _weights: &Counted, out: &mut Counted) {
         self.count(2 * y.len, y.len + out.len);
     }
     fn combine_backward(
         &self,
+        _: &CountedRouting,
         dout: &Counted,
         y: &Counted,
         _w: &Counted,
-        _: &Dispatch,
         _dy: &mut Counted,
         _dw: &mut Counted,
     ) {
         self.count(3 * y.len, 2 * y.len + dout.len);
     }
-    fn slice_rows(&self, _x: &Counted, rows: Range<usize>, width: usize) -> Counted {
+    fn slice_rows(&self, _x: &Counted, rows: Range<usize>, width: usize) -> Result<Counted, OutOfMemory> {
         self.count(0, 2 * rows.len() * width);
-        self.buffer(rows.len() * width)
+        Ok(self.buffer(rows.len() * width))
     }
     fn write_rows(&self, _x: &mut Counted, _start: usize, _width: usize, from: &Counted) {
         self.count(0, 2 * from.len);
@@ -286,20 +348,22 @@ impl Ops for Counting {
     fn take_rows(&self, _x: &Counted, _rows: &[u32], _width: usize, out: &mut Counted) {
         self.count(0, 2 * out.len);
     }
-    fn logprobs(&self, logits: &Counted, targets: &[u32], _stats: &mut Counted) -> Vec<f32> {
+    fn logprobs(&self, logits: &Counted, _targets: &[u32], _logprobs: &mut Counted, _stats: &mut Counted) {
         self.count(3 * logits.len, 2 * logits.len);
-        vec![0.0; targets.len()]
     }
-    fn entropy(&self, logits: &Counted, stats: &Counted) -> Vec<f32> {
+    fn entropy(&self, logits: &Counted, _stats: &Counted, _entropy: &mut Counted) {
         self.count(5 * logits.len, logits.len);
-        vec![0.0; stats.len / 2]
     }
-    fn sampling_weights(&self, logits: &Counted, _inv_temperatures: &[f32]) -> Vec<f32> {
-        self.count(3 * logits.len, 2 * logits.len);
-        vec![1.0; logits.len]
+    fn upload_loss(&self, _: Loss) -> Result<(), OutOfMemory> {
+        Ok(())
     }
-    fn logprobs_backward(&self, logits: &mut Counted, _targets: &[u32], _stats: &Counted, _g: &[f32]) {
+    fn dloss_dlogprob(&self, _: &(), _first: usize, _logprobs: &Counted, _d: &mut Counted) {}
+    fn logprobs_backward(&self, logits: &mut Counted, _targets: &[u32], _stats: &Counted, _d: &Counted) {
         self.count(4 * logits.len, 2 * logits.len);
+    }
+    fn sample(&self, logits: &Counted, draws: &[Draw]) -> Result<Vec<Drawn>, OutOfMemory> {
+        self.count(6 * logits.len, 4 * logits.len);
+        Ok(vec![Drawn { token: 0, logprob: 0.0 }; draws.len()])
     }
     fn adamw(&self, _: &AdamW, _scale: f32, grad: &Counted, _p: &mut Counted, _m: &mut Counted, _v: &mut Counted) {
         self.count(14 * grad.len, 7 * grad.len);

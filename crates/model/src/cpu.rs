@@ -1,27 +1,39 @@
 //! [`Ops`] on this machine's processor, with or without vector instructions: the same bits either way.
 
-use crate::ops::{AttentionGrads, AttentionSaved, CachedSpan, Dims, Ops, Routing};
+mod cache;
+mod translate;
+
+use crate::ops::{
+    AdamW, AttentionGrads, AttentionSaved, AttentionShape, CachedSpan, Contract, Dims, Draw, Drawn, ExpertLoad, Loss,
+    MlaDims, Ops, OutOfMemory, Rotation, RouterConfig,
+};
 use crate::pool::{Buffer, Pool};
-use picnic_kernels::adamw::{self, AdamW};
-use picnic_kernels::attention::{self, Shape};
-use picnic_kernels::columns::MlaDims;
+pub use cache::CpuCache;
 use picnic_kernels::gemm::Packed;
 use picnic_kernels::moe::{self, Dispatch};
 use picnic_kernels::rope::{self, Rope};
-use picnic_kernels::router::{self, Config as RouterConfig};
-use picnic_kernels::{Cpu, columns, embedding, linear, logprob, norm, sampling, swiglu, vector};
+use picnic_kernels::{
+    Cpu, Team, adamw, attention, columns, embedding, linear, logprob, norm, router, sampling, swiglu, vector,
+};
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use translate::Cosines;
 
-/// Computes with the kernels of `picnic-kernels`.
+/// Computes with the kernels of `picnic-kernels`. A clone shares threads and memory.
+#[derive(Clone)]
 pub struct CpuOps {
-    cpu: Cpu,
+    cpu: Arc<Cpu>,
+    /// The same instructions on one thread.
+    solo: Arc<Cpu>,
     pool: Pool,
+    cosines: Arc<Cosines>,
 }
 
 impl CpuOps {
     /// Computes on `cpu`: with [`Isa::scalar`](picnic_kernels::Isa::scalar) in it, this is the oracle.
     pub fn new(cpu: Cpu) -> CpuOps {
-        CpuOps { cpu, pool: Pool::default() }
+        let solo = Arc::new(Cpu { isa: cpu.isa, team: Team::solo() });
+        CpuOps { cpu: Arc::new(cpu), solo, pool: Pool::default(), cosines: Arc::default() }
     }
 
     /// The best instructions of this processor and `threads` threads.
@@ -31,37 +43,98 @@ impl CpuOps {
     pub fn with_threads(threads: usize) -> Result<CpuOps, std::io::Error> {
         Ok(CpuOps::new(Cpu::new(threads)?))
     }
+
+    /// Shares this one's memory and has a team of `threads` of its own.
+    ///
+    /// # Errors
+    /// If the system refuses to start the threads.
+    pub fn with_team(&self, threads: usize) -> Result<CpuOps, std::io::Error> {
+        let cpu = match threads {
+            0 | 1 => Arc::clone(&self.solo),
+            _ => Arc::new(Cpu { isa: self.cpu.isa, team: Team::new(threads)? }),
+        };
+        Ok(CpuOps { cpu, ..self.clone() })
+    }
+
+    /// The same threads with buffers of their own, which together take `bytes` at most.
+    pub fn with_memory_limit(&self, bytes: usize) -> CpuOps {
+        CpuOps { pool: Pool::with_limit(bytes), ..self.clone() }
+    }
 }
 
-/// Pages of keys and values: `[layer][page]`, allocated when first written.
-pub struct CpuCache {
-    layers: Vec<Vec<Vec<f32>>>,
-    page_len: usize,
+/// What a gate chose.
+pub struct CpuRouting {
+    config: router::Config,
+    scores: Buffer,
+    /// Chosen experts, `[T · top_k]`, best first.
+    ids: Vec<u32>,
+    dispatch: Dispatch,
+}
+
+impl CpuRouting {
+    /// The experts that any row goes to, with their rows.
+    fn groups(&self) -> impl Iterator<Item = (usize, Range<usize>)> + '_ {
+        (0..self.config.experts).map(|e| (e, self.dispatch.slots(e))).filter(|(_, rows)| !rows.is_empty())
+    }
+}
+
+/// A loss, and which sample each target is of.
+pub struct CpuLoss {
+    loss: Loss,
+    sample_of: Vec<u32>,
 }
 
 impl Ops for CpuOps {
     type Buffer = Buffer;
     type Panels = Packed;
     type Cache = CpuCache;
+    type Routing = CpuRouting;
+    type Load = ExpertLoad;
+    type Loss = CpuLoss;
 
-    fn zeros(&self, len: usize) -> Buffer {
-        let mut buffer = self.pool.take(len);
-        buffer.fill(0.0);
-        buffer
+    const CONTRACT: Contract = Contract::Exact;
+    const PAGE_TOKENS: usize = attention::PAGE;
+
+    fn parallelism(&self) -> usize {
+        self.cpu.team.size()
     }
-    fn scratch(&self, len: usize) -> Buffer {
+    fn in_parallel<T: Send, U: Send>(&self, parts: Vec<T>, work: impl Fn(T, &Self) -> U + Sync) -> Vec<U> {
+        if parts.len() <= 1 {
+            return parts.into_iter().map(|part| work(part, self)).collect();
+        }
+        let alone = CpuOps { cpu: Arc::clone(&self.solo), ..self.clone() };
+        let places: Vec<Mutex<(Option<T>, Option<U>)>> =
+            parts.into_iter().map(|part| Mutex::new((Some(part), None))).collect();
+        self.cpu.team.split(places.len(), 1, |range| {
+            for place in &places[range] {
+                let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+                place.1 = place.0.take().map(|part| work(part, &alone));
+            }
+        });
+        places.into_iter().filter_map(|place| place.into_inner().unwrap_or_else(PoisonError::into_inner).1).collect()
+    }
+
+    fn zeros(&self, len: usize) -> Result<Buffer, OutOfMemory> {
+        let mut buffer = self.pool.take(len)?;
+        buffer.fill(0.0);
+        Ok(buffer)
+    }
+    fn scratch(&self, len: usize) -> Result<Buffer, OutOfMemory> {
         self.pool.take(len)
     }
-    fn upload(&self, values: &[f32]) -> Buffer {
-        let mut buffer = self.pool.take(values.len());
+    fn upload(&self, values: &[f32]) -> Result<Buffer, OutOfMemory> {
+        let mut buffer = self.pool.take(values.len())?;
         buffer.copy_from_slice(values);
-        buffer
+        Ok(buffer)
     }
     fn download(&self, x: &Buffer) -> Vec<f32> {
         x.to_vec()
     }
-    fn copy(&self, x: &Buffer) -> Buffer {
+    fn copy(&self, x: &Buffer) -> Result<Buffer, OutOfMemory> {
         self.upload(x)
+    }
+    fn clear(&self, x: &mut Buffer) {
+        x.fill(0.0);
     }
     fn write(&self, x: &mut Buffer, values: &[f32]) {
         x.copy_from_slice(values);
@@ -82,14 +155,40 @@ impl Ops for CpuOps {
     }
     fn linear_dx(&self, rows: Range<usize>, dy: &Buffer, w: &Buffer, dx: &mut Buffer, dims: Dims, overwrite: bool) {
         let (dy, dx) = (&dy[scaled(&rows, dims.n)], &mut dx[scaled(&rows, dims.k)]);
-        linear::backward_input(&self.cpu, dy, w, dx, !overwrite);
+        linear::backward_input_rows(&self.cpu, dy, w, dx, !overwrite);
     }
     fn linear_dw(&self, rows: Range<usize>, x: &Buffer, dy: &Buffer, dw: &mut Buffer, dims: Dims) {
         let (x, dy) = (&x[scaled(&rows, dims.k)], &dy[scaled(&rows, dims.n)]);
-        linear::backward_weight(&self.cpu, x, dy, dw);
+        linear::backward_weight_rows(&self.cpu, x, dy, dw);
     }
     fn linear_db(&self, dy: &Buffer, db: &mut Buffer) {
         linear::backward_bias(&self.cpu, dy, db);
+    }
+
+    fn grouped_linear(&self, routing: &CpuRouting, x: &Buffer, weights: &[&Packed], y: &mut Buffer, dims: Dims) {
+        for (expert, rows) in routing.groups() {
+            self.linear(rows, x, weights[expert], None, y, dims);
+        }
+    }
+    fn grouped_linear_dx(
+        &self,
+        routing: &CpuRouting,
+        dy: &Buffer,
+        weights: &[&Buffer],
+        dx: &mut Buffer,
+        dims: Dims,
+        overwrite: bool,
+    ) {
+        for (expert, rows) in routing.groups() {
+            self.linear_dx(rows, dy, weights[expert], dx, dims, overwrite);
+        }
+    }
+    fn grouped_linear_dw(&self, routing: &CpuRouting, x: &Buffer, dy: &Buffer, dw: &mut [Option<Buffer>], dims: Dims) {
+        for (expert, rows) in routing.groups() {
+            if let Some(dw) = &mut dw[expert] {
+                self.linear_dw(rows, x, dy, dw, dims);
+            }
+        }
     }
 
     fn rmsnorm(&self, x: &Buffer, weight: &Buffer, eps: f32, y: &mut Buffer, inv_rms: &mut Buffer) {
@@ -106,8 +205,11 @@ impl Ops for CpuOps {
     ) {
         norm::backward(&self.cpu, x, weight, inv_rms, dy, dx, dw.map(|dw| &mut dw[..]));
     }
-    fn rope(&self, x: &mut Buffer, r: &Rope, inverse: bool) {
-        rope::rotate(&self.cpu, x, r, inverse);
+    fn rope(&self, x: &mut Buffer, rotation: &Rotation, positions: &[u32], inverse: bool) {
+        let Rotation { head_dim, offset, dim, style, ref table } = *rotation;
+        let table = &self.cosines.of(table);
+        let rope = Rope { head_dim, offset, dim, style: translate::style(style), table, positions };
+        rope::rotate(&self.cpu, x, &rope, inverse);
     }
     fn swiglu(&self, gate: &Buffer, up: &Buffer, y: &mut Buffer) {
         swiglu::forward(&self.cpu, gate, up, y);
@@ -142,15 +244,15 @@ impl Ops for CpuOps {
         columns::split_columns_backward(&self.cpu, da, db, dx, widths);
     }
     fn mla_keys(&self, kv: &Buffer, k_rope: &Buffer, k: &mut Buffer, v: &mut Buffer, dims: MlaDims) {
-        columns::mla_keys(&self.cpu, kv, k_rope, k, v, dims);
+        columns::mla_keys(&self.cpu, kv, k_rope, k, v, translate::mla(dims));
     }
     fn mla_keys_backward(&self, dk: &Buffer, dv: &Buffer, dkv: &mut Buffer, dk_rope: &mut Buffer, dims: MlaDims) {
-        columns::mla_keys_backward(&self.cpu, dk, dv, dkv, dk_rope, dims);
+        columns::mla_keys_backward(&self.cpu, dk, dv, dkv, dk_rope, translate::mla(dims));
     }
 
     fn attention(
         &self,
-        shape: &Shape,
+        shape: &AttentionShape,
         q: &Buffer,
         k: &Buffer,
         v: &Buffer,
@@ -158,24 +260,28 @@ impl Ops for CpuOps {
         out: &mut Buffer,
         stats: &mut Buffer,
     ) {
-        attention::forward(&self.cpu, shape, q, k, v, spans, out, stats);
+        attention::forward(&self.cpu, &translate::attention(shape), q, k, v, spans, out, stats);
     }
     fn attention_backward(
         &self,
-        shape: &Shape,
+        shape: &AttentionShape,
         s: AttentionSaved<'_, Self>,
         dout: &Buffer,
         spans: &[Range<usize>],
         g: AttentionGrads<'_, Self>,
     ) {
-        attention::backward(&self.cpu, shape, s.q, s.k, s.v, s.out, s.stats, dout, spans, g.dq, g.dk, g.dv);
+        let shape = translate::attention(shape);
+        attention::backward(&self.cpu, &shape, s.q, s.k, s.v, s.out, s.stats, dout, spans, g.dq, g.dk, g.dv);
     }
-    fn cache(&self, layers: usize, shape: &Shape) -> CpuCache {
-        CpuCache { layers: vec![Vec::new(); layers], page_len: attention::page_len(shape) }
+    fn page_bytes(&self, layouts: &[AttentionShape]) -> usize {
+        layouts.iter().map(|layer| attention::page_len(&translate::attention(layer)) * size_of::<f32>()).sum()
+    }
+    fn cache(&self, layouts: &[AttentionShape]) -> CpuCache {
+        CpuCache::new(layouts.iter().map(|layer| attention::page_len(&translate::attention(layer))).collect())
     }
     fn attention_cached(
         &self,
-        shape: &Shape,
+        shape: &AttentionShape,
         q: &Buffer,
         k: &Buffer,
         v: &Buffer,
@@ -183,26 +289,20 @@ impl Ops for CpuOps {
         layer: usize,
         spans: &[CachedSpan],
         out: &mut Buffer,
-    ) {
-        let pages = &mut cache.layers[layer];
+    ) -> Result<(), OutOfMemory> {
+        let shape = &translate::attention(shape);
         let (k_width, v_width) = (shape.kv_heads * shape.dk, shape.kv_heads * shape.dv);
         for span in spans {
             for (i, row) in span.rows.clone().enumerate() {
                 let position = span.start + i;
-                let page = span.pages[position / attention::PAGE] as usize;
-                if pages.len() <= page {
-                    pages.resize(page + 1, Vec::new());
-                }
-                if pages[page].is_empty() {
-                    pages[page] = vec![0.0; cache.page_len];
-                }
+                let page = cache.page_mut(span.pages[position / attention::PAGE], layer, &self.pool)?;
                 let (k, v) = (&k[row * k_width..][..k_width], &v[row * v_width..][..v_width]);
-                attention::append(shape, k, v, &mut pages[page], position % attention::PAGE);
+                attention::append(shape, k, v, page, position % attention::PAGE);
             }
         }
         let pages_of = |span: &CachedSpan| -> Vec<&[f32]> {
             let used = (span.start + span.rows.len()).div_ceil(attention::PAGE);
-            span.pages[..used].iter().map(|&page| &pages[page as usize][..]).collect()
+            span.pages[..used].iter().map(|&page| cache.page(page, layer)).collect()
         };
         let lists: Vec<Vec<&[f32]>> = spans.iter().map(pages_of).collect();
         let cached: Vec<attention::CachedSpan> = spans
@@ -211,52 +311,71 @@ impl Ops for CpuOps {
             .map(|(span, pages)| attention::CachedSpan { rows: span.rows.clone(), start: span.start, pages })
             .collect();
         attention::forward_cached(&self.cpu, shape, q, &cached, out);
+        Ok(())
+    }
+    fn split_cache(&self, cache: &mut CpuCache, parts: &[Vec<u32>]) -> Vec<CpuCache> {
+        parts.iter().map(|pages| cache.take(pages)).collect()
+    }
+    fn join_cache(&self, cache: &mut CpuCache, parts: Vec<CpuCache>) {
+        parts.into_iter().for_each(|part| cache.put(part));
     }
 
-    fn route(&self, logits: &Buffer, bias: Option<&Buffer>, config: &RouterConfig) -> Routing<Buffer> {
-        let rows = logits.len() / config.experts;
-        let (mut scores, mut weights) = (self.scratch(logits.len()), self.scratch(rows * config.top_k));
-        let mut ids = vec![0; rows * config.top_k];
-        router::route(&self.cpu, logits, bias.map(|b| &b[..]), config, &mut scores, &mut ids, &mut weights);
-        Routing { scores, ids, weights }
-    }
-    fn route_backward(&self, r: &Routing<Buffer>, dweights: &Buffer, config: &RouterConfig, dlogits: &mut Buffer) {
-        router::backward(&self.cpu, &r.scores, &r.ids, dweights, config, dlogits);
-    }
-    fn balance_loss(&self, r: &Routing<Buffer>, spans: &[Range<usize>], config: &RouterConfig, alpha: f32) -> f64 {
-        router::balance_loss(&self.cpu, &r.scores, &r.ids, spans, config, alpha)
-    }
-    fn balance_loss_backward(
+    fn route(
         &self,
-        r: &Routing<Buffer>,
-        spans: &[Range<usize>],
+        logits: &Buffer,
+        bias: Option<&Buffer>,
         config: &RouterConfig,
-        alpha: f32,
-        dlogits: &mut Buffer,
-    ) {
-        router::balance_loss_backward(&self.cpu, &r.scores, &r.ids, spans, config, alpha, dlogits);
+    ) -> Result<(CpuRouting, Buffer), OutOfMemory> {
+        let config = translate::router(config);
+        let rows = logits.len() / config.experts;
+        let (mut scores, mut weights) = (self.scratch(logits.len())?, self.scratch(rows * config.top_k)?);
+        let mut ids = vec![0; rows * config.top_k];
+        router::route(&self.cpu, logits, bias.map(|b| &b[..]), &config, &mut scores, &mut ids, &mut weights);
+        let dispatch = Dispatch::new(&ids, rows, config.top_k, config.experts);
+        Ok((CpuRouting { config, scores, ids, dispatch }, weights))
     }
-    fn dispatch(&self, x: &Buffer, dispatch: &Dispatch, out: &mut Buffer) {
-        moe::gather(&self.cpu, x, &dispatch.token_of_slot, out);
+    fn route_backward(&self, r: &CpuRouting, dweights: &Buffer, dlogits: &mut Buffer) {
+        router::backward(&self.cpu, &r.scores, &r.ids, dweights, &r.config, dlogits);
     }
-    fn dispatch_backward(&self, dout: &Buffer, dispatch: &Dispatch, dx: &mut Buffer) {
-        moe::gather_backward(&self.cpu, dout, &dispatch.slot_of, dx);
+    fn load(&self, r: &CpuRouting, spans: &[Range<usize>], alpha: f32) -> Result<ExpertLoad, OutOfMemory> {
+        let counts = (0..r.config.experts).map(|e| r.dispatch.slots(e).len() as u64).collect();
+        let balance_loss = match alpha > 0.0 {
+            true => router::balance_loss(&self.cpu, &r.scores, &r.ids, spans, &r.config, alpha),
+            false => 0.0,
+        };
+        Ok(ExpertLoad { counts, balance_loss })
     }
-    fn combine(&self, y: &Buffer, weights: &Buffer, dispatch: &Dispatch, out: &mut Buffer) {
-        moe::combine(&self.cpu, y, weights, &dispatch.slot_of, out);
+    fn add_load(&self, sum: &mut ExpertLoad, more: &ExpertLoad) {
+        sum.counts.iter_mut().zip(&more.counts).for_each(|(a, b)| *a += b);
+        sum.balance_loss += more.balance_loss;
+    }
+    fn read_load(&self, load: &ExpertLoad) -> ExpertLoad {
+        load.clone()
+    }
+    fn balance_loss_backward(&self, r: &CpuRouting, spans: &[Range<usize>], alpha: f32, dlogits: &mut Buffer) {
+        router::balance_loss_backward(&self.cpu, &r.scores, &r.ids, spans, &r.config, alpha, dlogits);
+    }
+    fn dispatch(&self, r: &CpuRouting, x: &Buffer, out: &mut Buffer) {
+        moe::gather(&self.cpu, x, &r.dispatch.token_of_slot, out);
+    }
+    fn dispatch_backward(&self, r: &CpuRouting, dout: &Buffer, dx: &mut Buffer) {
+        moe::gather_backward(&self.cpu, dout, &r.dispatch.slot_of, dx);
+    }
+    fn combine(&self, r: &CpuRouting, y: &Buffer, weights: &Buffer, out: &mut Buffer) {
+        moe::combine(&self.cpu, y, weights, &r.dispatch.slot_of, out);
     }
     fn combine_backward(
         &self,
+        r: &CpuRouting,
         dout: &Buffer,
         y: &Buffer,
         weights: &Buffer,
-        dispatch: &Dispatch,
         dy: &mut Buffer,
         dweights: &mut Buffer,
     ) {
-        moe::combine_backward(&self.cpu, dout, y, weights, dispatch, dy, dweights);
+        moe::combine_backward(&self.cpu, dout, y, weights, &r.dispatch, dy, dweights);
     }
-    fn slice_rows(&self, x: &Buffer, rows: Range<usize>, width: usize) -> Buffer {
+    fn slice_rows(&self, x: &Buffer, rows: Range<usize>, width: usize) -> Result<Buffer, OutOfMemory> {
         self.upload(&x[scaled(&rows, width)])
     }
     fn write_rows(&self, x: &mut Buffer, start: usize, width: usize, from: &Buffer) {
@@ -266,23 +385,48 @@ impl Ops for CpuOps {
         embedding::forward(&self.cpu, x, rows, out);
     }
 
-    fn logprobs(&self, logits: &Buffer, targets: &[u32], stats: &mut Buffer) -> Vec<f32> {
-        let mut logprobs = vec![0.0; targets.len()];
-        logprob::logprobs(&self.cpu, logits, targets, &mut logprobs, stats);
-        logprobs
+    fn logprobs(&self, logits: &Buffer, targets: &[u32], logprobs: &mut Buffer, stats: &mut Buffer) {
+        logprob::logprobs(&self.cpu, logits, targets, logprobs, stats);
     }
-    fn entropy(&self, logits: &Buffer, stats: &Buffer) -> Vec<f32> {
-        let mut entropy = vec![0.0; stats.len() / 2];
-        logprob::entropy(&self.cpu, logits, stats, &mut entropy);
-        entropy
+    fn entropy(&self, logits: &Buffer, stats: &Buffer, entropy: &mut Buffer) {
+        logprob::entropy(&self.cpu, logits, stats, entropy);
     }
-    fn sampling_weights(&self, logits: &Buffer, inv_temperatures: &[f32]) -> Vec<f32> {
-        let mut weights = vec![0.0; logits.len()];
-        sampling::weights(&self.cpu, logits, inv_temperatures, &mut weights);
-        weights
+    fn upload_loss(&self, loss: Loss) -> Result<CpuLoss, OutOfMemory> {
+        let sample_of = match &loss {
+            Loss::Policy(policy) => {
+                let targets = policy.samples.iter().map(|&(_, targets)| targets);
+                targets.enumerate().flat_map(|(i, targets)| std::iter::repeat_n(i as u32, targets)).collect()
+            }
+            _ => Vec::new(),
+        };
+        Ok(CpuLoss { loss, sample_of })
     }
-    fn logprobs_backward(&self, logits: &mut Buffer, targets: &[u32], stats: &Buffer, g: &[f32]) {
-        logprob::backward_in_place(&self.cpu, logits, targets, stats, g);
+    fn dloss_dlogprob(&self, loss: &CpuLoss, first: usize, logprobs: &Buffer, d: &mut Buffer) {
+        // A few numbers a token, beside a row of the vocabulary: not worth a team.
+        match &loss.loss {
+            Loss::Constant(derivative) => d.fill(*derivative),
+            Loss::PerTarget(derivatives) => d.copy_from_slice(&derivatives[first..first + logprobs.len()]),
+            Loss::Policy(policy) => {
+                for (i, (d, &logprob)) in d.iter_mut().zip(&logprobs[..]).enumerate() {
+                    let target = first + i;
+                    let (sample, _) = policy.samples[loss.sample_of[target] as usize];
+                    let (old, reference) = (policy.old[target], policy.reference[target]);
+                    *d = policy.objective.dloss_dlogprob(sample, logprob, old, reference);
+                }
+            }
+        }
+    }
+    fn logprobs_backward(&self, logits: &mut Buffer, targets: &[u32], stats: &Buffer, d: &Buffer) {
+        logprob::backward_in_place(&self.cpu, logits, targets, stats, d);
+    }
+    fn sample(&self, logits: &Buffer, draws: &[Draw]) -> Result<Vec<Drawn>, OutOfMemory> {
+        let draw = |&Draw { temperature, top_p, uniform }: &Draw| sampling::Draw { temperature, top_p, uniform };
+        let draws: Vec<sampling::Draw> = draws.iter().map(draw).collect();
+        let (mut tokens, mut logprobs, mut stats) =
+            (vec![0; draws.len()], self.scratch(draws.len())?, self.scratch(2 * draws.len())?);
+        sampling::draw(&self.cpu, logits, &draws, &mut tokens);
+        logprob::logprobs(&self.cpu, logits, &tokens, &mut logprobs, &mut stats);
+        Ok(tokens.into_iter().zip(&logprobs[..]).map(|(token, &logprob)| Drawn { token, logprob }).collect())
     }
     fn adamw(
         &self,
@@ -293,7 +437,7 @@ impl Ops for CpuOps {
         m: &mut Buffer,
         v: &mut Buffer,
     ) {
-        adamw::update(&self.cpu, *config, grad_scale, grad, param, m, v);
+        adamw::update(&self.cpu, translate::adamw(config), grad_scale, grad, param, m, v);
     }
 }
 

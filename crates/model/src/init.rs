@@ -1,8 +1,7 @@
 //! Fresh weights: normal with the configured deviation, norms one, biases zero.
 
 use crate::params::{ParamSpec, Role};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::Rng;
 
 /// Starting values of one tensor. Depends on the seed and the tensor's name alone, so that neither the order of
 /// tensors nor another tensor's shape changes them.
@@ -11,7 +10,7 @@ pub fn initial_values(spec: &ParamSpec, std: f64, seed: u64) -> Vec<f32> {
         Role::Norm => vec![1.0; spec.len()],
         Role::Bias | Role::RouterBias => vec![0.0; spec.len()],
         Role::Linear | Role::Embedding | Role::TiedEmbedding => {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed ^ hash(&spec.name));
+            let mut rng = picnic_random::tensor(seed, &spec.name);
             (0..spec.len()).map(|_| (std * normal(&mut rng)) as f32).collect()
         }
     }
@@ -22,11 +21,6 @@ fn normal(rng: &mut impl Rng) -> f64 {
     let uniform = |bits: u64| ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
     let (u, v) = (uniform(rng.next_u64()), uniform(rng.next_u64()));
     libm::sqrt(-2.0 * libm::log(u)) * libm::cos(std::f64::consts::TAU * v)
-}
-
-/// FNV-1a.
-fn hash(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -10,4 +10,3 @@ mod pointwise;
 pub use attention::Past;
 pub use head::{Targets, TokenStats};
 pub(crate) use moe::Experts;
-pub(crate) use pointwise::Rotation;

@@ -1,6 +1,8 @@
 //! Models: what they are ([`config`], [`Model`]), what they are stored in ([`checkpoint`], [`ParamStore`]), what
 //! computes them ([`Ops`]) and how gradients come back ([`Tape`]). No training loop.
 
+pub mod arch;
+pub mod backend;
 pub mod checkpoint;
 pub mod config;
 mod counting;
@@ -8,17 +10,19 @@ mod cpu;
 pub mod init;
 pub mod layers;
 mod load;
-mod model;
 pub mod ops;
 mod params;
 mod pool;
+mod shared;
 mod tape;
 
+pub use arch::{Batch, Model};
+pub use backend::Backend;
 pub use counting::{Cost, Counting};
 pub use cpu::CpuOps;
 pub use load::{initialise, load, save};
-pub use model::{Batch, Model};
-pub use ops::Ops;
+pub use ops::{Ops, OutOfMemory};
 pub use params::{Grads, Param, ParamId, ParamSpec, ParamStore, Role};
 pub use picnic_kernels as kernels;
-pub use tape::{Balance, Statistics, Tape, Var};
+pub use shared::{Params, SharedModel};
+pub use tape::{Balance, Statistics, Tally, Tape, Var, add_counts};

@@ -1,10 +1,10 @@
 //! From a checkpoint to a model and its parameters, and back.
 
+use crate::arch::mtp_mark;
 use crate::checkpoint::{Checkpoint, CheckpointError, FloatType, TensorView, write_folder};
 use crate::init::initial_values;
-use crate::model::mtp_mark;
+use crate::ops::OutOfMemory;
 use crate::{Model, Ops, ParamStore};
-use std::convert::Infallible;
 use std::path::Path;
 
 /// The model of `checkpoint` and its parameters, which learn if `trainable`.
@@ -31,14 +31,12 @@ pub fn load<O: Ops>(
 }
 
 /// Fresh parameters for `model`.
-pub fn initialise<O: Ops>(ops: &O, model: &Model, seed: u64) -> ParamStore<O> {
+///
+/// # Errors
+/// If memory runs out.
+pub fn initialise<O: Ops>(ops: &O, model: &Model, seed: u64) -> Result<ParamStore<O>, OutOfMemory> {
     let std = model.config().initializer_range;
-    let fresh =
-        ParamStore::new(ops, model.specs().to_vec(), true, |spec| Ok::<_, Infallible>(initial_values(spec, std, seed)));
-    match fresh {
-        Ok(params) => params,
-        Err(never) => match never {},
-    }
+    ParamStore::new(ops, model.specs().to_vec(), true, |spec| Ok(initial_values(spec, std, seed)))
 }
 
 /// Writes `config.json` and `model.safetensors` into the folder `dir`, whole or not at all; a model of more than

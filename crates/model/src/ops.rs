@@ -4,58 +4,78 @@
 //! sees numbers. [`CpuOps`](crate::CpuOps) computes (with vector instructions, or without as the oracle);
 //! [`Counting`](crate::Counting) computes nothing and adds up operations, bytes and peak memory.
 //!
-//! Shapes: T rows (tokens), d width, `[n, k]` a weight of n outputs and k inputs. Integers (token ids, positions,
-//! expert numbers) are plain slices: whoever schedules needs to read them. Every operation that produces a gradient
-//! adds to what is there, unless it says otherwise.
+//! Its vocabulary is its own: sizes and settings are in `shapes.rs`, what a loss is made of in `loss.rs`. Token ids and
+//! positions are plain slices, because whoever schedules reads them. What a device finds out by itself (which experts
+//! were chosen and how often, derivatives of a loss) stays in opaque values and is read once a step; of sampling only
+//! the tokens come back.
+//!
+//! Shapes: T rows (tokens), d width, `[n, k]` a weight of n outputs and k inputs. Every operation that produces a
+//! gradient adds to what is there, unless it says otherwise. Allocations may fail, and then nothing has changed.
 
-use picnic_kernels::adamw::AdamW;
-use picnic_kernels::attention::Shape as AttentionShape;
-use picnic_kernels::columns::MlaDims;
-use picnic_kernels::moe::Dispatch;
-use picnic_kernels::rope::Rope;
-use picnic_kernels::router::Config as RouterConfig;
+mod loss;
+mod memory;
+mod shapes;
+
+pub use loss::{KlEstimator, Loss, Objective, PolicyLoss, Ratio, Sample, Side, Surrogate, Token};
+pub use memory::OutOfMemory;
+pub use shapes::{
+    AdamW, AttentionShape, CachedSpan, Dims, Draw, Drawn, ExpertLoad, MlaDims, RotaryTable, Rotation, RouterConfig,
+};
 use std::ops::Range;
 
-/// What the gate chose for T tokens.
-pub struct Routing<B> {
-    /// Unbiased scores, `[T, experts]`.
-    pub scores: B,
-    /// Chosen experts, `[T · top_k]`, best first.
-    pub ids: Vec<u32>,
-    /// Mixing weights, `[T, top_k]`.
-    pub weights: B,
+/// What a backend promises of the bits of its results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contract {
+    /// docs/numerics.md: every operation is defined down to the order of its roundings, so that neither threads nor
+    /// instructions, blocks, neighbours in a batch or the cutting of a sequence show.
+    Exact,
+    /// There are no values.
+    NoValues,
 }
 
-/// The keys and values of one sequence's past, and the rows that now extend it.
-#[derive(Clone, Debug)]
-pub struct CachedSpan {
-    /// Rows of the batch.
-    pub rows: Range<usize>,
-    /// Position of the first row.
-    pub start: usize,
-    /// Pages of the sequence in order, enough for all its positions.
-    pub pages: Vec<u32>,
-}
-
-/// Operations on opaque buffers of f32.
-pub trait Ops: Send + Sync + Sized + 'static {
+/// Operations on opaque buffers of f32. A clone is another handle of the same threads and memory.
+///
+/// # The contract of a backend
+/// Whoever calls takes for granted that the same calls on the same values give the same bits, whichever clone computes
+/// them and whatever runs beside it. What more a backend promises it states in [`Ops::CONTRACT`]: with
+/// [`Contract::Exact`] a rollout's log-probabilities are the trainer's. A device with other orders of summation gets a
+/// variant of its own, with the tolerances that its tests hold, and RL on it corrects for the difference.
+pub trait Ops: Clone + Send + Sync + Sized + 'static {
+    /// What this backend promises of its bits.
+    const CONTRACT: Contract;
     /// A vector of f32 values.
     type Buffer: Send + Sync;
     /// A weight arranged for [`Ops::linear`].
     type Panels: Send + Sync;
     /// Pages of keys and values for every layer.
     type Cache: Send + Sync;
+    /// What a gate chose for the tokens of a batch: scores, experts, and which rows go to which expert.
+    type Routing: Send + Sync;
+    /// How many tokens chose each expert of a layer, with the layer's balance loss: summed over batches.
+    type Load: Send + Sync;
+    /// A [`Loss`] where the log-probabilities are.
+    type Loss: Send + Sync;
+
+    /// Tokens in a page of a cache, which is given out whole.
+    const PAGE_TOKENS: usize;
+
+    /// Pieces of work that run at once: threads. 1 for a device that is busy with one.
+    fn parallelism(&self) -> usize;
+    /// Calls `work` for each of `parts`, at once where there are threads, each with operations of its own.
+    fn in_parallel<T: Send, U: Send>(&self, parts: Vec<T>, work: impl Fn(T, &Self) -> U + Sync) -> Vec<U>;
 
     /// `len` zeros.
-    fn zeros(&self, len: usize) -> Self::Buffer;
+    fn zeros(&self, len: usize) -> Result<Self::Buffer, OutOfMemory>;
     /// `len` unspecified values, for an operation that overwrites them all.
-    fn scratch(&self, len: usize) -> Self::Buffer;
+    fn scratch(&self, len: usize) -> Result<Self::Buffer, OutOfMemory>;
     /// A copy of `values`.
-    fn upload(&self, values: &[f32]) -> Self::Buffer;
+    fn upload(&self, values: &[f32]) -> Result<Self::Buffer, OutOfMemory>;
     /// The values. An implementation that computes nothing gives zeros.
     fn download(&self, x: &Self::Buffer) -> Vec<f32>;
     /// A copy of `x`.
-    fn copy(&self, x: &Self::Buffer) -> Self::Buffer;
+    fn copy(&self, x: &Self::Buffer) -> Result<Self::Buffer, OutOfMemory>;
+    /// Zeros in all of `x`.
+    fn clear(&self, x: &mut Self::Buffer);
     /// Overwrites all of `x`.
     fn write(&self, x: &mut Self::Buffer, values: &[f32]);
     /// Number of values.
@@ -90,6 +110,36 @@ pub trait Ops: Send + Sync + Sized + 'static {
     /// db += column sums of dy.
     fn linear_db(&self, dy: &Self::Buffer, db: &mut Self::Buffer);
 
+    /// y = x·wᵀ on the rows of each expert by its weight: x `[T·top_k, k]` as [`Ops::dispatch`] orders them, y `[T·top_k,
+    /// n]`.
+    fn grouped_linear(
+        &self,
+        routing: &Self::Routing,
+        x: &Self::Buffer,
+        weights: &[&Self::Panels],
+        y: &mut Self::Buffer,
+        dims: Dims,
+    );
+    /// dx += dy·w for each expert; with `overwrite`, dx = dy·w.
+    fn grouped_linear_dx(
+        &self,
+        routing: &Self::Routing,
+        dy: &Self::Buffer,
+        weights: &[&Self::Buffer],
+        dx: &mut Self::Buffer,
+        dims: Dims,
+        overwrite: bool,
+    );
+    /// dw += dyᵀ·x for each expert whose gradient is there.
+    fn grouped_linear_dw(
+        &self,
+        routing: &Self::Routing,
+        x: &Self::Buffer,
+        dy: &Self::Buffer,
+        dw: &mut [Option<Self::Buffer>],
+        dims: Dims,
+    );
+
     /// RMSNorm of rows as wide as `weight`; `inv_rms` gets one value a row.
     fn rmsnorm(
         &self,
@@ -109,8 +159,8 @@ pub trait Ops: Send + Sync + Sized + 'static {
         dx: &mut Self::Buffer,
         dw: Option<&mut Self::Buffer>,
     );
-    /// Rotates in place; `inverse` is the backward.
-    fn rope(&self, x: &mut Self::Buffer, rope: &Rope, inverse: bool);
+    /// Rotates each row by its position, in place; `inverse` is the backward.
+    fn rope(&self, x: &mut Self::Buffer, rotation: &Rotation, positions: &[u32], inverse: bool);
     /// silu(gate)·up.
     fn swiglu(&self, gate: &Self::Buffer, up: &Self::Buffer, y: &mut Self::Buffer);
     /// Gradients of [`Ops::swiglu`], overwritten.
@@ -186,8 +236,10 @@ pub trait Ops: Send + Sync + Sized + 'static {
         spans: &[Range<usize>],
         grads: AttentionGrads<'_, Self>,
     );
-    /// An empty cache for `layers` layers.
-    fn cache(&self, layers: usize, shape: &AttentionShape) -> Self::Cache;
+    /// Bytes that one page of such a cache takes once all of its layers were written.
+    fn page_bytes(&self, layouts: &[AttentionShape]) -> usize;
+    /// An empty cache with a layer for each of `layouts`.
+    fn cache(&self, layouts: &[AttentionShape]) -> Self::Cache;
     /// Writes the rows' keys and values to their pages, then attends over each sequence's pages.
     #[allow(clippy::too_many_arguments)]
     fn attention_cached(
@@ -200,67 +252,72 @@ pub trait Ops: Send + Sync + Sized + 'static {
         layer: usize,
         spans: &[CachedSpan],
         out: &mut Self::Buffer,
-    );
+    ) -> Result<(), OutOfMemory>;
+    /// Moves the pages of each part into a cache of its own, so that parts can be worked on at once; no page is in two.
+    fn split_cache(&self, cache: &mut Self::Cache, parts: &[Vec<u32>]) -> Vec<Self::Cache>;
+    /// Moves the pages back.
+    fn join_cache(&self, cache: &mut Self::Cache, parts: Vec<Self::Cache>);
 
-    /// Chooses experts from the gate's logits `[T, experts]`.
-    fn route(&self, logits: &Self::Buffer, bias: Option<&Self::Buffer>, config: &RouterConfig)
-    -> Routing<Self::Buffer>;
+    /// Chooses experts from the gate's logits `[T, experts]`: the routing, and the mixing weights `[T, top_k]`.
+    fn route(
+        &self,
+        logits: &Self::Buffer,
+        bias: Option<&Self::Buffer>,
+        config: &RouterConfig,
+    ) -> Result<(Self::Routing, Self::Buffer), OutOfMemory>;
     /// Gradient of the mixing weights into the logits.
-    fn route_backward(
-        &self,
-        routing: &Routing<Self::Buffer>,
-        dweights: &Self::Buffer,
-        config: &RouterConfig,
-        dlogits: &mut Self::Buffer,
-    );
-    /// Sequence-wise balance loss (DeepSeek-V3, section 2.1.2) times `alpha`, summed over `spans`.
-    fn balance_loss(
-        &self,
-        routing: &Routing<Self::Buffer>,
-        spans: &[Range<usize>],
-        config: &RouterConfig,
-        alpha: f32,
-    ) -> f64;
-    /// Gradient of [`Ops::balance_loss`] into the logits.
+    fn route_backward(&self, routing: &Self::Routing, dweights: &Self::Buffer, dlogits: &mut Self::Buffer);
+    /// How many tokens chose each expert, and the sequence-wise balance loss (DeepSeek-V3, section 2.1.2) times
+    /// `alpha`, summed over `spans`.
+    fn load(&self, routing: &Self::Routing, spans: &[Range<usize>], alpha: f32) -> Result<Self::Load, OutOfMemory>;
+    /// sum += more.
+    fn add_load(&self, sum: &mut Self::Load, more: &Self::Load);
+    /// Reads a load.
+    fn read_load(&self, load: &Self::Load) -> ExpertLoad;
+    /// Gradient of the balance loss into the logits.
     fn balance_loss_backward(
         &self,
-        routing: &Routing<Self::Buffer>,
+        routing: &Self::Routing,
         spans: &[Range<usize>],
-        config: &RouterConfig,
         alpha: f32,
         dlogits: &mut Self::Buffer,
     );
-    /// Copies each token's row to its experts' slots: `[T, d]` → `[T·k, d]`.
-    fn dispatch(&self, x: &Self::Buffer, dispatch: &Dispatch, out: &mut Self::Buffer);
+    /// Copies each token's row to its experts' slots, which are ordered by expert: `[T, d]` → `[T·top_k, d]`.
+    fn dispatch(&self, routing: &Self::Routing, x: &Self::Buffer, out: &mut Self::Buffer);
     /// Gradient of [`Ops::dispatch`].
-    fn dispatch_backward(&self, dout: &Self::Buffer, dispatch: &Dispatch, dx: &mut Self::Buffer);
-    /// Weighted sum of each token's slots: `[T·k, d]` → `[T, d]`.
-    fn combine(&self, y: &Self::Buffer, weights: &Self::Buffer, dispatch: &Dispatch, out: &mut Self::Buffer);
+    fn dispatch_backward(&self, routing: &Self::Routing, dout: &Self::Buffer, dx: &mut Self::Buffer);
+    /// Weighted sum of each token's slots: `[T·top_k, d]` → `[T, d]`.
+    fn combine(&self, routing: &Self::Routing, y: &Self::Buffer, weights: &Self::Buffer, out: &mut Self::Buffer);
     /// Gradients of [`Ops::combine`]; both are overwritten.
     fn combine_backward(
         &self,
+        routing: &Self::Routing,
         dout: &Self::Buffer,
         y: &Self::Buffer,
         weights: &Self::Buffer,
-        dispatch: &Dispatch,
         dy: &mut Self::Buffer,
         dweights: &mut Self::Buffer,
     );
     /// Consecutive rows of x, `[T, width]`.
-    fn slice_rows(&self, x: &Self::Buffer, rows: Range<usize>, width: usize) -> Self::Buffer;
+    fn slice_rows(&self, x: &Self::Buffer, rows: Range<usize>, width: usize) -> Result<Self::Buffer, OutOfMemory>;
     /// Overwrites the rows of x from `start` on by those of `from`.
     fn write_rows(&self, x: &mut Self::Buffer, start: usize, width: usize, from: &Self::Buffer);
     /// Rows `rows` of x, `[T, d]` → `[rows, d]`.
     fn take_rows(&self, x: &Self::Buffer, rows: &[u32], width: usize, out: &mut Self::Buffer);
 
-    /// Log-probability of each row's target under softmax of `logits` `[T, V]`; `stats` gets maximum and sum, `[T, 2]`.
-    fn logprobs(&self, logits: &Self::Buffer, targets: &[u32], stats: &mut Self::Buffer) -> Vec<f32>;
-    /// −Σ p ln p of each row in nats, from what [`Ops::logprobs`] left in `stats`.
-    fn entropy(&self, logits: &Self::Buffer, stats: &Self::Buffer) -> Vec<f32>;
-    /// exp((l − max)·inv_temperature) for each row of logits `[T, V]`: unnormalised probabilities for a sampler.
-    fn sampling_weights(&self, logits: &Self::Buffer, inv_temperatures: &[f32]) -> Vec<f32>;
-    /// Turns logits into their gradient: g·(one-hot − softmax) for upstream gradients `g`, one a row.
-    fn logprobs_backward(&self, logits: &mut Self::Buffer, targets: &[u32], stats: &Self::Buffer, g: &[f32]);
+    /// Log-probability `[T]` of each row's target under softmax of `logits` `[T, V]`; `stats` gets maximum and sum,
+    /// `[T, 2]`.
+    fn logprobs(&self, logits: &Self::Buffer, targets: &[u32], logprobs: &mut Self::Buffer, stats: &mut Self::Buffer);
+    /// −Σ p ln p of each row in nats, `[T]`, from what [`Ops::logprobs`] left in `stats`.
+    fn entropy(&self, logits: &Self::Buffer, stats: &Self::Buffer, entropy: &mut Self::Buffer);
+    /// Brings a loss to where it is computed.
+    fn upload_loss(&self, loss: Loss) -> Result<Self::Loss, OutOfMemory>;
+    /// The derivative of the loss by the log-probabilities `[T]` of its targets from number `first` on, overwritten.
+    fn dloss_dlogprob(&self, loss: &Self::Loss, first: usize, logprobs: &Self::Buffer, d: &mut Self::Buffer);
+    /// Turns logits into their gradient: d·(one-hot − softmax) for upstream gradients `d` `[T]`.
+    fn logprobs_backward(&self, logits: &mut Self::Buffer, targets: &[u32], stats: &Self::Buffer, d: &Self::Buffer);
+    /// A token for each row of `logits` `[T, V]`, drawn as its [`Draw`] says.
+    fn sample(&self, logits: &Self::Buffer, draws: &[Draw]) -> Result<Vec<Drawn>, OutOfMemory>;
 
     /// One AdamW step on `param` with `grad · grad_scale`.
     fn adamw(
@@ -272,15 +329,6 @@ pub trait Ops: Send + Sync + Sized + 'static {
         m: &mut Self::Buffer,
         v: &mut Self::Buffer,
     );
-}
-
-/// Inputs and outputs of a linear layer.
-#[derive(Clone, Copy, Debug)]
-pub struct Dims {
-    /// Inputs.
-    pub k: usize,
-    /// Outputs.
-    pub n: usize,
 }
 
 /// What [`Ops::attention`] read and wrote.

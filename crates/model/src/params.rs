@@ -3,7 +3,7 @@
 //! A matrix that products use is kept twice: as rows, which is what optimizers and checkpoints see, and in panels
 //! derived from them. The store owns both and lets nobody change one without the other.
 
-use crate::ops::Ops;
+use crate::ops::{Ops, OutOfMemory};
 
 /// What a tensor is for, which decides how it starts and whether decay and panels apply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,8 +82,8 @@ impl<O: Ops> ParamStore<O> {
     /// A store of `specs`, the values of each given by `values`; all but router biases learn if `trainable`.
     ///
     /// # Errors
-    /// The first error of `values`.
-    pub fn new<E>(
+    /// The first error of `values`, or no memory.
+    pub fn new<E: From<OutOfMemory>>(
         ops: &O,
         specs: Vec<ParamSpec>,
         trainable: bool,
@@ -96,7 +96,7 @@ impl<O: Ops> ParamStore<O> {
             let mut param = Param {
                 id: ParamId(i),
                 trainable: trainable && spec.role != Role::RouterBias,
-                value: ops.upload(&values),
+                value: ops.upload(&values).map_err(|e| e.during("the parameters"))?,
                 panels: matches!(spec.role, Role::Linear | Role::TiedEmbedding).then(|| ops.empty_panels()),
                 spec,
             };
@@ -142,19 +142,22 @@ impl<O: Ops> ParamStore<O> {
     }
 
     /// A frozen copy, such as a reference policy.
-    pub fn frozen_copy(&self, ops: &O) -> Self {
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn frozen_copy(&self, ops: &O) -> Result<Self, OutOfMemory> {
         let params = self.params.iter().map(|p| {
             let mut copy = Param {
                 id: p.id,
                 spec: p.spec.clone(),
                 trainable: false,
-                value: ops.copy(&p.value),
+                value: ops.copy(&p.value).map_err(|e| e.during("a copy of the parameters"))?,
                 panels: p.panels.as_ref().map(|_| ops.empty_panels()),
             };
             copy.refresh(ops);
-            copy
+            Ok(copy)
         });
-        ParamStore { params: params.collect() }
+        Ok(ParamStore { params: params.collect::<Result<_, OutOfMemory>>()? })
     }
 
     /// Number of values.
@@ -178,9 +181,13 @@ pub struct Grads<O: Ops> {
 
 impl<O: Ops> Grads<O> {
     /// Zeros.
-    pub fn new(ops: &O, params: &ParamStore<O>) -> Self {
-        let buffers = params.iter().map(|p| p.trainable.then(|| ops.zeros(p.spec.len())));
-        Grads { buffers: buffers.collect() }
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn new(ops: &O, params: &ParamStore<O>) -> Result<Self, OutOfMemory> {
+        let zeros = |len| ops.zeros(len).map_err(|e| e.during("the gradients of the parameters"));
+        let buffers = params.iter().map(|p| p.trainable.then(|| zeros(p.spec.len())).transpose());
+        Ok(Grads { buffers: buffers.collect::<Result<_, OutOfMemory>>()? })
     }
 
     /// The gradient of tensor `id`; `None` if it is frozen.
@@ -193,9 +200,19 @@ impl<O: Ops> Grads<O> {
         self.buffers[id.0].as_mut()
     }
 
+    /// Takes the gradient of tensor `id` out, to be given back.
+    pub(crate) fn lend(&mut self, id: ParamId) -> Option<O::Buffer> {
+        self.buffers[id.0].take()
+    }
+
+    /// Puts back what was lent.
+    pub(crate) fn give_back(&mut self, id: ParamId, gradient: Option<O::Buffer>) {
+        self.buffers[id.0] = gradient;
+    }
+
     /// Sets every gradient to zero.
     pub fn clear(&mut self, ops: &O) {
-        self.buffers.iter_mut().flatten().for_each(|g| *g = ops.zeros(ops.len(g)));
+        self.buffers.iter_mut().flatten().for_each(|g| ops.clear(g));
     }
 
     /// Adds `other`: one node of the tree over lanes.

@@ -5,8 +5,8 @@
 //! address translation; each at the start of a cache line, because a register loaded from two lines takes twice as
 //! long; and at different places in their pages, because a load waits for a store to the same place in another page.
 
+use crate::ops::OutOfMemory;
 use memmap2::{MmapMut, MmapRaw};
-use std::alloc::{Layout, handle_alloc_error};
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -25,7 +25,7 @@ const PAGE: usize = 1024;
 /// More values than any buffer has; sums with it do not overflow.
 const MOST: usize = isize::MAX as usize / 64;
 
-/// Memory for buffers.
+/// Memory for buffers, perhaps only so much of it.
 #[derive(Clone, Default)]
 pub(crate) struct Pool {
     memory: Arc<Mutex<Memory>>,
@@ -33,6 +33,10 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct Memory {
+    /// Bytes that may be taken; `None` for as many as the system gives.
+    limit: Option<usize>,
+    /// Bytes of mappings and blocks.
+    taken: usize,
     /// Starts of free stretches, by their length.
     free: HashMap<usize, Vec<Stretch>>,
     /// The newest last; buffers are cut from that one. Raw, because a reference to a whole mapping would claim the
@@ -61,12 +65,38 @@ pub struct Buffer {
 
 impl Pool {
     /// `len` values, whatever they held before.
-    pub(crate) fn take(&self, len: usize) -> Buffer {
+    pub(crate) fn take(&self, len: usize) -> Result<Buffer, OutOfMemory> {
+        let refused = OutOfMemory { operation: "a buffer", bytes: len.saturating_mul(size_of::<f32>()) };
+        if len > MOST {
+            return Err(refused);
+        }
         let capacity = capacity(len);
         let mut memory = self.lock();
         let free = memory.free.get_mut(&capacity).and_then(Vec::pop);
-        let start = free.unwrap_or_else(|| memory.cut(capacity));
-        Buffer { start, capacity, len, pool: self.clone() }
+        let start = free.or_else(|| memory.cut(capacity)).ok_or(refused)?;
+        Ok(Buffer { start, capacity, len, pool: self.clone() })
+    }
+
+    /// `len` zeros that go back to the system when they are dropped: for what is large, lives long and has a length that
+    /// no buffer shares.
+    pub(crate) fn block(&self, len: usize) -> Result<Block, OutOfMemory> {
+        let bytes = len.saturating_mul(size_of::<f32>());
+        let refused = OutOfMemory { operation: "a block", bytes };
+        let mut values = Vec::new();
+        if !self.lock().claim(bytes) {
+            return Err(refused);
+        }
+        // Dropped on failure, it gives back what it claimed.
+        let mut block = Block { values: Vec::new(), bytes, pool: self.clone() };
+        values.try_reserve_exact(len).map_err(|_| refused)?;
+        values.resize(len, 0.0);
+        block.values = values;
+        Ok(block)
+    }
+
+    /// A pool that takes `bytes` of memory at most.
+    pub(crate) fn with_limit(bytes: usize) -> Pool {
+        Pool { memory: Arc::new(Mutex::new(Memory { limit: Some(bytes), ..Memory::default() })) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Memory> {
@@ -76,35 +106,83 @@ impl Pool {
 }
 
 impl Memory {
-    /// `capacity` values that were never used, all of them zero.
-    fn cut(&mut self, capacity: usize) -> Stretch {
+    /// Counts `bytes` as taken, if there is room for them.
+    fn claim(&mut self, bytes: usize) -> bool {
+        let fits = bytes <= self.room();
+        if fits {
+            self.taken += bytes;
+        }
+        fits
+    }
+
+    /// Bytes up to the limit.
+    fn room(&self) -> usize {
+        self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.taken))
+    }
+
+    /// `capacity` values that were never used, all of them zero; `None` if there is no memory.
+    fn cut(&mut self, capacity: usize) -> Option<Stretch> {
         let taken = if capacity < PAGE { capacity } else { capacity.next_multiple_of(PAGE) + PAGE / 4 };
         let fits = |map: &&MmapRaw| self.used + taken <= map.len() / size_of::<f32>();
         if self.mappings.last().filter(fits).is_none() {
-            self.mappings.push(map(taken.max(MAPPING)));
+            // Near the limit a mapping leaves room for others.
+            let len = taken.max(MAPPING.min(self.room() / size_of::<f32>() / 4));
+            let bytes = len * size_of::<f32>();
+            if !self.claim(bytes) {
+                return None;
+            }
+            let Some(map) = map(bytes) else {
+                self.taken -= bytes;
+                return None;
+            };
+            self.mappings.push(map);
             self.used = 0;
         }
-        let map = self.mappings.last().expect("there is one that fits");
+        let map = self.mappings.last()?;
         // SAFETY: `used + taken` values fit into the mapping.
         let start = unsafe { map.as_mut_ptr().cast::<f32>().add(self.used) };
         self.used += taken;
-        Stretch(NonNull::new(start).expect("a mapping is somewhere"))
+        NonNull::new(start).map(Stretch)
     }
 }
 
-/// A mapping of `len` values, zero until written to. Like any allocation it ends the program when there is no memory.
-fn map(len: usize) -> MmapRaw {
-    let layout = Layout::array::<f32>(len).expect("the lengths of buffers are bounded");
-    let map = MmapMut::map_anon(layout.size()).unwrap_or_else(|_| handle_alloc_error(layout));
+/// A mapping of `bytes`, zero until written to; `None` if the system refuses.
+fn map(bytes: usize) -> Option<MmapRaw> {
+    let map = MmapMut::map_anon(bytes).ok()?;
     #[cfg(target_os = "linux")]
     // Only a wish: without huge pages everything works, more slowly.
     let _ = map.advise(memmap2::Advice::HugePage);
-    MmapRaw::from(map)
+    Some(MmapRaw::from(map))
+}
+
+/// f32 values on the heap, counted in their pool.
+pub(crate) struct Block {
+    values: Vec<f32>,
+    bytes: usize,
+    pool: Pool,
+}
+
+impl Deref for Block {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        &self.values
+    }
+}
+
+impl DerefMut for Block {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.pool.lock().taken -= self.bytes;
+    }
 }
 
 /// `len` rounded up to a quarter of its power of two, so that lengths that vary share stretches; always whole lines.
 fn capacity(len: usize) -> usize {
-    assert!(len <= MOST, "a buffer of more than all memory");
     let quarter = (len.next_power_of_two() / 8).max(4 * LINE);
     len.next_multiple_of(quarter)
 }
@@ -139,10 +217,10 @@ mod tests {
     #[test]
     fn lengths_nearby_share_memory() {
         let pool = Pool::default();
-        let first = pool.take(1000);
+        let first = pool.take(1000).unwrap();
         let at = first.as_ptr();
         drop(first);
-        let second = pool.take(990);
+        let second = pool.take(990).unwrap();
         assert_eq!((second.as_ptr(), second.len()), (at, 990));
         assert!((1..100_000).step_by(37).all(|len| (len..=len.max(256) * 3 / 2).contains(&capacity(len))));
     }
@@ -152,7 +230,7 @@ mod tests {
         let pool = Pool::default();
         // The last ones are larger than a mapping, and none; together they need several.
         let lens = [1, 17, 1000, 1700, 1700, 4096, 4096, 0, 3 << 20, 3 << 20, 3 << 20, MAPPING + 1, 0, 5];
-        let mut buffers: Vec<Buffer> = lens.iter().map(|&len| pool.take(len)).collect();
+        let mut buffers: Vec<Buffer> = lens.iter().map(|&len| pool.take(len).unwrap()).collect();
         for (i, buffer) in buffers.iter_mut().enumerate() {
             assert!(buffer.as_ptr().addr().is_multiple_of(64) && buffer.iter().all(|&x| x == 0.0));
             buffer.fill(i as f32 + 1.0);
@@ -165,9 +243,26 @@ mod tests {
     #[test]
     fn a_buffer_outlives_the_pool_that_gave_it() {
         let pool = Pool::default();
-        let mut buffer = pool.take(10);
+        let mut buffer = pool.take(10).unwrap();
         drop(pool);
         buffer.fill(3.0);
         assert_eq!(*buffer, [3.0; 10]);
+    }
+
+    #[test]
+    fn what_is_over_the_limit_is_refused_and_the_rest_goes_on() {
+        let pool = Pool::with_limit(1 << 20);
+        let kept = pool.take(100_000).unwrap();
+        let refused = pool.take(200_000).err().unwrap();
+        assert_eq!(refused.bytes, 800_000);
+        // What is free again is there for others, and blocks count against the same limit.
+        drop(kept);
+        assert!(pool.take(100_000).is_ok() && pool.block(150_000).is_err());
+        let pool = Pool::with_limit(1 << 20);
+        let block = pool.block(200_000).unwrap();
+        assert!(block.iter().all(|&x| x == 0.0) && pool.block(200_000).is_err() && pool.take(200_000).is_err());
+        drop(block);
+        assert!(pool.block(200_000).is_ok());
+        assert!(Pool::default().take(usize::MAX / 2).is_err() && Pool::default().block(usize::MAX / 2).is_err());
     }
 }

@@ -5,7 +5,7 @@
 //! freed as soon as the model code lets go of it, so inference and training share the code and not the memory.
 //! Losses run forward and backward at once (see [`Tape::token_loss`]): their denominators are known beforehand.
 
-use crate::ops::Ops;
+use crate::ops::{Ops, OutOfMemory};
 use crate::params::{Grads, Param};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,8 +54,16 @@ impl<O: Ops> From<&Var<O>> for Slot {
     }
 }
 
-/// What a pass says beside its output.
-#[derive(Clone, Default)]
+/// What a pass counts beside its output, where it was computed: read once, after all passes of a step.
+pub struct Tally<O: Ops> {
+    /// The load of the experts of each MoE layer in order.
+    pub(crate) loads: Vec<O::Load>,
+    /// −Σ ln p over what multi-token prediction had to predict, in nats.
+    pub mtp_loss: f64,
+}
+
+/// What the passes of a step came to beside their gradients.
+#[derive(Clone, Debug, Default)]
 pub struct Statistics {
     /// For each MoE layer in order, how many tokens chose each expert. That of multi-token prediction comes last, and
     /// is missing where it did not run.
@@ -78,18 +86,18 @@ pub struct Tape<'a, O: Ops> {
     /// What computes.
     pub ops: &'a O,
     /// Counts and losses so far.
-    pub statistics: Statistics,
+    pub tally: Tally<O>,
     pub(crate) balance: Balance,
-    pub(crate) flow: Flow<'a, O>,
+    pub(crate) gradients: GradientStore<'a, O>,
     steps: Vec<Step<'a, O>>,
     recording: bool,
     next_id: u32,
 }
 
-type Step<'a, O> = Box<dyn FnOnce(&mut Flow<'a, O>) + 'a>;
+type Step<'a, O> = Box<dyn FnOnce(&mut GradientStore<'a, O>) -> Result<(), OutOfMemory> + 'a>;
 
 /// Gradients on their way back.
-pub struct Flow<'a, O: Ops> {
+pub struct GradientStore<'a, O: Ops> {
     pub(crate) ops: &'a O,
     params: Option<&'a mut Grads<O>>,
     vars: HashMap<u32, O::Buffer>,
@@ -109,10 +117,10 @@ impl<'a, O: Ops> Tape<'a, O> {
     fn new(ops: &'a O, params: Option<&'a mut Grads<O>>, balance: Balance) -> Self {
         Tape {
             ops,
-            statistics: Statistics::default(),
+            tally: Tally::default(),
             balance,
             recording: params.is_some(),
-            flow: Flow { ops, params, vars: HashMap::new() },
+            gradients: GradientStore { ops, params, vars: HashMap::new() },
             steps: Vec::new(),
             next_id: 0,
         }
@@ -136,13 +144,16 @@ impl<'a, O: Ops> Tape<'a, O> {
     }
 
     /// Leaves the backward of the operation that made `output`: it gets the gradient of `output`, if there is one.
-    pub(crate) fn record(&mut self, output: &Var<O>, backward: impl FnOnce(&mut Flow<'a, O>, O::Buffer) + 'a) {
+    pub(crate) fn record(
+        &mut self,
+        output: &Var<O>,
+        backward: impl FnOnce(&mut GradientStore<'a, O>, O::Buffer) -> Result<(), OutOfMemory> + 'a,
+    ) {
         if output.needs_grad {
             let id = output.id;
-            self.steps.push(Box::new(move |flow| {
-                if let Some(gradient) = flow.vars.remove(&id) {
-                    backward(flow, gradient);
-                }
+            self.steps.push(Box::new(move |gradients| match gradients.vars.remove(&id) {
+                Some(gradient) => backward(gradients, gradient),
+                None => Ok(()),
             }));
         }
     }
@@ -152,62 +163,81 @@ impl<'a, O: Ops> Tape<'a, O> {
         &mut self,
         a: &Var<O>,
         b: &Var<O>,
-        backward: impl FnOnce(&mut Flow<'a, O>, O::Buffer, O::Buffer) + 'a,
+        backward: impl FnOnce(&mut GradientStore<'a, O>, O::Buffer, O::Buffer) -> Result<(), OutOfMemory> + 'a,
     ) {
         if a.needs_grad || b.needs_grad {
             let (a, a_len, b, b_len) = (a.id, a.rows * a.width, b.id, b.rows * b.width);
-            self.steps.push(Box::new(move |flow| {
-                let (da, db) = (flow.vars.remove(&a), flow.vars.remove(&b));
-                if da.is_some() || db.is_some() {
-                    let da = da.unwrap_or_else(|| flow.ops.zeros(a_len));
-                    let db = db.unwrap_or_else(|| flow.ops.zeros(b_len));
-                    backward(flow, da, db);
+            self.steps.push(Box::new(move |gradients| {
+                let (da, db) = (gradients.vars.remove(&a), gradients.vars.remove(&b));
+                if da.is_none() && db.is_none() {
+                    return Ok(());
                 }
+                let ops = gradients.ops;
+                let or_zeros = |d: Option<O::Buffer>, len| d.map_or_else(|| ops.zeros(len), Ok);
+                let (da, db) = (or_zeros(da, a_len)?, or_zeros(db, b_len)?);
+                backward(gradients, da, db)
             }));
         }
     }
 
     /// Runs `segment` without keeping its activations and computes them again for the backward.
-    pub fn recompute(&mut self, x: &Var<O>, segment: impl Fn(&mut Tape<'a, O>, &Var<O>) -> Var<O> + 'a) -> Var<O> {
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn recompute(
+        &mut self,
+        x: &Var<O>,
+        segment: impl Fn(&mut Tape<'a, O>, &Var<O>) -> Result<Var<O>, OutOfMemory> + 'a,
+    ) -> Result<Var<O>, OutOfMemory> {
         if !self.recording {
             return segment(self, x);
         }
         let mut dry = Tape::new(self.ops, None, self.balance);
-        let out = segment(&mut dry, x);
-        self.statistics.absorb(&dry.statistics);
+        let out = segment(&mut dry, x)?;
+        self.tally.append(dry.tally);
         let value = Arc::into_inner(out.value).expect("a segment's output is its own");
         let y = self.var(value, out.rows, out.width, true);
         let (x, balance) = (x.clone(), self.balance);
-        self.record(&y, move |flow, dy| {
-            let mut again = Tape::new(flow.ops, flow.params.take(), balance);
+        self.record(&y, move |gradients, dy| {
+            let mut again = Tape::new(gradients.ops, gradients.params.take(), balance);
             let input = Var { id: 0, needs_grad: true, ..x.clone() };
-            let out = segment(&mut again, &input);
-            again.flow.vars.insert(out.id, dy);
-            let mut done = again.play_back();
-            flow.params = done.params.take();
-            if let Some(dx) = done.vars.remove(&input.id) {
-                flow.add(&x, dx);
+            let out = segment(&mut again, &input)?;
+            again.gradients.vars.insert(out.id, dy);
+            let mut done = again.play_back()?.0;
+            gradients.params = done.params.take();
+            match done.vars.remove(&input.id) {
+                Some(dx) => {
+                    gradients.add(&x, dx);
+                    Ok(())
+                }
+                None => Ok(()),
             }
         });
-        y
+        Ok(y)
     }
 
     /// Plays everything backwards, adding to the gradients given to [`Tape::recording`].
-    pub fn backward(self) -> Statistics {
-        let statistics = self.statistics.clone();
-        self.play_back();
-        statistics
+    ///
+    /// # Errors
+    /// If memory runs out; the gradients are then worth nothing.
+    pub fn backward(self) -> Result<Tally<O>, OutOfMemory> {
+        Ok(self.play_back()?.1)
     }
 
-    fn play_back(mut self) -> Flow<'a, O> {
+    fn play_back(mut self) -> Result<(GradientStore<'a, O>, Tally<O>), OutOfMemory> {
         while let Some(step) = self.steps.pop() {
-            step(&mut self.flow);
+            step(&mut self.gradients)?;
         }
-        self.flow
+        Ok((self.gradients, self.tally))
+    }
+
+    /// `len` unspecified values for the output of `operation`.
+    pub(crate) fn scratch(&self, operation: &'static str, len: usize) -> Result<O::Buffer, OutOfMemory> {
+        self.ops.scratch(len).map_err(|e| e.during(operation))
     }
 }
 
-impl<'a, O: Ops> Flow<'a, O> {
+impl<'a, O: Ops> GradientStore<'a, O> {
     /// Adds `gradient` to that of `x`.
     pub(crate) fn add(&mut self, x: impl Into<Slot>, gradient: O::Buffer) {
         let x = x.into();
@@ -223,19 +253,24 @@ impl<'a, O: Ops> Flow<'a, O> {
     }
 
     /// Takes the gradient of `x` so far, zeros at first, for an operation that adds to it; give it back by
-    /// [`Flow::put`].
-    pub(crate) fn take(&mut self, x: impl Into<Slot>) -> O::Buffer {
+    /// [`GradientStore::put`].
+    pub(crate) fn take(&mut self, x: impl Into<Slot>) -> Result<O::Buffer, OutOfMemory> {
         let x = x.into();
-        self.vars.remove(&x.id).unwrap_or_else(|| self.ops.zeros(x.len))
+        self.vars.remove(&x.id).map_or_else(|| self.ops.zeros(x.len), Ok).map_err(|e| e.during("a gradient"))
     }
 
     /// Takes the gradient of `x` so far and whether there is one; if not, its values are unspecified.
-    pub(crate) fn take_or_scratch(&mut self, x: impl Into<Slot>) -> (O::Buffer, bool) {
+    pub(crate) fn take_or_scratch(&mut self, x: impl Into<Slot>) -> Result<(O::Buffer, bool), OutOfMemory> {
         let x = x.into();
         match self.vars.remove(&x.id) {
-            Some(sum) => (sum, true),
-            None => (self.ops.scratch(x.len), false),
+            Some(sum) => Ok((sum, true)),
+            None => Ok((self.scratch(x.len)?, false)),
         }
+    }
+
+    /// `len` unspecified values for a gradient.
+    pub(crate) fn scratch(&self, len: usize) -> Result<O::Buffer, OutOfMemory> {
+        self.ops.scratch(len).map_err(|e| e.during("a gradient"))
     }
 
     /// Gives back what was taken.
@@ -250,24 +285,68 @@ impl<'a, O: Ops> Flow<'a, O> {
     pub(crate) fn param(&mut self, param: &Param<O>) -> Option<&mut O::Buffer> {
         self.params.as_mut()?.get_mut(param.id)
     }
+
+    /// Lends `work` the gradients of several parameters at once; `None` for those that are frozen.
+    pub(crate) fn with_params(&mut self, params: &[&Param<O>], work: impl FnOnce(&mut [Option<O::Buffer>])) {
+        let Some(grads) = &mut self.params else { return };
+        let mut lent: Vec<Option<O::Buffer>> = params.iter().map(|param| grads.lend(param.id)).collect();
+        work(&mut lent);
+        params.iter().zip(lent).for_each(|(param, gradient)| grads.give_back(param.id, gradient));
+    }
 }
 
-impl Statistics {
-    /// Adds another pass's counts (of the same layers) or appends the next layers' to a pass under way.
-    pub fn absorb(&mut self, segment: &Statistics) {
-        self.expert_counts.extend(segment.expert_counts.iter().cloned());
-        self.balance_loss += segment.balance_loss;
+impl<O: Ops> Default for Tally<O> {
+    fn default() -> Self {
+        Tally { loads: Vec::new(), mtp_loss: 0.0 }
+    }
+}
+
+impl<O: Ops> Tally<O> {
+    /// Adds what another pass over the same layers counted; layers that only it has are appended.
+    pub fn add(&mut self, ops: &O, other: Tally<O>) {
+        let known = self.loads.len();
+        for (i, load) in other.loads.into_iter().enumerate() {
+            if i < known {
+                ops.add_load(&mut self.loads[i], &load);
+            } else {
+                self.loads.push(load);
+            }
+        }
+        self.mtp_loss += other.mtp_loss;
+    }
+
+    /// Appends what the next layers of the same pass counted.
+    fn append(&mut self, segment: Tally<O>) {
+        self.loads.extend(segment.loads);
         self.mtp_loss += segment.mtp_loss;
     }
 
-    /// Adds the counts of another pass over the same layers.
-    pub fn add(&mut self, other: &Statistics) {
-        for (mine, theirs) in self.expert_counts.iter_mut().zip(&other.expert_counts) {
-            mine.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
+    /// Reads everything.
+    pub fn read(&self, ops: &O) -> Statistics {
+        let loads = self.loads.iter().map(|load| ops.read_load(load));
+        let mut statistics = Statistics { mtp_loss: self.mtp_loss, ..Statistics::default() };
+        for load in loads {
+            statistics.expert_counts.push(load.counts);
+            statistics.balance_loss += load.balance_loss;
         }
-        let known = self.expert_counts.len().min(other.expert_counts.len());
-        self.expert_counts.extend_from_slice(&other.expert_counts[known..]);
+        statistics
+    }
+}
+
+impl Statistics {
+    /// Adds those of other passes over the same layers.
+    pub fn add(&mut self, other: &Statistics) {
+        add_counts(&mut self.expert_counts, &other.expert_counts);
         self.balance_loss += other.balance_loss;
         self.mtp_loss += other.mtp_loss;
     }
+}
+
+/// Adds the expert counts of another pass over the same layers; layers that only it has are appended.
+pub fn add_counts(sum: &mut Vec<Vec<u64>>, more: &[Vec<u64>]) {
+    for (sum, more) in sum.iter_mut().zip(more) {
+        sum.iter_mut().zip(more).for_each(|(a, b)| *a += b);
+    }
+    let known = sum.len().min(more.len());
+    sum.extend_from_slice(&more[known..]);
 }

@@ -3,6 +3,7 @@
 
 use picnic_model::config::ModelConfig;
 use picnic_model::layers::{Past, Targets};
+use picnic_model::ops::Loss;
 use picnic_model::{Balance, Batch, Cost, Counting, Grads, Model, ParamStore, Tape, initialise};
 use serde_json::json;
 use std::path::Path;
@@ -24,7 +25,7 @@ fn llama(layers: u64) -> (Counting, Model, ParamStore<Counting>) {
     });
     let model = Model::new(ModelConfig::from_value(&config, Path::new("llama")).unwrap());
     let ops = Counting::default();
-    let params = initialise(&ops, &model, 0);
+    let params = initialise(&ops, &model, 0).unwrap();
     (ops, model, params)
 }
 
@@ -40,7 +41,7 @@ enum Kind {
 
 /// What one pass adds, predicting at every position. The peak counts from what was alive before.
 fn pass(ops: &Counting, model: &Model, params: &ParamStore<Counting>, kind: Kind) -> Cost {
-    let mut grads = Grads::new(ops, params);
+    let mut grads = Grads::new(ops, params).unwrap();
     let before = ops.cost();
     let ids: Vec<u32> = (0..LENGTHS.iter().sum::<usize>() as u32).map(|i| i % V as u32).collect();
     let (first, second) = ids.split_at(LENGTHS[0]);
@@ -51,13 +52,13 @@ fn pass(ops: &Counting, model: &Model, params: &ParamStore<Counting>, kind: Kind
         Kind::Training | Kind::Recomputing => Tape::recording(ops, &mut grads, Balance::default()),
     };
     let hidden = match kind {
-        Kind::Recomputing => model.forward_recomputing(&mut tape, params, &batch),
-        _ => model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone())),
+        Kind::Recomputing => model.forward_recomputing(&mut tape, params, &batch).unwrap(),
+        _ => model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone())).unwrap(),
     };
     let targets = Targets { rows: &rows, ids: &ids, entropy: false };
-    tape.token_loss(&hidden, model.head(params), targets, |_, logprobs| vec![1.0; logprobs.len()]);
+    tape.token_loss(&hidden, model.head(params), targets, Loss::Constant(1.0)).unwrap();
     drop(hidden);
-    tape.backward();
+    tape.backward().unwrap();
     let after = ops.cost();
     assert_eq!(after.live, before.live, "a pass gives everything back");
     Cost {
@@ -133,21 +134,21 @@ fn deepseek(layers: usize, module: usize, lengths: [usize; 2]) -> u64 {
     });
     let model = Model::new(ModelConfig::from_value(&config, Path::new("deepseek")).unwrap());
     let ops = Counting::default();
-    let params = initialise(&ops, &model, 0);
-    let mut grads = Grads::new(&ops, &params);
+    let params = initialise(&ops, &model, 0).unwrap();
+    let mut grads = Grads::new(&ops, &params).unwrap();
     let before = ops.cost().flops;
     let ids = vec![0; lengths.iter().sum()];
     let (first, second) = ids.split_at(lengths[0]);
     let batch = Batch::sequences([first, second]);
     let mut tape = Tape::recording(&ops, &mut grads, Balance::default());
-    let hidden = model.forward(&mut tape, &params, &batch, &mut Past::Within(batch.spans.clone()));
-    let second = if module > 0 { model.mtp(&mut tape, &params, &hidden, &batch) } else { None };
+    let hidden = model.forward(&mut tape, &params, &batch, &mut Past::Within(batch.spans.clone())).unwrap();
+    let second = if module > 0 { model.mtp(&mut tape, &params, &hidden, &batch).unwrap() } else { None };
     for (hidden, batch) in [Some((hidden, batch)), second].into_iter().flatten() {
         let rows: Vec<u32> = (0..batch.ids.len() as u32).collect();
         let targets = Targets { rows: &rows, ids: &batch.ids, entropy: false };
-        tape.token_loss(&hidden, model.head(&params), targets, |_, logprobs| vec![1.0; logprobs.len()]);
+        tape.token_loss(&hidden, model.head(&params), targets, Loss::Constant(1.0)).unwrap();
     }
-    tape.backward();
+    tape.backward().unwrap();
     ops.cost().flops - before
 }
 

@@ -4,6 +4,7 @@
 
 use picnic_model::config::ModelConfig;
 use picnic_model::layers::{Past, Targets, TokenStats};
+use picnic_model::ops::Loss;
 use picnic_model::{
     Balance, Batch, CpuOps, Grads, Model, Ops, ParamId, ParamStore, Role, Statistics, Tape, initialise,
 };
@@ -30,7 +31,7 @@ fn tiny() -> Model {
 /// Fresh weights, norms off one and biases off zero, from a seed at which every expert is visited and no small step
 /// changes a choice (the test checks both): there the loss is smooth.
 fn weights(ops: &CpuOps, model: &Model) -> ParamStore<CpuOps> {
-    let mut params = initialise(ops, model, 9);
+    let mut params = initialise(ops, model, 9).unwrap();
     params.update(ops, |_, spec, buffer| {
         let values: Vec<f32> = match spec.role {
             Role::Norm => (0..spec.len()).map(|i| 0.8 + 0.1 * (i % 5) as f32).collect(),
@@ -66,28 +67,25 @@ fn loss(
     let weight = |t: usize| 0.05 + 0.01 * t as f32;
     let balance = Balance { alpha_per_sequence: 0.3 };
     // A frozen store has no gradients to add to; the balance loss is computed all the same.
-    let mut none = Grads::new(ops, params);
+    let mut none = Grads::new(ops, params).unwrap();
     let mut tape = Tape::recording(ops, grads.unwrap_or(&mut none), balance);
     let hidden = if recompute {
-        model.forward_recomputing(&mut tape, params, &batch)
+        model.forward_recomputing(&mut tape, params, &batch).unwrap()
     } else {
-        model.forward(&mut tape, params, &batch, &mut past(&batch))
+        model.forward(&mut tape, params, &batch, &mut past(&batch)).unwrap()
     };
     let targets = Targets { rows: &rows, ids: &ids, entropy: false };
-    let said = tape.token_loss(&hidden, model.head(params), targets, |start, logprobs| {
-        (start..start + logprobs.len()).map(|t| -weight(t)).collect()
-    });
+    let derivatives = |factor: f32, n: usize| Loss::PerTarget((0..n).map(|t| -factor * weight(t)).collect());
+    let said = tape.token_loss(&hidden, model.head(params), targets, derivatives(1.0, ids.len())).unwrap();
     // The sequence of one token has no row here.
-    let (second, next) = model.mtp(&mut tape, params, &hidden, &batch).unwrap();
+    let (second, next) = model.mtp(&mut tape, params, &hidden, &batch).unwrap().unwrap();
     let last = |span: &std::ops::Range<usize>| span.end.saturating_sub(1);
     let rows: Vec<u32> = next.spans.iter().flat_map(|span| span.start as u32..last(span) as u32).collect();
     let ids: Vec<u32> = rows.iter().map(|&row| next.ids[row as usize + 1]).collect();
     let targets = Targets { rows: &rows, ids: &ids, entropy: false };
-    let ahead = tape.token_loss(&second, model.head(params), targets, |start, logprobs| {
-        (start..start + logprobs.len()).map(|t| -0.3 * weight(t)).collect()
-    });
+    let ahead = tape.token_loss(&second, model.head(params), targets, derivatives(0.3, ids.len())).unwrap();
     drop((hidden, second));
-    let statistics = tape.backward();
+    let statistics = tape.backward().unwrap().read(ops);
     let sum = |said: TokenStats, factor: f32| -> f64 {
         said.logprob.iter().enumerate().map(|(t, &l)| -f64::from(factor * weight(t)) * f64::from(l)).sum()
     };
@@ -99,7 +97,7 @@ fn every_entry_is_the_derivative_of_the_loss() {
     let ops = CpuOps::with_threads(1).unwrap();
     let model = tiny();
     let mut params = weights(&ops, &model);
-    let mut grads = Grads::new(&ops, &params);
+    let mut grads = Grads::new(&ops, &params).unwrap();
     let (_, chosen) = loss(&ops, &model, &params, Some(&mut grads), false);
     let visited = chosen.expert_counts.iter().flatten().all(|&n| n > 0);
     assert!(visited && chosen.expert_counts.len() == 2, "every expert is visited: {:?}", chosen.expert_counts);
@@ -121,12 +119,16 @@ fn every_entry_is_the_derivative_of_the_loss() {
             };
             // Fourth order: what is cut off is h⁴ of a fifth derivative.
             let h = 4e-3f32;
-            let slope = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * f64::from(h));
+            let by_differences = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * f64::from(h));
             at(0.0);
-            let difference = (slope - f64::from(gradient[i])).abs();
+            let difference = (by_differences - f64::from(gradient[i])).abs();
             worst = worst.max(difference);
-            largest = largest.max(slope.abs());
-            assert!(difference <= TOLERANCE, "{name}[{i}]: {} by backward, {slope} by differences", gradient[i]);
+            largest = largest.max(by_differences.abs());
+            assert!(
+                difference <= TOLERANCE,
+                "{name}[{i}]: {} by backward, {by_differences} by differences",
+                gradient[i]
+            );
         }
     }
     println!("largest difference {worst:.1e}, largest gradient {largest:.1e}");
@@ -138,7 +140,7 @@ fn activations_computed_again_give_the_same_bits() {
     for threads in [1, 2] {
         let ops = CpuOps::with_threads(threads).unwrap();
         let params = weights(&ops, &model);
-        let [mut kept, mut again] = [Grads::new(&ops, &params), Grads::new(&ops, &params)];
+        let [mut kept, mut again] = [Grads::new(&ops, &params).unwrap(), Grads::new(&ops, &params).unwrap()];
         let (a, counts_a) = loss(&ops, &model, &params, Some(&mut kept), false);
         let (b, counts_b) = loss(&ops, &model, &params, Some(&mut again), true);
         assert_eq!(a.to_bits(), b.to_bits());
@@ -157,8 +159,8 @@ fn frozen_weights_get_no_gradient() {
     let ops = CpuOps::with_threads(1).unwrap();
     let model = tiny();
     let params = weights(&ops, &model);
-    let frozen = params.frozen_copy(&ops);
-    let mut grads = Grads::new(&ops, &frozen);
+    let frozen = params.frozen_copy(&ops).unwrap();
+    let mut grads = Grads::new(&ops, &frozen).unwrap();
     let (a, _) = loss(&ops, &model, &params, None, false);
     let (b, _) = loss(&ops, &model, &frozen, Some(&mut grads), false);
     assert_eq!(a.to_bits(), b.to_bits());

@@ -86,9 +86,9 @@ fn the_main_model_does_not_notice() {
     let [with, without] = [&golden("mtp"), bare.path()].map(|folder| {
         let (model, params) = open(&ops, folder);
         let mut tape = Tape::inference(&ops);
-        let hidden = model.forward(&mut tape, &params, &batch, &mut Past::Within(batch.spans.clone()));
+        let hidden = model.forward(&mut tape, &params, &batch, &mut Past::Within(batch.spans.clone())).unwrap();
         let rows: Vec<u32> = (0..hidden.rows as u32).collect();
-        let logits = tape.logits(&hidden, model.head(&params), &rows);
+        let logits = tape.logits(&hidden, model.head(&params), &rows).unwrap();
         let bits: Vec<u32> = logits.value().iter().map(|x| x.to_bits()).collect();
         (bits, model.matmul_params(), model.router_biases().len())
     });
@@ -104,8 +104,8 @@ fn rows_see_one_token_more() {
     let rows = |sequences: &[&[u32]]| -> Vec<Vec<u32>> {
         let batch = Batch::sequences(sequences.iter().copied());
         let mut tape = Tape::inference(&ops);
-        let hidden = model.forward(&mut tape, &params, &batch, &mut Past::Within(batch.spans.clone()));
-        let Some((second, next)) = model.mtp(&mut tape, &params, &hidden, &batch) else { return Vec::new() };
+        let hidden = model.forward(&mut tape, &params, &batch, &mut Past::Within(batch.spans.clone())).unwrap();
+        let Some((second, next)) = model.mtp(&mut tape, &params, &hidden, &batch).unwrap() else { return Vec::new() };
         assert_eq!(next.spans.len(), sequences.len());
         let row = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect();
         second.value().chunks(second.width).map(row).collect()

@@ -5,7 +5,7 @@ use crate::error::ApiError;
 use crate::wire::{ChatRequest, CompletionTokensDetails, Stop, Usage};
 use crate::worker::Update;
 use picnic_chat::{ChatOptions, Piece, Prompt, Reply};
-use picnic_engine::{Finish, Request, Sampling};
+use picnic_engine::{Finish, Request, Sampling, Wants};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -44,8 +44,10 @@ impl Answer {
     /// The next text, never empty on both sides; `None` once the answer is complete.
     pub(crate) async fn next(&mut self) -> Result<Option<Piece>, ApiError> {
         while self.finish.is_none() {
-            let Some(Update::Token { id, finish }) = self.updates.recv().await else {
-                return Err(ApiError::Panicked);
+            let (id, finish) = match self.updates.recv().await {
+                Some(Update::Token { id, finish }) => (id, finish),
+                Some(Update::OutOfMemory(source)) => return Err(ApiError::OutOfMemory(source)),
+                Some(Update::Panicked) | None => return Err(ApiError::Panicked),
             };
             let mut piece = self.reply.push(&self.app.chat, id);
             self.finish = finish;
@@ -114,8 +116,8 @@ impl App {
             Some(Stop::One(stop)) => vec![stop],
             Some(Stop::Many(stops)) => stops,
         };
-        let reply = Reply::new(&text, stops);
-        Ok((Request { prompt: ids, max_tokens, stop: self.chat.ends().ids().to_vec(), sampling }, reply))
+        let (reply, stop) = (Reply::new(&text, stops), self.chat.ends().ids().to_vec());
+        Ok((Request { prompt: ids, max_tokens, stop, sampling, wants: Wants::default() }, reply))
     }
 }
 

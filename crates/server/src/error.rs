@@ -9,6 +9,7 @@ use axum::Json;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use picnic_model::OutOfMemory;
 
 /// Why a request gets no answer.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,8 @@ pub(crate) enum ApiError {
     Overloaded,
     #[error("{0}")]
     Submit(#[from] SubmitError),
+    #[error("{0}; or try again when the server has less to do")]
+    OutOfMemory(OutOfMemory),
     #[error("the server failed to generate this answer; other requests are not affected")]
     Panicked,
 }
@@ -49,7 +52,7 @@ impl ApiError {
             ApiError::Parameter { .. } | ApiError::Submit(SubmitError::Request(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             ApiError::UnknownModel { .. } | ApiError::NoRoute => StatusCode::NOT_FOUND,
             ApiError::NoMethod => StatusCode::METHOD_NOT_ALLOWED,
-            ApiError::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::Overloaded | ApiError::OutOfMemory(_) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Submit(SubmitError::Ended) | ApiError::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -7,7 +7,6 @@
 
 mod answer;
 mod error;
-mod local;
 mod routes;
 mod wire;
 mod worker;
@@ -16,10 +15,9 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use error::ApiError;
-use local::Local;
 use picnic_chat::ChatFormat;
-use picnic_engine::Limits as EngineLimits;
-use picnic_model::{Model, Ops, ParamStore};
+use picnic_engine::{Engine, Limits as EngineLimits};
+use picnic_model::{Model, Ops, SharedModel};
 use routes::{chat_completions, health, models};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -31,11 +29,9 @@ use worker::{Generator, Worker};
 pub struct Served<O: Ops> {
     /// What clients call the model.
     pub name: String,
-    /// The architecture.
-    pub model: Model,
-    /// Its parameters.
-    pub params: ParamStore<O>,
-    /// What computes them.
+    /// The architecture with its parameters.
+    pub model: SharedModel<O>,
+    /// What computes.
     pub ops: O,
     /// How the model talks.
     pub chat: ChatFormat,
@@ -61,10 +57,8 @@ pub struct Limits {
 impl Limits {
     /// Limits for `model` with `cache_bytes` of keys and values: as many tokens as they hold, each request no more than
     /// the model was made for.
-    pub fn new(model: &Model, cache_bytes: usize) -> Limits {
-        let shape = model.attention();
-        let per_token = model.config().num_hidden_layers * shape.kv_heads * (shape.dk + shape.dv) * size_of::<f32>();
-        let cache_tokens = (cache_bytes / per_token.max(1)).max(PAGE) / PAGE * PAGE;
+    pub fn new<O: Ops>(ops: &O, model: &Model, cache_bytes: usize) -> Limits {
+        let cache_tokens = EngineLimits::cache_in(ops, model, cache_bytes);
         Limits {
             engine: EngineLimits { sequences: 16, batch_tokens: 256, cache_tokens },
             places: 64,
@@ -74,9 +68,6 @@ impl Limits {
         }
     }
 }
-
-/// Tokens in a page of the cache, which is given out whole.
-const PAGE: usize = picnic_model::kernels::attention::PAGE;
 
 /// Why a server stopped or did not start.
 #[derive(Debug, thiserror::Error)]
@@ -107,8 +98,8 @@ pub async fn serve<O: Ops>(
 /// # Errors
 /// If the system refuses a thread.
 pub fn router<O: Ops>(served: Served<O>) -> Result<Router, ServeError> {
-    let Served { name, model, params, ops, chat, limits } = served;
-    application(name, chat, limits, Local::new(ops, model, params, limits.engine))
+    let Served { name, model, ops, chat, limits } = served;
+    application(name, chat, limits, Engine::new(ops, model, limits.engine))
 }
 
 /// What handlers share.

@@ -4,7 +4,7 @@ use super::*;
 use axum::body::Body;
 use axum::http::{Request as HttpRequest, StatusCode};
 use http_body_util::BodyExt;
-use picnic_engine::{Event, Finish, Request, RequestError, RequestId};
+use picnic_engine::{Dropped, Event, Finish, Request, RequestError, RequestId};
 use picnic_tokenizer::{ASSISTANT, Tokenizer, TrainConfig, USER};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -54,7 +54,7 @@ impl Generator for Echo {
         self.active.store(self.requests.len(), Ordering::SeqCst);
     }
 
-    fn step(&mut self) -> Vec<Event> {
+    fn step(&mut self) -> Result<Vec<Event>, Dropped> {
         std::thread::sleep(Duration::from_micros(100));
         let (eos, mut events) = (self.tokenizer.eos(), Vec::new());
         for Echoing { id, script, said, max_tokens } in &mut self.requests {
@@ -64,12 +64,12 @@ impl Generator for Echo {
             assert!(!text.ends_with("PANIC"), "as the message asks");
             let length = (*said == *max_tokens).then_some(Finish::Length);
             let finish = if Some(token) == eos { Some(Finish::Stop) } else { length };
-            events.push(Event { id: *id, token, logprob: 0.0, finish });
+            events.push(Event { id: *id, token, logprob: 0.0, finish, reading: None });
         }
         for event in events.iter().filter(|event| event.finish.is_some()) {
             self.cancel(event.id);
         }
-        events
+        Ok(events)
     }
 
     fn reset(&mut self) {
@@ -321,11 +321,12 @@ async fn a_seed_fixes_the_answer() {
         "tie_word_embeddings": true, "rope_theta": 10000.0, "initializer_range": 0.1
     });
     let config = picnic_model::config::ModelConfig::from_value(&config, "test".as_ref()).unwrap();
-    let ops = picnic_model::CpuOps::with_threads(1).unwrap();
+    let ops = picnic_model::backend::with_threads(1).unwrap();
     let model = Model::new(config);
-    let params = picnic_model::initialise(&ops, &model, 1);
-    let (format, limits) = (ChatFormat::picnic(tokenizer()), Limits::new(&model, 1 << 20));
-    let router = router(Served { name: "echo".to_owned(), model, params, ops, chat: format, limits }).unwrap();
+    let params = picnic_model::initialise(&ops, &model, 1).unwrap();
+    let (format, limits) = (ChatFormat::picnic(tokenizer()), Limits::new(&ops, &model, 1 << 20));
+    let model = picnic_model::SharedModel::new(model, params);
+    let router = router(Served { name: "echo".to_owned(), model, ops, chat: format, limits }).unwrap();
     let ask = |seed: u64| {
         let router = router.clone();
         async move {

@@ -4,7 +4,8 @@
 //! request cancelled. A panic in a step costs its culprit alone: the others are generated again, one at a time, and
 //! since a request's tokens depend on nothing but itself, they go on where they were.
 
-use picnic_engine::{Event, Finish, Request, RequestError, RequestId};
+use picnic_engine::{Dropped, Engine, Event, Finish, Request, RequestError, RequestId};
+use picnic_model::{Ops, OutOfMemory};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,9 +16,27 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 pub(crate) trait Generator: Send + 'static {
     fn submit(&mut self, request: Request) -> Result<RequestId, RequestError>;
     fn cancel(&mut self, id: RequestId);
-    fn step(&mut self) -> Vec<Event>;
+    fn step(&mut self) -> Result<Vec<Event>, Dropped>;
     /// Forgets all requests, after a panic.
     fn reset(&mut self);
+}
+
+impl<O: Ops> Generator for Engine<O> {
+    fn submit(&mut self, request: Request) -> Result<RequestId, RequestError> {
+        Engine::submit(self, request)
+    }
+
+    fn cancel(&mut self, id: RequestId) {
+        Engine::cancel(self, id);
+    }
+
+    fn step(&mut self) -> Result<Vec<Event>, Dropped> {
+        Engine::step(self)
+    }
+
+    fn reset(&mut self) {
+        self.clear();
+    }
 }
 
 /// A way to the thread.
@@ -32,9 +51,10 @@ pub(crate) struct Place {
 }
 
 /// One step of a request.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Update {
     Token { id: u32, finish: Option<Finish> },
+    OutOfMemory(OutOfMemory),
     Panicked,
 }
 
@@ -166,7 +186,8 @@ impl<G: Generator> State<G> {
         let generator = &mut self.generator;
         // What a panic leaves behind is reset before it is used again.
         match catch_unwind(AssertUnwindSafe(|| generator.step())) {
-            Ok(events) => events.into_iter().for_each(|event| self.deliver(event)),
+            Ok(Ok(events)) => events.into_iter().for_each(|event| self.deliver(event)),
+            Ok(Err(dropped)) => self.refuse(dropped),
             Err(_) => self.recover(),
         }
     }
@@ -185,6 +206,14 @@ impl<G: Generator> State<G> {
         }
     }
 
+    /// Ends a request that did not fit into memory; the others go on.
+    fn refuse(&mut self, dropped: Dropped) {
+        if let Some(at) = self.running.iter().position(|entry| entry.id == dropped.id) {
+            let entry = self.running.remove(at);
+            let _ = entry.running.updates.send(Update::OutOfMemory(dropped.source));
+        }
+    }
+
     fn recover(&mut self) {
         self.generator.reset();
         if let [culprit] = &self.running[..] {
@@ -198,7 +227,7 @@ impl<G: Generator> State<G> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use picnic_engine::Sampling;
+    use picnic_engine::{Sampling, Wants};
     use std::sync::mpsc;
 
     /// Says what it is asked to do and waits for leave before each step.
@@ -215,10 +244,10 @@ mod tests {
         fn cancel(&mut self, _: RequestId) {
             self.said.send("cancel").unwrap();
         }
-        fn step(&mut self) -> Vec<Event> {
+        fn step(&mut self) -> Result<Vec<Event>, Dropped> {
             self.said.send("step").unwrap();
             self.leave.recv().unwrap();
-            vec![Event { id: RequestId(0), token: 7, logprob: 0.0, finish: None }]
+            Ok(vec![Event { id: RequestId(0), token: 7, logprob: 0.0, finish: None, reading: None }])
         }
         fn reset(&mut self) {}
     }
@@ -227,7 +256,13 @@ mod tests {
     async fn a_request_that_nobody_reads_ends_within_one_step() {
         let ((said, heard), (give, leave)) = (mpsc::channel(), mpsc::channel());
         let worker = Worker::start(Gated { said, leave }, 1).unwrap();
-        let request = Request { prompt: vec![1], max_tokens: 9, stop: Vec::new(), sampling: Sampling::GREEDY };
+        let request = Request {
+            prompt: vec![1],
+            max_tokens: 9,
+            stop: Vec::new(),
+            sampling: Sampling::GREEDY,
+            wants: Wants::default(),
+        };
         let mut updates = worker.submit(worker.place().unwrap(), request).await.unwrap();
         assert!(worker.place().is_none());
         give.send(()).unwrap();

@@ -1,20 +1,10 @@
-//! Randomness by address, so that problem i needs no problem before it, and the hash that
-//! splits train from held-out.
+//! Problems by address, so that problem i needs no problem before it, and on which side of the split each lies.
 
-use rand::{RngExt, SeedableRng};
+pub(crate) use picnic_random::{hash, problem as rng};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use crate::task::{Problem, Source, Split, TaskError};
-
-/// The generator at one address: distinct (seed, purpose, stream, index) share no numbers.
-pub(crate) fn rng(seed: u64, purpose: &str, stream: u64, index: u64) -> ChaCha8Rng {
-    let mut key = [0; 32];
-    let words = [seed, hash(purpose), stream, index];
-    for (bytes, word) in key.chunks_exact_mut(8).zip(words) {
-        bytes.copy_from_slice(&word.to_le_bytes());
-    }
-    ChaCha8Rng::from_seed(key)
-}
 
 /// A task's problems by address: under all of its dials, or at one level of difficulty.
 pub(crate) struct Drawn<C> {
@@ -128,17 +118,6 @@ fn check_splits(
         }
     }
     Ok(())
-}
-
-/// 64-bit FNV-1a, then the finaliser of SplitMix64, whose low bits are well mixed. Fixed for
-/// good: another hash would move problems between the splits of finished runs.
-pub(crate) fn hash(text: &str) -> u64 {
-    let mut h = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    h = (h ^ (h >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    h = (h ^ (h >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    h ^ (h >> 31)
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// `tokenizer.json`, or the strings that stand for it, are no byte-level BPE tokenizer.
-    #[error("not a usable byte-level BPE tokenizer: {0}")]
+    /// `tokenizer.json`, or what stands for it, is no tokenizer that can be used.
+    #[error("not a usable tokenizer: {0}")]
     Vocabulary(String),
     /// `tokenizer_config.json` contradicts itself or the vocabulary.
     #[error("tokenizer_config.json: {0}")]

@@ -4,18 +4,20 @@
 //! whole or can no longer become valid; the pieces joined are exactly what [`Tokenizer::decode`] makes of all ids.
 
 use crate::Tokenizer;
+use crate::decoder::Position;
 
 /// Decodes a growing sequence of ids. Holds at most three bytes.
 #[derive(Clone, Debug)]
 pub struct DecodeStream {
     pending: Vec<u8>,
+    position: Position,
     skip_special: bool,
 }
 
 impl DecodeStream {
     /// An empty stream. With `skip_special`, special tokens give no text.
     pub fn new(skip_special: bool) -> Self {
-        Self { pending: Vec::new(), skip_special }
+        Self { pending: Vec::new(), position: Position::default(), skip_special }
     }
 
     /// Adds one id and returns the text that it completes, often the empty string.
@@ -23,7 +25,7 @@ impl DecodeStream {
         if self.skip_special && tokenizer.is_special(id) {
             return String::new();
         }
-        self.pending.extend(tokenizer.token_bytes(id).unwrap_or_default());
+        self.pending.extend(tokenizer.next_bytes(&mut self.position, id));
         let keep = incomplete_suffix(&self.pending);
         let rest = self.pending.split_off(self.pending.len() - keep);
         let text = String::from_utf8_lossy(&self.pending).into_owned();

@@ -96,9 +96,11 @@ impl TrainConfig {
                 true => PreTokenizer::SmolLm,
                 false => PreTokenizer::Gpt2,
             },
+            ignore_merges: false,
             bos,
             eos,
             add_bos: self.bos.is_some(),
+            add_eos: false,
         })
     }
 }

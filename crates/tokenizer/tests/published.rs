@@ -161,9 +161,11 @@ fn parts_rebuild_the_tokenizer() {
                 })
                 .collect(),
             pre_tokenizer: published.pre_tokenizer,
+            ignore_merges: published.pre_tokenizer == PreTokenizer::Llama3,
             bos: whole.bos(),
             eos: whole.eos(),
             add_bos: false,
+            add_eos: false,
         })
         .unwrap();
         for text in NASTY {

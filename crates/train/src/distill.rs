@@ -11,15 +11,15 @@
 //! [`sft`](mod@crate::sft).
 
 use crate::error::Error;
-use crate::lanes::Sequence;
+use crate::lanes::{BatchLoss, Pass, Sequence};
 use crate::load::{Loaded, load, open};
 use crate::recipe::{OnPolicy, Recipe};
-use crate::rollout::{Draw, mix, prompts, roll_out};
-use crate::training::{Outcome, Setting, Start, StepPlan, Training, reading};
+use crate::rollout::{Draw, prompts, roll_out};
+use crate::training::{Outcome, Setting, Start, StepPlan, Training};
 use crate::watch;
 use picnic_chat::ChatFormat;
 use picnic_data::ProblemFormat;
-use picnic_model::CpuOps;
+use picnic_model::backend;
 use picnic_tasks::{Mixture, Problem, Split, Task};
 use picnic_tokenizer::Tokenizer;
 use std::path::Path;
@@ -48,18 +48,19 @@ pub fn distill(
     let tasks = Mixture::new(&common.tasks, common.seed)?;
     let reading_teacher = watch::at(format!("teacher: reading {}", teacher.display()));
     let source = open(teacher)?;
-    let ops = CpuOps::with_threads(1).map_err(Error::Threads)?;
-    let Loaded { model: wise, params: wisdom, notes } = load(&ops, &source.checkpoint, &source.chat, false)?;
+    let ops = backend::with_threads(1).map_err(Error::Threads)?;
+    let loaded = load(&ops, &source.checkpoint, &source.chat, false)?;
+    let Loaded { model: teacher_model, params: teacher_params, notes } = loaded;
     notes.iter().for_each(|note| setting.progress.note(note));
     let mut run = Training::open("distill", setting, common, 0.0, fingerprint, start, chat)?;
-    if wise.config().vocab_size != run.model.config().vocab_size
+    if teacher_model.config().vocab_size != run.policy.model().config().vocab_size
         || !same_words(source.chat.tokenizer(), run.chat.tokenizer())
     {
         let what = format!("{} has another vocabulary than the student", teacher.display());
         return Err(Error::Empty { what, cure: "distil by its answers instead: reject, then sft" });
     }
-    let positions = wise.config().max_position_embeddings;
-    if positions < run.model.config().max_position_embeddings {
+    let positions = teacher_model.config().max_position_embeddings;
+    if positions < run.policy.model().config().max_position_embeddings {
         let what = format!("{} reads {positions} positions, fewer than the student", teacher.display());
         return Err(Error::Empty { what, cure: "distil by its answers instead: reject, then sft" });
     }
@@ -76,16 +77,17 @@ pub fn distill(
             max_tokens: stage.max_tokens,
             temperature: stage.temperature,
             top_p: stage.top_p,
-            seed: mix(mix(common.seed, FIRST_PROBLEM), run.step),
+            seed: picnic_random::part(common.seed, FIRST_PROBLEM, run.step),
         };
-        let samples = roll_out(&mut run.lanes, &run.model, &run.params, &prompts, run.chat.ends().ids(), draw)?;
+        let samples = roll_out(&run.ops, &run.policy, &prompts, run.chat.ends().ids(), draw)?;
         let sequence = |prompt: &Vec<u32>, tokens: &[u32]| Sequence {
             ids: [&prompt[..], tokens].concat(),
             first_target: prompt.len(),
         };
         let sequences: Vec<Sequence> =
             samples.iter().map(|s| sequence(&prompts[s.prompt], &s.completion.tokens)).collect();
-        let wanted = run.lanes.logprobs(&wise, &wisdom, &sequences, reading(common));
+        let pass = Pass::new(common.micro_batch_tokens);
+        let wanted = run.lanes.logprobs(&teacher_model, &teacher_params, &sequences, pass)?;
 
         let targets = sequences.iter().map(Sequence::targets).sum::<usize>().max(1) as f64;
         let surprises: Vec<Vec<f64>> = samples
@@ -103,8 +105,9 @@ pub fn distill(
             balance_alpha: stage.balance_alpha,
             entropy: true,
         };
-        let slope = |i: usize, t: usize, _: f32| (costs[i][t] / targets) as f32;
-        let done = run.step(common, &sequences, plan, &slope)?;
+        let derivatives: Vec<Vec<f32>> =
+            costs.iter().map(|costs| costs.iter().map(|cost| (cost / targets) as f32).collect()).collect();
+        let done = run.step(common, &sequences, plan, &BatchLoss::PerTarget(&derivatives))?;
         run.balance_experts(&done.expert_counts, stage.router_bias_speed);
 
         let kl: f64 = surprises.iter().flatten().sum();

@@ -26,6 +26,9 @@ pub enum Error {
     /// A prompt that the engine refuses.
     #[error(transparent)]
     Request(#[from] picnic_engine::RequestError),
+    /// Memory that is not there.
+    #[error(transparent)]
+    Memory(#[from] picnic_model::OutOfMemory),
     /// A report that cannot be written.
     #[error(transparent)]
     Report(#[from] crate::report::ReportError),
@@ -109,6 +112,15 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
+}
+
+impl From<picnic_engine::GenerateError> for Error {
+    fn from(error: picnic_engine::GenerateError) -> Error {
+        match error {
+            picnic_engine::GenerateError::Request(error) => Error::Request(error),
+            picnic_engine::GenerateError::Memory(error) => Error::Memory(error),
+        }
+    }
 }
 
 impl Error {

@@ -1,18 +1,18 @@
 //! Evaluation: k samples of each held-out problem (R1: temperature 0.6, top-p 0.95), judged by rules.
 
 use crate::error::Error;
-use crate::lanes::{Lanes, Sequence};
+use crate::lanes::{Lanes, Pass, Sequence};
 use crate::load::{Loaded, load};
 use crate::recipe::{Common, Eval};
 use crate::report::{Share, StageResult, TaskResult, bootstrap_ratio_ci, counted_as, majority, pass_at_k, shown_ks};
-use crate::rollout::{Draw, Sample, judge, mix, prompts, roll_out};
-use crate::training::{hash_of, reading};
+use crate::rollout::{Draw, Sample, judge, prompts, roll_out};
+use crate::training::hash_of;
 use crate::watch;
 use picnic_chat::ChatFormat;
 use picnic_data::ProblemFormat;
 use picnic_engine::Finish;
 use picnic_model::checkpoint::Checkpoint;
-use picnic_model::{CpuOps, Model, ParamStore};
+use picnic_model::{Backend, SharedModel, backend};
 use picnic_tasks::{Mixture, Problem, Reward, RewardWeights, Task, Verdict};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -20,16 +20,14 @@ use std::path::Path;
 
 /// A model to be judged.
 pub struct Judged {
-    /// The architecture.
-    pub model: Model,
-    /// Its parameters.
-    pub params: ParamStore<CpuOps>,
+    /// The model, frozen.
+    pub model: SharedModel<Backend>,
     /// How it is talked to.
     pub chat: ChatFormat,
-    /// Threads to generate with.
-    pub lanes: Lanes,
     /// What a person should know of how it was read.
     pub notes: Vec<String>,
+    ops: Backend,
+    pub(crate) lanes: Lanes,
 }
 
 /// One judged answer.
@@ -58,10 +56,10 @@ impl Judged {
     /// # Errors
     /// Weights that cannot be read, or another model's tokenizer.
     pub fn open(path: &Path, chat: ChatFormat, lanes: usize, threads: usize) -> Result<Judged, Error> {
-        let ops = CpuOps::with_threads(1).map_err(Error::Threads)?;
+        let ops = backend::with_threads(threads).map_err(Error::Threads)?;
         let Loaded { model, params, notes } = load(&ops, &Checkpoint::open(path)?, &chat, false)?;
-        let lanes = Lanes::new(lanes, threads).map_err(Error::Threads)?;
-        Ok(Judged { model, params, chat, lanes, notes })
+        let lanes = Lanes::new(&ops, lanes).map_err(Error::Threads)?;
+        Ok(Judged { model: SharedModel::new(model, params), chat, notes, ops, lanes })
     }
 
     /// `draw.samples` answers to each question, in order.
@@ -70,7 +68,7 @@ impl Judged {
     /// If a prompt cannot be made or is refused.
     pub fn answer(&mut self, problems: &[Problem], draw: Draw) -> Result<Vec<Sample>, Error> {
         let prompts = prompts(&ProblemFormat::new(&self.chat)?, problems)?;
-        roll_out(&mut self.lanes, &self.model, &self.params, &prompts, self.chat.ends().ids(), draw)
+        roll_out(&self.ops, &self.model, &prompts, self.chat.ends().ids(), draw)
     }
 
     /// `draw.samples` answers to each prompt as text, each with why it ended (`stop` or `length`).
@@ -80,7 +78,7 @@ impl Judged {
     pub fn texts(&mut self, prompts: &[&str], draw: Draw) -> Result<Vec<(String, &'static str)>, Error> {
         let format = ProblemFormat::new(&self.chat)?;
         let prompts = prompts.iter().map(|p| Ok(format.prompt(p)?)).collect::<Result<Vec<_>, Error>>()?;
-        let samples = roll_out(&mut self.lanes, &self.model, &self.params, &prompts, self.chat.ends().ids(), draw)?;
+        let samples = roll_out(&self.ops, &self.model, &prompts, self.chat.ends().ids(), draw)?;
         let said = samples.iter().map(|sample| {
             let finish = match sample.completion.finish {
                 Finish::Stop => "stop",
@@ -108,7 +106,7 @@ impl Judged {
                 max_tokens: eval.max_tokens,
                 temperature: eval.temperature,
                 top_p: eval.top_p,
-                seed: mix(eval.problem_seed, i as u64),
+                seed: picnic_random::child(eval.problem_seed, i as u64),
             };
             let samples = self.answer(&problems, draw)?;
             let format = ProblemFormat::new(&self.chat)?;
@@ -168,12 +166,13 @@ impl Judged {
         let mut sequences = Vec::new();
         for worked in problems.iter().filter_map(|problem| tasks.sft_example(problem)) {
             let example = format.example(&worked)?;
-            if example.ids.len() > self.model.config().max_position_embeddings {
+            if example.ids.len() > self.model.model().config().max_position_embeddings {
                 continue; // The model has not learned to read that far.
             }
             sequences.push(Sequence { ids: example.ids, first_target: example.prompt });
         }
-        let stats = self.lanes.logprobs(&self.model, &self.params, &sequences, reading(common));
+        let pass = Pass::new(common.micro_batch_tokens);
+        let stats = self.lanes.logprobs(self.model.model(), &self.model.params(), &sequences, pass)?;
         let loss = |logprobs: &[f32]| -logprobs.iter().map(|&l| f64::from(l)).sum::<f64>();
         Ok(Worked {
             losses: stats.iter().map(|s| (loss(&s.logprob), s.logprob.len() as f64)).collect(),

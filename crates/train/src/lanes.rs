@@ -6,7 +6,8 @@
 
 use crate::watch;
 use picnic_model::layers::{Past, Targets, TokenStats};
-use picnic_model::{Balance, Batch, CpuOps, Grads, Model, ParamStore, Statistics, Tape};
+use picnic_model::ops::{Loss, Objective, PolicyLoss, Sample};
+use picnic_model::{Backend, Balance, Batch, Grads, Model, Ops, OutOfMemory, ParamStore, Statistics, Tally, Tape};
 use std::ops::Range;
 use std::sync::Mutex;
 
@@ -45,12 +46,55 @@ pub struct Pass {
     pub balance: Balance,
     /// Whether to compute entropies.
     pub entropy: bool,
+    /// Whether a gradient keeps only each layer's input and computes the rest again.
+    pub recompute: bool,
     /// What each token that multi-token prediction has to predict weighs in the loss; 0 to leave the module out.
     pub mtp_weight: f32,
 }
 
-/// The derivative of the loss by the log-probability of token `t` of sequence `i`: `slope(i, t, logprob)`.
-pub type Slope<'s> = dyn Fn(usize, usize, f32) -> f32 + Sync + 's;
+impl Pass {
+    /// A pass for log-probabilities alone, or the start of one that learns.
+    pub fn new(micro_batch_tokens: usize) -> Pass {
+        let balance = Balance::default();
+        Pass { micro_batch_tokens, balance, entropy: false, recompute: false, mtp_weight: 0.0 }
+    }
+}
+
+/// The loss of a batch of sequences, as data.
+pub enum BatchLoss<'l> {
+    /// The same derivative by every target's log-probability.
+    Constant(f32),
+    /// A derivative for each target of each sequence.
+    PerTarget(&'l [Vec<f32>]),
+    /// The objective of RL, with what belongs to each sequence.
+    Policy(Objective, &'l [PolicySequence<'l>]),
+}
+
+/// What the objective of RL needs of a sequence.
+pub struct PolicySequence<'l> {
+    /// What its tokens share.
+    pub sample: Sample,
+    /// Log-probability of each target when it was drawn.
+    pub old: &'l [f32],
+    /// Log-probability of each target under the reference.
+    pub reference: &'l [f32],
+}
+
+impl BatchLoss<'_> {
+    /// The part of the sequences `now`.
+    fn of(&self, now: &[usize]) -> Loss {
+        match self {
+            BatchLoss::Constant(derivative) => Loss::Constant(*derivative),
+            BatchLoss::PerTarget(all) => Loss::PerTarget(now.iter().flat_map(|&i| all[i].iter().copied()).collect()),
+            BatchLoss::Policy(objective, all) => Loss::Policy(PolicyLoss {
+                objective: *objective,
+                samples: now.iter().map(|&i| (all[i].sample, all[i].old.len())).collect(),
+                old: now.iter().flat_map(|&i| all[i].old).copied().collect(),
+                reference: now.iter().flat_map(|&i| all[i].reference).copied().collect(),
+            }),
+        }
+    }
+}
 
 /// The lanes of a run and the threads that work on them.
 pub struct Lanes {
@@ -59,19 +103,21 @@ pub struct Lanes {
 }
 
 struct Lane {
-    ops: CpuOps,
-    grads: Option<Grads<CpuOps>>,
+    ops: Backend,
+    grads: Option<Grads<Backend>>,
 }
 
 impl Lanes {
-    /// `lanes` lanes on `threads` threads: with more threads than lanes, teams share a lane's operations.
+    /// `lanes` lanes in the memory of `ops` and on as many threads: with more threads than lanes, teams share a lane's
+    /// operations.
     ///
     /// # Errors
     /// If the system refuses to start the threads.
-    pub fn new(lanes: usize, threads: usize) -> Result<Lanes, std::io::Error> {
+    pub fn new(ops: &Backend, lanes: usize) -> Result<Lanes, std::io::Error> {
+        let threads = ops.parallelism();
         let workers = threads.clamp(1, lanes.max(1));
         let lanes = (0..lanes.max(1))
-            .map(|_| Ok(Lane { ops: CpuOps::with_threads(threads / workers)?, grads: None }))
+            .map(|_| Ok(Lane { ops: ops.with_team(threads / workers)?, grads: None }))
             .collect::<Result<_, std::io::Error>>()?;
         Ok(Lanes { lanes, workers })
     }
@@ -81,47 +127,51 @@ impl Lanes {
         self.lanes.len()
     }
 
-    /// Log-probabilities of every sequence's targets, and in [`Lanes::grads`] the gradient of the loss that `slope`
-    /// describes.
+    /// Log-probabilities of every sequence's targets, and in [`Lanes::grads`] the gradient of `loss`.
+    ///
+    /// # Errors
+    /// If memory runs out; there is no gradient then.
     pub fn gradient(
         &mut self,
         model: &Model,
-        params: &ParamStore<CpuOps>,
+        params: &ParamStore<Backend>,
         sequences: &[Sequence],
         pass: Pass,
-        slope: &Slope,
-    ) -> (Vec<TokenStats>, Statistics) {
+        loss: &BatchLoss,
+    ) -> Result<(Vec<TokenStats>, Statistics), OutOfMemory> {
         let stats = self.run(sequences.len(), |lane, mine| {
             let Lane { ops, grads } = lane;
-            let grads = grads.get_or_insert_with(|| Grads::new(ops, params));
-            grads.clear(ops);
-            pass_through(ops, model, params, sequences, mine, pass, Some((grads, slope)))
+            let grads = match grads {
+                Some(grads) => {
+                    grads.clear(ops);
+                    grads
+                }
+                None => grads.insert(Grads::new(ops, params)?),
+            };
+            pass_through(ops, model, params, sequences, mine, pass, Some((grads, loss)))
         });
+        let stats = gather(stats)?;
         self.sum();
-        gather(stats)
+        Ok(stats)
     }
 
     /// Log-probabilities alone, as a reference policy gives them.
+    ///
+    /// # Errors
+    /// If memory runs out.
     pub fn logprobs(
         &mut self,
         model: &Model,
-        params: &ParamStore<CpuOps>,
+        params: &ParamStore<Backend>,
         sequences: &[Sequence],
         pass: Pass,
-    ) -> Vec<TokenStats> {
-        gather(
-            self.run(sequences.len(), |lane, mine| pass_through(&lane.ops, model, params, sequences, mine, pass, None)),
-        )
-        .0
-    }
-
-    /// Runs `work` on each lane's own share of `0..n`; the answers come lane by lane.
-    pub fn run_each<T: Send>(&mut self, n: usize, work: impl Fn(&CpuOps, Vec<usize>) -> T + Sync) -> Vec<T> {
-        self.run(n, |lane, mine| work(&lane.ops, mine))
+    ) -> Result<Vec<TokenStats>, OutOfMemory> {
+        let read = |lane: &mut Lane, mine| pass_through(&lane.ops, model, params, sequences, mine, pass, None);
+        Ok(gather(self.run(sequences.len(), read))?.0)
     }
 
     /// The summed gradient.
-    pub fn grads(&self) -> Option<&Grads<CpuOps>> {
+    pub fn grads(&self) -> Option<&Grads<Backend>> {
         self.lanes[0].grads.as_ref()
     }
 
@@ -171,20 +221,20 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-type LaneResult = (Vec<(usize, TokenStats)>, Statistics);
+type LaneResult = Result<(Vec<(usize, TokenStats)>, Statistics), OutOfMemory>;
 
 /// Passes the sequences `mine` through the model, micro-batch by micro-batch.
 fn pass_through(
-    ops: &CpuOps,
+    ops: &Backend,
     model: &Model,
-    params: &ParamStore<CpuOps>,
+    params: &ParamStore<Backend>,
     sequences: &[Sequence],
     mine: Vec<usize>,
     pass: Pass,
-    mut learn: Option<(&mut Grads<CpuOps>, &Slope)>,
+    mut learn: Option<(&mut Grads<Backend>, &BatchLoss)>,
 ) -> LaneResult {
-    let (mut results, mut statistics) = (Vec::with_capacity(mine.len()), Statistics::default());
-    let slope = learn.as_ref().map(|(_, slope)| *slope);
+    let (mut results, mut tally) = (Vec::with_capacity(mine.len()), Tally::default());
+    let loss = learn.as_ref().map(|(_, loss)| *loss);
     let learn_mtp = learn.is_some() && pass.mtp_weight > 0.0;
     let (lane, what) = (mine.first().copied().unwrap_or(0), if learn.is_some() { "gradient" } else { "logprobs" });
     let mark = watch::counting(format!("{what}: lane {lane} has done"), mine.len(), "sequences");
@@ -194,27 +244,26 @@ fn pass_through(
         rest = later;
         let batch = Batch::sequences(now.iter().map(|&i| sequences[i].inputs()));
         let (rows, ids) = predicted(sequences, now, &batch, 1);
-        let places: Vec<(usize, usize)> =
-            now.iter().flat_map(|&i| (0..sequences[i].targets()).map(move |t| (i, t))).collect();
         let mut tape = match &mut learn {
             Some((grads, _)) => Tape::recording(ops, grads, pass.balance),
             None => Tape::inference(ops),
         };
-        let hidden = model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone()));
+        let hidden = if pass.recompute && tape.is_recording() {
+            model.forward_recomputing(&mut tape, params, &batch)?
+        } else {
+            model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone()))?
+        };
         let targets = Targets { rows: &rows, ids: &ids, entropy: pass.entropy };
-        let said = tape.token_loss(&hidden, model.head(params), targets, |start, logprobs| {
-            let Some(slope) = slope else { return vec![0.0; logprobs.len()] };
-            logprobs.iter().zip(&places[start..]).map(|(&l, &(i, t))| slope(i, t, l)).collect()
-        });
-        if learn_mtp && let Some((second, batch)) = model.mtp(&mut tape, params, &hidden, &batch) {
+        let loss = loss.map_or(Loss::Constant(0.0), |loss| loss.of(now));
+        let said = tape.token_loss(&hidden, model.head(params), targets, loss)?;
+        if learn_mtp && let Some((second, batch)) = model.mtp(&mut tape, params, &hidden, &batch)? {
             let (rows, ids) = predicted(sequences, now, &batch, 2);
             let targets = Targets { rows: &rows, ids: &ids, entropy: false };
-            let said = tape
-                .token_loss(&second, model.head(params), targets, |_, logprobs| vec![-pass.mtp_weight; logprobs.len()]);
-            tape.statistics.mtp_loss -= said.logprob.iter().map(|&l| f64::from(l)).sum::<f64>();
+            let said = tape.token_loss(&second, model.head(params), targets, Loss::Constant(-pass.mtp_weight))?;
+            tape.tally.mtp_loss -= said.logprob.iter().map(|&l| f64::from(l)).sum::<f64>();
         }
         drop(hidden);
-        statistics.add(&tape.backward());
+        tally.add(ops, tape.backward()?);
         let mut at = 0;
         for &i in now {
             let mine: Range<usize> = at..at + sequences[i].targets();
@@ -224,7 +273,7 @@ fn pass_through(
         }
         mark.done(results.len() as u64);
     }
-    (results, statistics)
+    Ok((results, tally.read(ops)))
 }
 
 /// The tokens that sequences `now` have to predict `ahead` tokens before, and the rows of `batch`, one for each of
@@ -252,12 +301,13 @@ fn micro_batch(sequences: &[Sequence], rest: &[usize], tokens: usize) -> usize {
 }
 
 /// Puts the lanes' results into the order of the batch.
-fn gather(lanes: Vec<LaneResult>) -> (Vec<TokenStats>, Statistics) {
+fn gather(lanes: Vec<LaneResult>) -> Result<(Vec<TokenStats>, Statistics), OutOfMemory> {
     let (mut all, mut statistics) = (Vec::new(), Statistics::default());
-    for (results, of_lane) in lanes {
+    for of_lane in lanes {
+        let (results, more) = of_lane?;
         all.extend(results);
-        statistics.add(&of_lane);
+        statistics.add(&more);
     }
     all.sort_by_key(|(i, _)| *i);
-    (all.into_iter().map(|(_, stats)| stats).collect(), statistics)
+    Ok((all.into_iter().map(|(_, stats)| stats).collect(), statistics))
 }

@@ -12,6 +12,7 @@ mod error;
 pub mod eval;
 pub mod grpo;
 pub mod lanes;
+pub mod likelihood;
 pub mod load;
 pub mod optimizer;
 pub mod parity;

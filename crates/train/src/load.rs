@@ -6,7 +6,7 @@ use picnic_chat::ChatFormat;
 use picnic_model::checkpoint::{Checkpoint, CheckpointError, GgufTokenizer};
 use picnic_model::config::ModelConfig;
 use picnic_model::{Model, Ops, ParamStore};
-use picnic_tokenizer::{BpeParts, PreTokenizer, TokenType, Tokenizer};
+use picnic_tokenizer::{GgufParts, Tokenizer};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -35,12 +35,12 @@ pub struct Loaded<O: Ops> {
 pub fn open(path: &Path) -> Result<Source, Error> {
     let checkpoint = Checkpoint::open(path)?;
     let chat = match checkpoint.gguf_tokenizer() {
-        Some(parts) => gguf_format(parts, path)?,
+        Some(parts) => gguf_format(parts)?,
         None if path.is_dir() => ChatFormat::from_dir(path)?,
         None => {
             return Err(Error::Empty {
                 what: format!("{} has no tokenizer", path.display()),
-                cure: "give a GGUF file or a folder with tokenizer.json",
+                cure: "give a GGUF file or a folder with tokenizer.json, vocab.json with merges.txt, or tokenizer.model",
             });
         }
     };
@@ -58,24 +58,27 @@ pub fn load<O: Ops>(ops: &O, checkpoint: &Checkpoint, chat: &ChatFormat, trainab
     // Saved again, the model says itself how it ends. An id without a row is never drawn and not written.
     let rows = model.config().vocab_size;
     model.set_end_tokens(chat.ends().ids().iter().copied().filter(|&id| (id as usize) < rows).collect());
-    let notes = unused(checkpoint, &model).into_iter().collect();
+    let said = checkpoint.notes().iter().chain(chat.tokenizer().notes());
+    let notes = said.map(|note| format!("{}: {note}", checkpoint.path().display()));
+    let notes = notes.chain(unused(checkpoint, &model)).collect();
     Ok(Loaded { model, params, notes })
 }
 
 /// How the model of a GGUF file talks.
-fn gguf_format(parts: &GgufTokenizer, path: &Path) -> Result<ChatFormat, Error> {
-    if parts.model != "gpt2" {
-        let problem = format!("its tokenizer is of the kind {:?}, not byte-level BPE", parts.model);
-        return Err(unfit(path, problem, "use a model that has one"));
-    }
-    let mut tokenizer = Tokenizer::from_bpe(BpeParts {
+fn gguf_format(parts: &GgufTokenizer) -> Result<ChatFormat, Error> {
+    let mut tokenizer = Tokenizer::from_gguf(GgufParts {
+        model: parts.model.clone(),
+        pre: parts.pre.clone(),
         tokens: parts.tokens.clone(),
+        token_types: parts.token_types.clone(),
         merges: parts.merges.clone(),
-        token_types: parts.token_types.iter().map(|&t| TokenType::from(t)).collect(),
-        pre_tokenizer: parts.pre.as_deref().unwrap_or("default").parse::<PreTokenizer>()?,
+        scores: parts.scores.clone(),
         bos: parts.bos_token_id,
         eos: parts.eos_token_id,
+        unknown: parts.unknown_token_id,
         add_bos: parts.add_bos,
+        add_eos: parts.add_eos,
+        add_space_prefix: parts.add_space_prefix,
     })?;
     if let Some(template) = &parts.chat_template {
         tokenizer.set("chat_template", template.as_str().into());

@@ -1,31 +1,36 @@
 //! AdamW (Loshchilov & Hutter 2019) over a parameter store, its schedule, clipping, and the router's bias.
 
 use crate::recipe::{Decay, Optimizer as Settings};
-use picnic_model::kernels::adamw::AdamW;
-use picnic_model::{CpuOps, Grads, Model, Ops, ParamStore};
+use picnic_model::ops::AdamW;
+use picnic_model::{Backend, Grads, Model, Ops, OutOfMemory, ParamStore};
 
 /// First and second moments of every trainable tensor.
 pub struct Optimizer {
     /// (m, v) by tensor; `None` for a frozen one.
-    moments: Vec<Option<[<CpuOps as Ops>::Buffer; 2]>>,
+    moments: Vec<Option<[<Backend as Ops>::Buffer; 2]>>,
     /// Steps taken.
     pub step: u64,
 }
 
 impl Optimizer {
     /// Moments of zero.
-    pub fn new(ops: &CpuOps, params: &ParamStore<CpuOps>) -> Optimizer {
-        let zeros = |n| [ops.zeros(n), ops.zeros(n)];
-        Optimizer { moments: params.iter().map(|p| p.trainable.then(|| zeros(p.spec.len()))).collect(), step: 0 }
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn new(ops: &Backend, params: &ParamStore<Backend>) -> Result<Optimizer, OutOfMemory> {
+        let zeros = |n| ops.zeros(n).map_err(|e| e.during("the optimizer's moments"));
+        let pair = |n| Ok([zeros(n)?, zeros(n)?]);
+        let moments = params.iter().map(|p| p.trainable.then(|| pair(p.spec.len())).transpose());
+        Ok(Optimizer { moments: moments.collect::<Result<_, OutOfMemory>>()?, step: 0 })
     }
 
     /// One step at learning rate `lr`. The gradient is scaled so that its norm is at most `clip`; returns the norm
     /// before. Nothing changes if that is no finite number.
     pub fn step(
         &mut self,
-        ops: &CpuOps,
-        params: &mut ParamStore<CpuOps>,
-        grads: &Grads<CpuOps>,
+        ops: &Backend,
+        params: &mut ParamStore<Backend>,
+        grads: &Grads<Backend>,
         settings: &Settings,
         lr: f64,
     ) -> f64 {
@@ -47,12 +52,12 @@ impl Optimizer {
     }
 
     /// The moments, by tensor.
-    pub fn moments(&self) -> &[Option<[<CpuOps as Ops>::Buffer; 2]>] {
+    pub fn moments(&self) -> &[Option<[<Backend as Ops>::Buffer; 2]>] {
         &self.moments
     }
 
     /// The moments, to be overwritten by those of a checkpoint.
-    pub fn moments_mut(&mut self) -> &mut [Option<[<CpuOps as Ops>::Buffer; 2]>] {
+    pub fn moments_mut(&mut self) -> &mut [Option<[<Backend as Ops>::Buffer; 2]>] {
         &mut self.moments
     }
 }
@@ -77,9 +82,9 @@ pub fn learning_rate(settings: &Settings, step: u64, steps: u64) -> f64 {
 /// Balance without an auxiliary loss (DeepSeek-V3, section 2.1.2): the selection bias of an expert with less than the
 /// mean load rises by `speed`, that of one with more falls.
 pub fn move_router_biases(
-    ops: &CpuOps,
+    ops: &Backend,
     model: &Model,
-    params: &mut ParamStore<CpuOps>,
+    params: &mut ParamStore<Backend>,
     expert_counts: &[Vec<u64>],
     speed: f32,
 ) {

@@ -2,7 +2,7 @@
 //! `corpus` says otherwise, no thinking format.
 
 use crate::error::Error;
-use crate::lanes::Sequence;
+use crate::lanes::{BatchLoss, Sequence};
 use crate::load::check_positions;
 use crate::recipe::{Pretrain, Recipe};
 use crate::training::{Outcome, Setting, Start, StepPlan, Training};
@@ -29,20 +29,20 @@ pub fn pretrain(
     }
     let corpus = common.text()?;
     let mut run = Training::open("pretrain", setting, common, stage.mtp_weight, fingerprint, start, chat)?;
-    check_positions("a sequence", stage.sequence_tokens, run.model.config())?;
+    check_positions("a sequence", stage.sequence_tokens, run.policy.model().config())?;
     let mut display = setting.progress.stage("pretrain", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
         let sequences = batch(run.chat.tokenizer(), &corpus, recipe, run.step)?;
         let targets: usize = sequences.iter().map(Sequence::targets).sum();
-        let slope = -1.0 / targets.max(1) as f32;
+        let loss = BatchLoss::Constant(-1.0 / targets.max(1) as f32);
         let plan = StepPlan {
             optimizer: &stage.optimizer,
             steps: stage.steps as u64,
             balance_alpha: stage.balance_alpha,
             entropy: false,
         };
-        let done = run.step(common, &sequences, plan, &|_, _, _| slope)?;
+        let done = run.step(common, &sequences, plan, &loss)?;
         run.balance_experts(&done.expert_counts, stage.router_bias_speed);
         let sum: f64 = done.tokens.iter().flat_map(|t| &t.logprob).map(|&l| f64::from(l)).sum();
         let speed = targets as f64 / clock.elapsed().as_secs_f64();

@@ -85,6 +85,10 @@ pub struct Common {
     /// Tokens that a lane passes through the model at once. Part of the numerics; small enough,
     /// the activations stay in cache.
     pub micro_batch_tokens: usize,
+    /// Keep only each layer's input for the backward and compute the rest again: about a third more arithmetic in
+    /// training, and a fraction of the memory for activations. Changes no bit.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recompute: bool,
     /// A model to start from, as a Hugging Face folder or a GGUF file. `model`, `tokenizer` and
     /// pre-training are then not used.
     #[serde(default)]

@@ -7,7 +7,7 @@
 use crate::error::Error;
 use crate::eval::Judged;
 use crate::recipe::{Recipe, Reject};
-use crate::rollout::{Draw, judge, mix, prompts};
+use crate::rollout::{Draw, judge, prompts};
 use crate::traces::Trace;
 use crate::training::{OUTCOME, Outcome, Setting, claim, read_json, sync_folder, write_file, write_json};
 use picnic_chat::ChatFormat;
@@ -112,7 +112,7 @@ fn draw(
         max_tokens: stage.max_tokens,
         temperature: stage.temperature,
         top_p: stage.top_p,
-        seed: mix(mix(common.seed, FIRST_PROBLEM), number),
+        seed: picnic_random::part(common.seed, FIRST_PROBLEM, number),
     };
     let samples = teacher.answer(&problems, draw)?;
     let format = ProblemFormat::new(&teacher.chat)?;

@@ -6,17 +6,17 @@
 //! What later papers changed is a key of the recipe, and this file does not know which keys belong to whom.
 
 use crate::error::Error;
-use crate::grpo::{
-    Objective, Shared, Side, advantages, mean_log_ratio, no_variance, overlong_punishment, token_weights,
-};
-use crate::lanes::Sequence;
+use crate::grpo::{advantages, mean_log_ratio, no_variance, objective, overlong_punishment, token_weights};
+use crate::lanes::{BatchLoss, PolicySequence, Sequence};
 use crate::recipe::{Recipe, RewardSource, Rl};
-use crate::rollout::{Draw, Sample, judge, mix, prompts, roll_out};
+use crate::rollout::{Draw, Sample, judge, prompts, roll_out};
 use crate::tokenizer::with_prompt_template;
 use crate::training::{Outcome, Setting, Start, StepPlan, StepStats, Training};
 use picnic_chat::ChatFormat;
 use picnic_data::ProblemFormat;
 use picnic_engine::Finish;
+use picnic_model::add_counts;
+use picnic_model::ops;
 use picnic_tasks::{Curriculum, Mixture, Problem, Reward, RewardWeights, Split, Task};
 use std::ops::Range;
 use std::time::Instant;
@@ -81,10 +81,10 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, chat: ChatFormat
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
         if stage.kl_beta > 0.0 && run.step.is_multiple_of(stage.reference_every as u64) {
-            run.refresh_reference();
+            run.refresh_reference()?;
         }
         let rollout = rollout(&mut run, recipe, &tasks)?;
-        let experiences = experiences(&mut run, recipe, &rollout.groups);
+        let experiences = experiences(&mut run, recipe, &rollout.groups)?;
         let mut numbers = Numbers::default();
         let mut expert_counts: Vec<Vec<u64>> = Vec::new();
         for part in 0..stage.minibatches {
@@ -95,7 +95,7 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, chat: ChatFormat
                 continue;
             }
             let done = learn(&mut run, recipe, &part, is_on_policy, &mut numbers)?;
-            add_counts(&mut expert_counts, done.expert_counts);
+            add_counts(&mut expert_counts, &done.expert_counts);
         }
         // The router's bias rests while a rollout is learned from.
         run.balance_experts(&expert_counts, stage.router_bias_speed);
@@ -164,8 +164,7 @@ fn answers(
 ) -> Result<Vec<Group>, Error> {
     let Recipe { common, stage } = recipe;
     let (problems, arms) = questions(run, tasks, numbers);
-    // Samples count up from 0 in each rollout, and the further rollouts of a step down from the end.
-    let address = |seed: u64| if draw == 0 { seed } else { mix(seed, u64::MAX - draw) };
+    let step = run.step + stage.round * ROUND;
     let format = ProblemFormat::new(&run.chat)?;
     let prompts = prompts(&format, &problems)?;
     let sampling = Draw {
@@ -173,17 +172,17 @@ fn answers(
         max_tokens: stage.max_tokens,
         temperature: stage.temperature,
         top_p: stage.top_p,
-        seed: address(mix(common.seed, run.step + stage.round * ROUND)),
+        seed: picnic_random::rollout(common.seed, step, draw),
     };
-    let samples = roll_out(&mut run.lanes, &run.model, &run.params, &prompts, run.chat.ends().ids(), sampling)?;
-    let coins = address(mix(common.seed, !(run.step + stage.round * ROUND)));
+    let samples = roll_out(&run.ops, &run.policy, &prompts, run.chat.ends().ids(), sampling)?;
+    let coins = picnic_random::coins(common.seed, step, draw);
     let weights = RewardWeights { language: stage.language_weight as f32 };
     let judged = samples.into_iter().enumerate().map(|(i, sample)| {
         let mut reward = judge(tasks, &format, &problems, &sample, weights);
         let mut shape = overlong_punishment(sample.completion.tokens.len(), stage.max_tokens, stage.overlong_share);
         if stage.reward == RewardSource::Random {
             // The control: a fair coin that knows nothing of the answer, but that somebody could have judged it.
-            reward.total = reward.total.map(|_| (mix(coins, i as u64) & 1) as f32);
+            reward.total = reward.total.map(|_| (picnic_random::child(coins, i as u64) & 1) as f32);
             shape = 0.0;
         }
         let total = reward.total.map(|total| f64::from(total) + shape);
@@ -220,7 +219,7 @@ fn pass_rate(group: &Group, source: RewardSource) -> f64 {
 }
 
 /// Advantages by group, and the reference's logprobs.
-fn experiences(run: &mut Training, recipe: &Recipe<Rl>, groups: &[Group]) -> Vec<Experience> {
+fn experiences(run: &mut Training, recipe: &Recipe<Rl>, groups: &[Group]) -> Result<Vec<Experience>, Error> {
     let Recipe { common, stage } = recipe;
     let samples: Vec<(&Group, &Sample)> =
         groups.iter().flat_map(|group| group.samples.iter().map(move |sample| (group, sample))).collect();
@@ -230,23 +229,19 @@ fn experiences(run: &mut Training, recipe: &Recipe<Rl>, groups: &[Group]) -> Vec
     };
     let sequences: Vec<Sequence> = samples.iter().map(sequence).collect();
     let reference: Vec<Vec<f32>> = if stage.kl_beta > 0.0 {
-        run.reference_logprobs(common, &sequences).into_iter().map(|stats| stats.logprob).collect()
+        run.reference_logprobs(common, &sequences)?.into_iter().map(|stats| stats.logprob).collect()
     } else {
         samples.iter().map(|(_, sample)| sample.completion.logprobs.clone()).collect()
     };
     let advantages = groups.iter().flat_map(|group| advantages(&group.totals, stage.advantage));
-    sequences
-        .into_iter()
-        .zip(samples)
-        .zip(reference)
-        .zip(advantages)
-        .map(|(((sequence, (_, sample)), reference), advantage)| Experience {
-            sequence,
-            old: sample.completion.logprobs.clone(),
-            reference,
-            advantage,
-        })
-        .collect()
+    let experiences = sequences.into_iter().zip(samples).zip(reference).zip(advantages);
+    let experience = |(((sequence, (_, sample)), reference), advantage): (((_, (_, &Sample)), _), _)| Experience {
+        sequence,
+        old: sample.completion.logprobs.clone(),
+        reference,
+        advantage,
+    };
+    Ok(experiences.map(experience).collect())
 }
 
 /// One optimizer step on some of the answers.
@@ -258,47 +253,46 @@ fn learn(
     numbers: &mut Numbers,
 ) -> Result<StepStats, Error> {
     let Recipe { common, stage } = recipe;
-    let objective = Objective::of(stage);
+    let objective = objective(stage);
     let sequences: Vec<Sequence> = part.iter().map(|e| e.sequence.clone()).collect();
     let lengths: Vec<usize> = sequences.iter().map(Sequence::targets).collect();
     let advantages: Vec<Option<f64>> = part.iter().map(|e| e.advantage).collect();
     let weights = token_weights(&lengths, &advantages, stage.loss, stage.max_tokens);
-    let mut shared: Vec<Shared> =
-        advantages.iter().map(|a| Shared { advantage: a.unwrap_or(0.0), log_ratio: 0.0 }).collect();
+    let sample =
+        |(a, &weight): (&Option<f64>, &f64)| ops::Sample { weight, advantage: a.unwrap_or(0.0), log_ratio: 0.0 };
+    let mut shared: Vec<ops::Sample> = advantages.iter().zip(&weights).map(sample).collect();
     // A pass of its own: the gradient of a sample's first token is wanted before its last one has been read. The policy
     // that drew the samples needs none, all its ratios being exactly 1.
     if objective.needs_log_ratios() && !is_on_policy {
-        let now = run.policy_logprobs(common, &sequences);
+        let now = run.policy_logprobs(common, &sequences)?;
         for ((shared, now), e) in shared.iter_mut().zip(&now).zip(part) {
             shared.log_ratio = mean_log_ratio(&now.logprob, &e.old);
         }
         run.outcome.read(sequences.iter().map(|s| s.ids.len()).sum());
     }
-    let token = |i: usize, t: usize, logprob: f32| {
-        let e = part[i];
-        objective.token(shared[i], f64::from(logprob), f64::from(e.old[t]), f64::from(e.reference[t]))
-    };
     let plan = StepPlan {
         optimizer: &stage.optimizer,
         steps: (stage.steps * stage.minibatches) as u64,
         balance_alpha: stage.balance_alpha,
         entropy: true,
     };
-    let slope = |i: usize, t: usize, logprob: f32| {
-        if weights[i] == 0.0 { 0.0 } else { (weights[i] * token(i, t, logprob).slope) as f32 }
-    };
-    let done = run.step(common, &sequences, plan, &slope)?;
+    let policy: Vec<PolicySequence> = (shared.iter().zip(part))
+        .map(|(&sample, e)| PolicySequence { sample, old: &e.old, reference: &e.reference })
+        .collect();
+    let done = run.step(common, &sequences, plan, &BatchLoss::Policy(objective, &policy))?;
     for (i, stats) in done.tokens.iter().enumerate() {
+        let (sample, e) = (shared[i], part[i]);
         for (t, (&logprob, &entropy)) in stats.logprob.iter().zip(&stats.entropy).enumerate() {
-            let token = token(i, t, logprob);
-            numbers.loss += weights[i] * token.loss;
+            let [logprob, old, reference] = [logprob, e.old[t], e.reference[t]].map(f64::from);
+            let token = objective.token(sample, logprob, old, reference);
+            numbers.loss += sample.weight * token.loss;
             numbers.kl += token.kl;
-            numbers.clipped_low += f64::from(u8::from(token.clipped == Some(Side::Low)));
-            numbers.clipped_high += f64::from(u8::from(token.clipped == Some(Side::High)));
+            numbers.clipped_low += f64::from(u8::from(token.clipped == Some(ops::Side::Low)));
+            numbers.clipped_high += f64::from(u8::from(token.clipped == Some(ops::Side::High)));
             numbers.entropy += f64::from(entropy);
             numbers.tokens += 1.0;
         }
-        numbers.masked += f64::from(u8::from(objective.is_masked(shared[i])));
+        numbers.masked += f64::from(u8::from(objective.is_masked(sample)));
     }
     numbers.grad_norm += done.grad_norm;
     numbers.lr = done.lr;
@@ -364,14 +358,4 @@ fn curves(numbers: &Numbers, rollout: &Rollout, stage: &Rl, tokens_per_second: f
         values.push(("thrown tokens", rollout.thrown_tokens as f64));
     }
     values
-}
-
-fn add_counts(sum: &mut Vec<Vec<u64>>, more: Vec<Vec<u64>>) {
-    if sum.is_empty() {
-        *sum = more;
-    } else {
-        for (sum, more) in sum.iter_mut().zip(more) {
-            sum.iter_mut().zip(more).for_each(|(a, b)| *a += b);
-        }
-    }
 }

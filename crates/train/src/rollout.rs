@@ -1,22 +1,21 @@
 //! Answers to problems, in the trainer's process on the trainer's parameters, and what rules say of them.
 
 use crate::error::Error;
-use crate::lanes::Lanes;
 use crate::load::check_positions;
 use crate::watch;
 use picnic_data::ProblemFormat;
-use picnic_engine::{Completion, Limits, Request, RequestError, Sampling, generate_counted};
-use picnic_model::{CpuOps, Model, ParamStore};
+use picnic_engine::{Completion, Limits, Request, Sampling, Wants, generate_counted};
+use picnic_model::{Backend, Ops, SharedModel};
 use picnic_tasks::{Problem, Reward, RewardWeights, Task, Verdict, score};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-/// Sequences that a lane generates at once: enough rows for full tiles, few enough to stay in cache.
+/// Sequences that a thread generates at once: enough rows for full tiles, few enough to stay in cache.
 const SEQUENCES: usize = 128;
 
-/// Tokens in a page of the cache, which is given out whole.
-const PAGE: usize = picnic_model::kernels::attention::PAGE;
+/// Tokens that a thread reads in a step.
+const BATCH_TOKENS: usize = 512;
 
 /// How answers are drawn.
 #[derive(Clone, Copy, Debug)]
@@ -41,23 +40,27 @@ pub struct Sample {
     pub completion: Completion,
 }
 
-/// `draw.samples` answers to each prompt, in order. The lanes share them out; no answer depends on how.
+/// `draw.samples` answers to each prompt, in order, by one engine on the model as it is; no answer depends on the
+/// threads of `ops`.
 ///
 /// # Errors
-/// If a prompt with its answer may outgrow the model's positions, or the engine refuses it.
+/// If a prompt with its answer may outgrow the model's positions, the engine refuses it, or memory runs out.
 pub fn roll_out(
-    lanes: &mut Lanes,
-    model: &Model,
-    params: &ParamStore<CpuOps>,
+    ops: &Backend,
+    model: &SharedModel<Backend>,
     prompts: &[Vec<u32>],
     stop: &[u32],
     draw: Draw,
 ) -> Result<Vec<Sample>, Error> {
     // More than a number can count is more than any model has positions for.
     let longest = prompts.iter().map(Vec::len).max().unwrap_or(0).saturating_add(draw.max_tokens);
-    check_positions("the longest prompt with its answer", longest, model.config())?;
-    let cache_tokens = longest.div_ceil(PAGE).saturating_mul(SEQUENCES * PAGE);
-    let limits = Limits { sequences: SEQUENCES, batch_tokens: 512, cache_tokens };
+    check_positions("the longest prompt with its answer", longest, model.model().config())?;
+    let sequences = SEQUENCES * ops.parallelism();
+    let limits = Limits {
+        sequences,
+        batch_tokens: BATCH_TOKENS * ops.parallelism(),
+        cache_tokens: Limits::cache_for::<Backend>(sequences, longest),
+    };
     let request = |i: usize| Request {
         prompt: prompts[i / draw.samples].clone(),
         max_tokens: draw.max_tokens,
@@ -65,25 +68,15 @@ pub fn roll_out(
         sampling: Sampling {
             temperature: draw.temperature as f32,
             top_p: draw.top_p as f32,
-            seed: mix(draw.seed, i as u64),
+            seed: picnic_random::child(draw.seed, i as u64),
         },
+        wants: Wants::default(),
     };
-    let count = prompts.len() * draw.samples;
-    let shares = lanes.run_each(count, |ops, mine| {
-        let requests = mine.iter().map(|&i| request(i)).collect();
-        let lane = mine.first().copied().unwrap_or(0);
-        let mark = watch::counting(format!("rollout: lane {lane} has generated"), mine.len(), "answers");
-        let finished = |count| mark.done(count as u64);
-        Ok::<_, RequestError>((generate_counted(ops, model, params, limits, requests, finished)?, mine))
-    });
-    let mut samples: Vec<Option<Sample>> = (0..count).map(|_| None).collect();
-    for share in shares {
-        let (answers, mine) = share?;
-        for (completion, i) in answers.into_iter().zip(mine) {
-            samples[i] = Some(Sample { prompt: i / draw.samples, completion });
-        }
-    }
-    Ok(samples.into_iter().flatten().collect())
+    let requests: Vec<Request> = (0..prompts.len() * draw.samples).map(request).collect();
+    let mark = watch::counting("rollout: has generated", requests.len(), "answers");
+    let answers = generate_counted(ops, model, limits, requests, |count| mark.done(count as u64))?;
+    let sample = |(i, completion)| Sample { prompt: i / draw.samples, completion };
+    Ok(answers.into_iter().enumerate().map(sample).collect())
 }
 
 /// The prompts of `problems`.
@@ -139,19 +132,11 @@ fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
     result.ok()
 }
 
-/// Splits one seed into many (Steele et al. 2014, SplitMix64).
-pub fn mix(seed: u64, i: u64) -> u64 {
-    let mut z = seed.wrapping_add(i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use picnic_chat::ChatFormat;
-    use picnic_engine::Finish;
+    use picnic_engine::{Finish, Reading};
     use picnic_tasks::{Source, Split, Trace};
     use picnic_tokenizer::{Tokenizer, TrainConfig};
 
@@ -193,7 +178,7 @@ mod tests {
         let reward = |text: &str| {
             let tokens = chat.tokenizer().encode(text, false).unwrap();
             let logprobs = vec![-1.0; tokens.len()];
-            let completion = Completion { tokens, logprobs, finish: Finish::Stop };
+            let completion = Completion { tokens, logprobs, finish: Finish::Stop, reading: Reading::default() };
             judge(&Careless, &format, &problems, &Sample { prompt: 0, completion }, RewardWeights::default())
         };
         let broken = reward("<think>a</think><answer>a</answer>");

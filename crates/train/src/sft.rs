@@ -5,10 +5,9 @@
 //! fine-tuning of its second round (2.3.3), or on a smaller model distillation (2.4).
 
 use crate::error::Error;
-use crate::lanes::Sequence;
+use crate::lanes::{BatchLoss, Sequence};
 use crate::load::check_positions;
 use crate::recipe::{Recipe, Sft};
-use crate::rollout::mix;
 use crate::traces::read_examples;
 use crate::training::{Outcome, Setting, Start, StepPlan, Training, hash_of};
 use crate::watch;
@@ -55,21 +54,21 @@ pub fn sft(
     let mut order = Order::default();
     let mut run = Training::open("sft", setting, common, stage.mtp_weight, fingerprint, start, chat)?;
     let longest = examples.iter().map(|example| example.ids.len()).max().unwrap_or(0);
-    check_positions("the longest example", longest, run.model.config())?;
+    check_positions("the longest example", longest, run.policy.model().config())?;
     let mut display = setting.progress.stage("sft", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
         let sequences = batch(&examples, recipe, run.step, &mut order);
         // Each token of the batch weighs the same, in a long example and in a short one.
         let targets: usize = sequences.iter().map(Sequence::targets).sum();
-        let slope = -1.0 / targets.max(1) as f32;
+        let loss = BatchLoss::Constant(-1.0 / targets.max(1) as f32);
         let plan = StepPlan {
             optimizer: &stage.optimizer,
             steps: stage.steps as u64,
             balance_alpha: stage.balance_alpha,
             entropy: false,
         };
-        let done = run.step(common, &sequences, plan, &|_, _, _| slope)?;
+        let done = run.step(common, &sequences, plan, &loss)?;
         run.balance_experts(&done.expert_counts, stage.router_bias_speed);
         let sum: f64 = done.tokens.iter().flat_map(|t| &t.logprob).map(|&l| f64::from(l)).sum();
         let tokens: usize = sequences.iter().map(|s| s.ids.len()).sum();
@@ -146,7 +145,7 @@ pub fn examples(
 /// What was asked and answered before example `index`.
 fn earlier(recipe: &Recipe<Sft>, tasks: &Mixture, index: u64) -> Vec<(String, String)> {
     let most = recipe.stage.turns as u64;
-    let count = mix(mix(recipe.common.seed, FIRST_EARLIER), index) % most;
+    let count = picnic_random::part(recipe.common.seed, FIRST_EARLIER, index) % most;
     let problems = (0..count).map(|turn| tasks.problem(Split::Train, FIRST_EARLIER + index * most + turn));
     let exchange = |problem: Problem| Some((problem.prompt.clone(), tasks.trace(&problem)?.answer));
     problems.filter_map(exchange).collect()

@@ -6,7 +6,7 @@
 //! random is a function of (seed, step), so the step is all the cursor there is.
 
 use crate::error::Error;
-use crate::lanes::{Lanes, Pass, Sequence, Slope};
+use crate::lanes::{BatchLoss, Lanes, Pass, Sequence};
 use crate::load::{Loaded, load};
 use crate::optimizer::{Optimizer, learning_rate, move_router_biases};
 use crate::progress::Progress;
@@ -16,7 +16,7 @@ use crate::watch;
 use picnic_chat::ChatFormat;
 use picnic_model::checkpoint::{Checkpoint, FloatType, SHARD_BYTES};
 use picnic_model::layers::TokenStats;
-use picnic_model::{Balance, CpuOps, Model, Ops, ParamStore, initialise, save};
+use picnic_model::{Backend, Balance, Model, Ops, OutOfMemory, ParamStore, SharedModel, backend, initialise, save};
 use picnic_tasks::Curriculum;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -122,12 +122,10 @@ struct State {
 pub struct Training<'s> {
     /// What the stage is called.
     pub stage: &'static str,
-    /// The architecture.
-    pub model: Model,
     /// The policy.
-    pub params: ParamStore<CpuOps>,
+    pub policy: SharedModel<Backend>,
     /// A frozen copy that RL keeps near.
-    pub reference: Option<ParamStore<CpuOps>>,
+    pub reference: Option<ParamStore<Backend>>,
     /// How it is talked to.
     pub chat: ChatFormat,
     /// Where gradients come from.
@@ -138,7 +136,8 @@ pub struct Training<'s> {
     pub outcome: Outcome,
     /// RL's pass rates, if it follows them.
     pub curriculum: Option<Curriculum>,
-    ops: CpuOps,
+    /// What computes, on all threads.
+    pub ops: Backend,
     optimizer: Optimizer,
     mtp_weight: f64,
     setting: &'s Setting<'s>,
@@ -208,8 +207,8 @@ impl<'s> Training<'s> {
             same_recipe(&path, &fingerprint)?;
         }
         fs::create_dir_all(&setting.out).map_err(Error::writing(&setting.out))?;
-        let ops = CpuOps::with_threads(setting.threads).map_err(Error::Threads)?;
-        let lanes = Lanes::new(common.lanes, setting.threads).map_err(Error::Threads)?;
+        let ops = backend::with_threads(setting.threads).map_err(Error::Threads)?;
+        let lanes = Lanes::new(&ops, common.lanes).map_err(Error::Threads)?;
         let Loaded { model, mut params, notes } = match (&checkpoint, start) {
             (Some((_, folder)), _) => load(&ops, &Checkpoint::open(folder)?, &chat, true)?,
             (None, Start::From(path)) => load(&ops, &Checkpoint::open(path)?, &chat, true)?,
@@ -218,7 +217,7 @@ impl<'s> Training<'s> {
                 config.bos_token_id = chat.tokenizer().bos();
                 config.eos_token_ids = chat.ends().ids().to_vec();
                 let model = Model::new(config);
-                let params = initialise(&ops, &model, common.seed);
+                let params = initialise(&ops, &model, common.seed)?;
                 Loaded { model, params, notes: Vec::new() }
             }
         };
@@ -228,11 +227,10 @@ impl<'s> Training<'s> {
         } else if model.mtp_params().next().is_none() {
             return Err(Error::NoMtp { stage, mtp_weight });
         }
-        let optimizer = Optimizer::new(&ops, &params);
+        let optimizer = Optimizer::new(&ops, &params)?;
         let mut training = Training {
             stage,
-            model,
-            params,
+            policy: SharedModel::new(model, params),
             reference: None,
             chat,
             lanes,
@@ -253,20 +251,27 @@ impl<'s> Training<'s> {
     }
 
     /// Makes the current policy the reference.
-    pub fn refresh_reference(&mut self) {
-        self.reference = Some(self.params.frozen_copy(&self.ops));
-    }
-
-    /// One optimizer step on `sequences` under the loss that `slope` describes. The router's bias stays where it is.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] if a logprob or the gradient is no number; the weights are then unchanged.
+    /// If memory runs out.
+    pub fn refresh_reference(&mut self) -> Result<(), OutOfMemory> {
+        // The one before goes first: there need not be room for three.
+        self.reference = None;
+        self.reference = Some(self.policy.params().frozen_copy(&self.ops)?);
+        Ok(())
+    }
+
+    /// One optimizer step on `sequences` under `loss`. The router's bias stays where it is.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if a logprob or the gradient is no number, [`Error::Memory`] if memory runs out; the weights
+    /// are then unchanged.
     pub fn step(
         &mut self,
         common: &Common,
         sequences: &[Sequence],
         plan: StepPlan,
-        slope: &Slope,
+        loss: &BatchLoss,
     ) -> Result<StepStats, Error> {
         let alpha_per_sequence = plan.balance_alpha as f32 / sequences.len().max(1) as f32;
         let mtp_targets = sequences.iter().map(Sequence::mtp_targets).sum::<usize>().max(1) as f64;
@@ -274,9 +279,11 @@ impl<'s> Training<'s> {
             micro_batch_tokens: common.micro_batch_tokens,
             balance: Balance { alpha_per_sequence },
             entropy: plan.entropy,
+            recompute: common.recompute,
             mtp_weight: (self.mtp_weight / mtp_targets) as f32,
         };
-        let (tokens, statistics) = self.lanes.gradient(&self.model, &self.params, sequences, pass, slope);
+        let gradient = self.lanes.gradient(self.policy.model(), &self.policy.params(), sequences, pass, loss);
+        let (tokens, statistics) = gradient?;
         self.outcome.learned(sequences.iter().map(|s| s.ids.len()).sum());
         if let Some(bad) = tokens.iter().flat_map(|t| &t.logprob).find(|l| !l.is_finite()) {
             return Err(self.not_finite(self.step + 1, "log-probability of a token", f64::from(*bad)));
@@ -287,7 +294,8 @@ impl<'s> Training<'s> {
         }
         let lr = learning_rate(plan.optimizer, self.optimizer.step, plan.steps);
         let grads = self.lanes.grads().expect("a gradient was just computed");
-        let grad_norm = self.optimizer.step(&self.ops, &mut self.params, grads, plan.optimizer, lr);
+        let grad_norm =
+            self.policy.change(|_, params| self.optimizer.step(&self.ops, params, grads, plan.optimizer, lr));
         if !grad_norm.is_finite() {
             return Err(self.not_finite(self.step + 1, "gradient's norm", grad_norm));
         }
@@ -296,18 +304,30 @@ impl<'s> Training<'s> {
 
     /// Moves the router's bias by the load of the experts.
     pub fn balance_experts(&mut self, expert_counts: &[Vec<u64>], speed: f64) {
-        move_router_biases(&self.ops, &self.model, &mut self.params, expert_counts, speed as f32);
+        let ops = &self.ops;
+        self.policy.change(|model, params| move_router_biases(ops, model, params, expert_counts, speed as f32));
     }
 
     /// Logprobs of the reference policy.
-    pub fn reference_logprobs(&mut self, common: &Common, sequences: &[Sequence]) -> Vec<TokenStats> {
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn reference_logprobs(
+        &mut self,
+        common: &Common,
+        sequences: &[Sequence],
+    ) -> Result<Vec<TokenStats>, OutOfMemory> {
         let reference = self.reference.as_ref().expect("the first step has made one");
-        self.lanes.logprobs(&self.model, reference, sequences, reading(common))
+        self.lanes.logprobs(self.policy.model(), reference, sequences, Pass::new(common.micro_batch_tokens))
     }
 
     /// Logprobs of the policy as it is now, the same bits as the next [`Training::step`] on these sequences finds.
-    pub fn policy_logprobs(&mut self, common: &Common, sequences: &[Sequence]) -> Vec<TokenStats> {
-        self.lanes.logprobs(&self.model, &self.params, sequences, reading(common))
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn policy_logprobs(&mut self, common: &Common, sequences: &[Sequence]) -> Result<Vec<TokenStats>, OutOfMemory> {
+        let pass = Pass::new(common.micro_batch_tokens);
+        self.lanes.logprobs(self.policy.model(), &self.policy.params(), sequences, pass)
     }
 
     /// Ends a step: adds `values` to the curves, and writes a checkpoint every `checkpoint_every` steps.
@@ -336,7 +356,7 @@ impl<'s> Training<'s> {
         write_file(&out.join(RECIPE), &self.fingerprint)?;
         remove_halves(out)?;
         self.chat.save(out)?;
-        save(&self.ops, &self.model, &self.params, out, FloatType::F32, SHARD_BYTES)?;
+        save(&self.ops, self.policy.model(), &self.policy.params(), out, FloatType::F32, SHARD_BYTES)?;
         self.outcome.steps = self.step;
         write_json(&out.join(OUTCOME), &self.outcome)?;
         // Checkpoints go when nothing needs them any more, after a power cut too.
@@ -360,7 +380,7 @@ impl<'s> Training<'s> {
 
     /// An update that overflows shows in the next step's loss, which is too late to keep it out of a checkpoint.
     fn check_weights(&self) -> Result<(), Error> {
-        let squares: f64 = self.params.iter().map(|p| self.ops.sum_of_squares(p.value())).sum();
+        let squares: f64 = self.policy.params().iter().map(|p| self.ops.sum_of_squares(p.value())).sum();
         if squares.is_finite() { Ok(()) } else { Err(self.not_finite(self.step, "sum of squared weights", squares)) }
     }
 
@@ -385,9 +405,9 @@ impl<'s> Training<'s> {
         }
         fs::create_dir_all(&inner).map_err(Error::writing(&inner))?;
         self.chat.save(&partial)?;
-        save(&self.ops, &self.model, &self.params, &partial, FloatType::F32, SHARD_BYTES)?;
+        save(&self.ops, self.policy.model(), &self.policy.params(), &partial, FloatType::F32, SHARD_BYTES)?;
         if let Some(reference) = &self.reference {
-            save(&self.ops, &self.model, reference, &inner.join("reference"), FloatType::F32, SHARD_BYTES)?;
+            save(&self.ops, self.policy.model(), reference, &inner.join("reference"), FloatType::F32, SHARD_BYTES)?;
         }
         self.write_moments(&inner.join(MOMENTS))?;
         let state = State {
@@ -415,7 +435,7 @@ impl<'s> Training<'s> {
 
     fn write_moments(&self, path: &Path) -> Result<(), Error> {
         let mut tensors: Vec<(String, Vec<f32>)> = Vec::new();
-        for (param, moments) in self.params.iter().zip(self.optimizer.moments()) {
+        for (param, moments) in self.policy.params().iter().zip(self.optimizer.moments()) {
             for (name, moment) in ["m", "v"].iter().zip(moments.iter().flatten()) {
                 tensors.push((format!("{name}.{}", param.spec.name), self.ops.download(moment)));
             }
@@ -441,7 +461,8 @@ impl<'s> Training<'s> {
             return Err(Error::Resume { path, problem: "was made by another recipe".into() });
         }
         let moments = Checkpoint::open(inner.join(MOMENTS))?;
-        let specs: HashMap<usize, String> = self.params.iter().map(|p| (p.id.0, p.spec.name.clone())).collect();
+        let specs: HashMap<usize, String> =
+            self.policy.params().iter().map(|p| (p.id.0, p.spec.name.clone())).collect();
         for (i, pair) in self.optimizer.moments_mut().iter_mut().enumerate() {
             for (name, moment) in ["m", "v"].iter().zip(pair.iter_mut().flatten()) {
                 let values = moments.read_expected(&format!("{name}.{}", specs[&i]), &[self.ops.len(moment)])?;
@@ -457,12 +478,6 @@ impl<'s> Training<'s> {
         self.started = Instant::now();
         Ok(())
     }
-}
-
-/// A pass for logprobs alone.
-pub(crate) fn reading(common: &Common) -> Pass {
-    let balance = Balance::default();
-    Pass { micro_batch_tokens: common.micro_batch_tokens, balance, entropy: false, mtp_weight: 0.0 }
 }
 
 const CHECKPOINTS: &str = "checkpoints";
@@ -528,10 +543,9 @@ fn remove_halves(out: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// FNV-1a (Fowler, Noll, Vo), in hexadecimal: tells contents apart that nobody made to collide.
+/// A hash of contents, in hexadecimal: tells apart what nobody made to collide.
 pub(crate) fn hash_of(bytes: impl IntoIterator<Item = u8>) -> String {
-    let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    format!("{:016x}", bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step))
+    format!("{:016x}", picnic_random::fnv1a(bytes))
 }
 
 /// What a run recorded in `path`, if it did.

@@ -36,7 +36,7 @@ pub fn at(what: impl Into<String>) -> Mark {
     mark(what.into(), None)
 }
 
-/// "rollout: lane 1 has generated", 512, "answers", of which [`Mark::done`] says how many.
+/// "rollout: has generated", 512, "answers", of which [`Mark::done`] says how many.
 pub fn counting(what: impl Into<String>, total: usize, of: &'static str) -> Mark {
     mark(what.into(), Some((total as u64, of)))
 }

@@ -8,8 +8,9 @@ mod models;
 use models::{Noise, models, weights};
 use picnic_model::kernels::{Cpu, Isa, Team};
 use picnic_model::layers::{Past, Targets, TokenStats};
-use picnic_model::{Balance, Batch, CpuOps, Grads, Model, ParamStore, Statistics, Tape};
-use picnic_train::lanes::{Lanes, Pass, Sequence, Slope};
+use picnic_model::ops::{KlEstimator, Loss, Objective, Ratio, Sample, Surrogate};
+use picnic_model::{Balance, Batch, CpuOps, Grads, Model, ParamStore, SharedModel, Statistics, Tape};
+use picnic_train::lanes::{BatchLoss, Lanes, Pass, PolicySequence, Sequence};
 use picnic_train::optimizer::Optimizer;
 use picnic_train::recipe::{Decay, Optimizer as Settings};
 use picnic_train::rollout::{Draw, roll_out};
@@ -17,7 +18,8 @@ use picnic_train::rollout::{Draw, roll_out};
 /// With multi-token prediction where the model has it.
 fn pass(model: &Model, micro_batch_tokens: usize) -> Pass {
     let mtp_weight = if model.mtp_params().next().is_some() { 0.005 } else { 0.0 };
-    Pass { micro_batch_tokens, balance: Balance { alpha_per_sequence: 0.01 }, entropy: true, mtp_weight }
+    let balance = Balance { alpha_per_sequence: 0.01 };
+    Pass { balance, entropy: true, mtp_weight, ..Pass::new(micro_batch_tokens) }
 }
 
 /// Sequences of unequal lengths, one of them with a single target.
@@ -27,9 +29,41 @@ fn batch() -> Vec<Sequence> {
     [(70, 1), (33, 12), (64, 20), (2, 1), (90, 89), (47, 5), (100, 40)].map(sequence).into()
 }
 
-/// A loss that treats every token differently.
-fn slope(i: usize, t: usize, logprob: f32) -> f32 {
-    -(1.0 + 0.1 * i as f32) / (20.0 + t as f32) + 0.01 * logprob
+/// A loss that treats every token differently and depends on its logprob, with what belongs to each sequence.
+fn policy(sequences: &[Sequence]) -> Vec<(Sample, Vec<f32>, Vec<f32>)> {
+    let of = |(i, sequence): (usize, &Sequence)| {
+        let sample = Sample { weight: 0.05 + 0.01 * i as f64, advantage: 1.0 - 0.7 * i as f64, log_ratio: 0.0 };
+        let logprobs = |k: usize| (0..sequence.targets()).map(move |t| -3.0 - 0.02 * ((t * k) % 17) as f32);
+        (sample, logprobs(3).collect(), logprobs(5).collect())
+    };
+    sequences.iter().enumerate().map(of).collect()
+}
+
+const OBJECTIVE: Objective = Objective {
+    clip_low: 10.0,
+    clip_high: 10.0,
+    kl_beta: 0.1,
+    ratio: Ratio::Token,
+    surrogate: Surrogate::Ppo,
+    kl_estimator: KlEstimator::K3,
+    off_policy_delta: None,
+};
+
+fn gradient(
+    lanes: &mut Lanes,
+    model: &Model,
+    params: &ParamStore<CpuOps>,
+    sequences: &[Sequence],
+    pass: Pass,
+) -> (Vec<TokenStats>, Statistics) {
+    let all = policy(sequences);
+    let parts: Vec<PolicySequence> =
+        all.iter().map(|(sample, old, reference)| PolicySequence { sample: *sample, old, reference }).collect();
+    lanes.gradient(model, params, sequences, pass, &BatchLoss::Policy(OBJECTIVE, &parts)).unwrap()
+}
+
+fn lanes(lanes: usize, threads: usize) -> Lanes {
+    Lanes::new(&CpuOps::with_threads(threads).unwrap(), lanes).unwrap()
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -45,11 +79,10 @@ fn logprob_bits(stats: &[TokenStats]) -> Vec<Vec<u32>> {
 type Computed = (Vec<Vec<u32>>, Vec<Vec<u32>>, Vec<Vec<u64>>, Vec<Vec<f32>>, u64);
 
 fn computed(model: &Model, params: &ParamStore<CpuOps>, lanes: usize, threads: usize, tokens: usize) -> Computed {
-    let mut lanes = Lanes::new(lanes, threads).unwrap();
-    let slope: &Slope = &slope;
+    let mut lanes = self::lanes(lanes, threads);
     // The first gradient leaves buffers and sums behind that must not show in the second.
-    lanes.gradient(model, params, &batch()[..3], pass(model, tokens), slope);
-    let (stats, statistics) = lanes.gradient(model, params, &batch(), pass(model, tokens), slope);
+    gradient(&mut lanes, model, params, &batch()[..3], pass(model, tokens));
+    let (stats, statistics) = gradient(&mut lanes, model, params, &batch(), pass(model, tokens));
     let entropies = stats.iter().map(|s| bits(&s.entropy)).collect();
     let grads = all_of(params, lanes.grads().unwrap());
     (logprob_bits(&stats), entropies, statistics.expert_counts, grads, statistics.mtp_loss.to_bits())
@@ -68,10 +101,13 @@ fn a_rollouts_logprobs_are_the_trainers() {
     let draw = Draw { samples: 3, max_tokens: 45, temperature: 1.0, top_p: 1.0, seed: 11 };
     for (name, model) in models() {
         let params = weights(&ops, &model);
+        let shared = SharedModel::new(model, params);
+        let (model, params) = (shared.model(), shared.params());
         let mut first: Option<Vec<Vec<u32>>> = None;
         for (lanes, threads) in [(1, 1), (1, 3), (2, 2), (3, 2), (3, 3)] {
-            let mut lanes = Lanes::new(lanes, threads).unwrap();
-            let samples = roll_out(&mut lanes, &model, &params, &prompts, &[0, 1, 2, 3], draw).unwrap();
+            let mut lanes = self::lanes(lanes, threads);
+            let ops = CpuOps::with_threads(threads).unwrap();
+            let samples = roll_out(&ops, &shared, &prompts, &[0, 1, 2, 3], draw).unwrap();
             assert_eq!(samples.len(), 9);
             let sequences: Vec<Sequence> = samples
                 .iter()
@@ -83,13 +119,13 @@ fn a_rollouts_logprobs_are_the_trainers() {
                 .collect();
             let drawn: Vec<Vec<u32>> = samples.iter().map(|s| bits(&s.completion.logprobs)).collect();
             for tokens in [1, 100, 100_000] {
-                let trained = lanes.logprobs(&model, &params, &sequences, pass(&model, tokens));
+                let trained = lanes.logprobs(model, &params, &sequences, pass(model, tokens)).unwrap();
                 assert_eq!(drawn, logprob_bits(&trained), "{name}, micro-batches of {tokens}");
             }
-            let (trained, _) = lanes.gradient(&model, &params, &sequences, pass(&model, 100), &slope);
+            let (trained, _) = gradient(&mut lanes, model, &params, &sequences, pass(model, 100));
             assert_eq!(drawn, logprob_bits(&trained), "{name}, learning");
             for (sequence, drawn) in sequences.iter().zip(&drawn) {
-                let alone = lanes.logprobs(&model, &params, std::slice::from_ref(sequence), pass(&model, 1));
+                let alone = lanes.logprobs(model, &params, std::slice::from_ref(sequence), pass(model, 1)).unwrap();
                 assert_eq!(drawn, &bits(&alone[0].logprob), "{name}, alone");
             }
             assert_eq!(first.get_or_insert_with(|| drawn.clone()), &drawn, "{name}: lanes and threads do not show");
@@ -151,11 +187,11 @@ fn instruction_sets_change_no_bit() {
         let step = |isa: Isa, team: Team, recompute: bool| -> (Vec<u32>, Vec<Vec<u32>>, Vec<Vec<u64>>) {
             let ops = CpuOps::new(Cpu { isa, team });
             let mut params = weights(&ops, &model);
-            let mut optimizer = Optimizer::new(&ops, &params);
+            let mut optimizer = Optimizer::new(&ops, &params).unwrap();
             let (mut logprobs, mut counts) = (Vec::new(), Vec::new());
             // The second step reads panels and moments that the first one wrote.
             for _ in 0..2 {
-                let mut grads = Grads::new(&ops, &params);
+                let mut grads = Grads::new(&ops, &params).unwrap();
                 let (said, statistics) = learn(&ops, &model, &params, &mut grads, recompute);
                 logprobs.extend(bits(&said.logprob));
                 counts.extend(statistics.expert_counts);
@@ -189,22 +225,21 @@ fn learn(
     let ids: Vec<u32> = rows.iter().map(|&row| batch.ids[row as usize + 1]).collect();
     let mut tape = Tape::recording(ops, grads, pass(model, 1).balance);
     let hidden = if recompute {
-        model.forward_recomputing(&mut tape, params, &batch)
+        model.forward_recomputing(&mut tape, params, &batch).unwrap()
     } else {
-        model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone()))
+        model.forward(&mut tape, params, &batch, &mut Past::Within(batch.spans.clone())).unwrap()
     };
     let targets = Targets { rows: &rows, ids: &ids, entropy: false };
-    let said = tape.token_loss(&hidden, model.head(params), targets, |start, logprobs| {
-        logprobs.iter().enumerate().map(|(t, &l)| slope(0, start + t, l)).collect()
-    });
+    let derivatives = (0..ids.len()).map(|t| -1.0 / (20.0 + t as f32)).collect();
+    let said = tape.token_loss(&hidden, model.head(params), targets, Loss::PerTarget(derivatives)).unwrap();
     if model.mtp_params().next().is_some()
-        && let Some((second, next)) = model.mtp(&mut tape, params, &hidden, &batch)
+        && let Some((second, next)) = model.mtp(&mut tape, params, &hidden, &batch).unwrap()
     {
         // Any target will do: each row predicts the token that it has seen.
         let rows: Vec<u32> = (0..next.ids.len() as u32).collect();
         let targets = Targets { rows: &rows, ids: &next.ids, entropy: false };
-        tape.token_loss(&second, model.head(params), targets, |_, logprobs| vec![-0.01; logprobs.len()]);
+        tape.token_loss(&second, model.head(params), targets, Loss::Constant(-0.01)).unwrap();
     }
     drop(hidden);
-    (said, tape.backward())
+    (said, tape.backward().unwrap().read(ops))
 }

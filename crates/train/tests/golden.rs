@@ -8,9 +8,10 @@
 use picnic_model::checkpoint::Checkpoint;
 use picnic_model::kernels::{Cpu, router};
 use picnic_model::layers::Past;
-use picnic_model::{Balance, Batch, CpuOps, Ops, ParamStore, Tape, load};
-use picnic_train::grpo::{Objective, Shared, Side, advantages, token_weights};
-use picnic_train::lanes::{Lanes, Pass, Sequence};
+use picnic_model::ops::{Objective, Sample, Side};
+use picnic_model::{Batch, CpuOps, Ops, ParamStore, Tape, load};
+use picnic_train::grpo::{advantages, token_weights};
+use picnic_train::lanes::{BatchLoss, Lanes, Pass, Sequence};
 use picnic_train::optimizer::Optimizer;
 use picnic_train::recipe::{Advantage, Decay, KlEstimator, LossAverage, Optimizer as Settings, Ratio, Surrogate};
 use safetensors::SafeTensors;
@@ -69,13 +70,14 @@ fn reproduce_curve(folder: &Path) {
 
     let ops = CpuOps::with_threads(1).unwrap();
     let (model, mut params) = load(&ops, &Checkpoint::open(folder).unwrap(), true).unwrap();
-    let (mut lanes, mut optimizer) = (Lanes::new(2, 2).unwrap(), Optimizer::new(&ops, &params));
-    let pass = Pass { micro_batch_tokens: length, balance: Balance::default(), entropy: false, mtp_weight: 0.0 };
-    let slope = -1.0 / (rows * (length - 1)) as f32;
+    let (mut lanes, mut optimizer) =
+        (Lanes::new(&CpuOps::with_threads(2).unwrap(), 2).unwrap(), Optimizer::new(&ops, &params).unwrap());
+    let pass = Pass::new(length);
+    let loss = BatchLoss::Constant(-1.0 / (rows * (length - 1)) as f32);
     for step in 0..steps {
         let batch = ids[step * rows * length..(step + 1) * rows * length].chunks(length);
         let sequences: Vec<Sequence> = batch.map(|ids| Sequence { ids: ids.to_vec(), first_target: 1 }).collect();
-        let (stats, _) = lanes.gradient(&model, &params, &sequences, pass, &|_, _, _| slope);
+        let (stats, _) = lanes.gradient(&model, &params, &sequences, pass, &loss).unwrap();
         let logprobs: Vec<f64> = stats.iter().flat_map(|s| &s.logprob).map(|&l| f64::from(l)).collect();
         let loss = -logprobs.iter().sum::<f64>() / logprobs.len() as f64;
         let golden = curve["losses"][step].as_f64().unwrap();
@@ -135,18 +137,18 @@ fn grpo_of_autograd() {
         let objective = Objective { kl_beta: 0.04, ..GRPO };
         for (average, name) in [(LossAverage::Sequence, "seq_mean"), (LossAverage::Token, "token_mean")] {
             let weights = token_weights(&lengths, &ours, average, width);
-            let golden_slopes = read_f64(&bytes, &format!("grad_{name}"));
+            let golden_derivatives = read_f64(&bytes, &format!("grad_{name}"));
             let (mut loss, mut clipped) = (0.0, 0);
             for i in 0..mask.len() {
                 let sample = i / width;
-                let shared = Shared { advantage: ours[sample].unwrap(), log_ratio: 0.0 };
-                let token = objective.token(shared, new[i], old[i], reference[i]);
+                let of = Sample { weight: weights[sample], advantage: ours[sample].unwrap(), log_ratio: 0.0 };
+                let token = objective.token(of, new[i], old[i], reference[i]);
                 assert!((token.kl - kl[i]).abs() <= GRPO_TOLERANCE, "kl {} {}", token.kl, kl[i]);
                 loss += mask[i] * weights[sample] * token.loss;
                 clipped += usize::from(token.clipped.is_some() && mask[i] == 1.0);
-                if let Some(golden) = &golden_slopes {
-                    let slope = mask[i] * weights[sample] * token.slope;
-                    assert!((slope - golden[i]).abs() <= GRPO_TOLERANCE, "slope {slope} {}", golden[i]);
+                if let Some(golden) = &golden_derivatives {
+                    let derivative = mask[i] * weights[sample] * token.dloss_dlogprob;
+                    assert!((derivative - golden[i]).abs() <= GRPO_TOLERANCE, "{derivative} {}", golden[i]);
                 }
             }
             let golden = get(&format!("loss_{name}"))[0];
@@ -168,7 +170,7 @@ const GRPO: Objective = Objective {
 };
 
 /// Each objective as its paper writes it for whole samples, differentiated by autograd: the sum of our tokens' losses
-/// is its loss and our tokens' slopes are its gradient, through a sequence's ratio too.
+/// is its loss and our tokens' derivatives are its gradient, through a sequence's ratio too.
 #[test]
 fn the_objectives_after_grpo_of_autograd() {
     let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/grpo_variants.safetensors")).unwrap();
@@ -189,20 +191,21 @@ fn the_objectives_after_grpo_of_autograd() {
     ] {
         let advantages = advantages(&rewards, advantage);
         let weights = token_weights(&lengths, &advantages, average, 15);
-        let (golden_loss, golden_slopes) = (get(&format!("{name}.loss"))[0], get(&format!("{name}.grad")));
+        let (golden_loss, golden_derivatives) = (get(&format!("{name}.loss"))[0], get(&format!("{name}.grad")));
         let (mut loss, mut low, mut high, mut free) = (0.0, 0, 0, 0);
         for (i, &length) in lengths.iter().enumerate() {
             let row = i * width..i * width + length;
             let log_ratio = row.clone().map(|at| new[at] - old[at]).sum::<f64>() / length as f64;
-            let shared = Shared { advantage: advantages[i].unwrap(), log_ratio };
+            let sample = Sample { weight: weights[i], advantage: advantages[i].unwrap(), log_ratio };
             if objective.off_policy_delta.is_some() {
-                assert_eq!(objective.is_masked(shared), kept[i] == 0.0, "{name}: sample {i}");
+                assert_eq!(objective.is_masked(sample), kept[i] == 0.0, "{name}: sample {i}");
             }
             for at in row {
-                let token = objective.token(shared, new[at], old[at], reference[at]);
+                let token = objective.token(sample, new[at], old[at], reference[at]);
                 loss += weights[i] * token.loss;
-                let slope = weights[i] * token.slope;
-                assert!((slope - golden_slopes[at]).abs() <= GRPO_TOLERANCE, "{name}: {slope} {}", golden_slopes[at]);
+                let derivative = weights[i] * token.dloss_dlogprob;
+                let golden = golden_derivatives[at];
+                assert!((derivative - golden).abs() <= GRPO_TOLERANCE, "{name}: {derivative} {golden}");
                 match token.clipped {
                     Some(Side::Low) => low += 1,
                     Some(Side::High) => high += 1,
@@ -296,21 +299,22 @@ fn multi_token_prediction_of_torch() {
     let (model, params) = load(&ops, &Checkpoint::open(&folder).unwrap(), true).unwrap();
     let batch = Batch::sequences(ids.chunks(length).map(|ids| &ids[..length - 1]));
     let mut tape = Tape::inference(&ops);
-    let hidden = model.forward(&mut tape, &params, &batch, &mut Past::Within(batch.spans.clone()));
-    let (second, _) = model.mtp(&mut tape, &params, &hidden, &batch).unwrap();
+    let hidden = model.forward(&mut tape, &params, &batch, &mut Past::Within(batch.spans.clone())).unwrap();
+    let (second, _) = model.mtp(&mut tape, &params, &hidden, &batch).unwrap().unwrap();
     let rows: Vec<u32> = (0..second.rows as u32).collect();
-    let logits = tape.logits(&second, model.head(&params), &rows);
+    let logits = tape.logits(&second, model.head(&params), &rows).unwrap();
     assert_close("mtp logits", &ops.download(logits.value()), &wide("mtp_logits"), MTP_TOLERANCE);
 
     // One lane or two, one micro-batch or several.
     for (lanes, micro_batch_tokens) in [(1, 100), (1, 1), (2, 100)] {
-        let mut lanes = Lanes::new(lanes, 2).unwrap();
+        let mut lanes = Lanes::new(&CpuOps::with_threads(2).unwrap(), lanes).unwrap();
         let mean = |targets: usize| 1.0 / targets as f32;
         let targets = sequences.iter().map(Sequence::targets).sum();
         let seconds = sequences.iter().map(Sequence::mtp_targets).sum();
         let mtp_weight = 0.3 * mean(seconds);
-        let pass = Pass { micro_batch_tokens, balance: Balance::default(), entropy: false, mtp_weight };
-        let (stats, statistics) = lanes.gradient(&model, &params, &sequences, pass, &|_, _, _| -mean(targets));
+        let pass = Pass { mtp_weight, ..Pass::new(micro_batch_tokens) };
+        let (stats, statistics) =
+            lanes.gradient(&model, &params, &sequences, pass, &BatchLoss::Constant(-mean(targets))).unwrap();
         let loss = -stats.iter().flat_map(|s| &s.logprob).map(|&l| f64::from(l)).sum::<f64>() / targets as f64;
         let mtp_loss = statistics.mtp_loss / seconds as f64;
         assert_close(

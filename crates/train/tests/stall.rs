@@ -2,7 +2,7 @@
 
 use picnic_chat::ChatFormat;
 use picnic_data::ProblemFormat;
-use picnic_engine::{Completion, Finish};
+use picnic_engine::{Completion, Finish, Reading};
 use picnic_tasks::{Problem, RewardWeights, Source, Split, Task, Trace, Verdict};
 use picnic_tokenizer::{Tokenizer, TrainConfig};
 use picnic_train::rollout::{Sample, judge};
@@ -57,7 +57,8 @@ fn a_verifier_that_stalls_is_named_and_named_again() {
     let chat = ChatFormat::picnic(Tokenizer::train(["1 + 1 = 2"], &config).unwrap());
     let format = ProblemFormat::new(&chat).unwrap();
     let tokens = chat.tokenizer().encode("<think>so</think><answer>4</answer>", false).unwrap();
-    let completion = Completion { logprobs: vec![0.0; tokens.len()], tokens, finish: Finish::Stop };
+    let (logprobs, reading) = (vec![0.0; tokens.len()], Reading::default());
+    let completion = Completion { logprobs, tokens, finish: Finish::Stop, reading };
     let task = Stubborn(Mutex::new(notes), Mutex::default());
     let problems = [Task::problem(&task, Split::Train, 0)];
 

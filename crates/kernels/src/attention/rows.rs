@@ -9,7 +9,6 @@ use crate::math::exp;
 use crate::simd::{LANES, Simd};
 use crate::team::Team;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Rows computed together.
 pub(super) const BLOCK: usize = 32;
@@ -49,21 +48,11 @@ impl Rows {
     }
 }
 
-/// Calls `work` on each of `0..units`; whoever of the team is free takes the next.
+/// Calls `work` on each of `0..units`, on the calling thread if there is little to do.
 pub(super) fn share(team: &Team, units: usize, multiply_adds: usize, work: impl Fn(usize) + Sync) {
-    if units < 2 || team.size() < 2 || multiply_adds < SMALL {
-        return (0..units).for_each(work);
-    }
-    let next = AtomicUsize::new(0);
-    team.split(team.size().min(units), 1, |_| {
-        loop {
-            let unit = next.fetch_add(1, Ordering::Relaxed);
-            if unit >= units {
-                return;
-            }
-            work(unit);
-        }
-    });
+    let alone = Team::solo();
+    let team = if multiply_adds < SMALL { &alone } else { team };
+    team.share(units, work);
 }
 
 /// 32 lanes from `WINDOW[32 − n]` are `inside` for the first n, then `outside`.

@@ -23,6 +23,7 @@ impl Avx512 {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Avx512 {
     type V = [__m512; 2];
+    type B = __m256i;
     const TILE_ROWS: usize = 12;
     const TILE_COLUMNS: usize = LANES;
 
@@ -77,6 +78,67 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn prefetch_far(self, p: *const f32) {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+    #[inline(always)]
+    fn transpose(self, from: &[f32; LANES * LANES], to: &mut [f32; LANES * LANES]) {
+        unsafe { super::avx2::transpose(from, to) }
+    }
+    #[inline(always)]
+    fn bytes(self, x: &[u8; LANES]) -> Self::B {
+        unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn unpack_4(self, x: &[u8; 16]) -> Self::B {
+        unsafe { super::avx2::unpack_4(x) }
+    }
+    #[inline(always)]
+    fn unpack_2(self, x: &[u8; 8]) -> Self::B {
+        unsafe { super::avx2::unpack_2(x) }
+    }
+    #[inline(always)]
+    fn unpack_1(self, x: &[u8; 4]) -> Self::B {
+        unsafe { super::avx2::unpack_1(x) }
+    }
+    #[inline(always)]
+    fn join<const SHIFT: i32>(self, low: Self::B, high: Self::B) -> Self::B {
+        unsafe { _mm256_or_si256(low, _mm256_slli_epi16::<SHIFT>(high)) }
+    }
+    #[inline(always)]
+    fn add_to_bytes(self, x: Self::B, offset: i8) -> Self::B {
+        unsafe { _mm256_add_epi8(x, _mm256_set1_epi8(offset)) }
+    }
+    #[inline(always)]
+    fn pick(self, table: &[i8; 16], codes: Self::B) -> Self::B {
+        unsafe { _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())), codes) }
+    }
+    #[inline(always)]
+    fn signed(self, x: Self::B) -> Self::V {
+        unsafe {
+            let (low, high) = (_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x));
+            [_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(low)), _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(high))]
+        }
+    }
+    #[inline(always)]
+    fn e4m3(self, x: &[u8; LANES]) -> Self::V {
+        unsafe {
+            let [a, b] = super::avx2::e4m3_as_f16(x);
+            let scale = _mm512_set1_ps(256.0);
+            [_mm512_mul_ps(_mm512_cvtph_ps(a), scale), _mm512_mul_ps(_mm512_cvtph_ps(b), scale)]
+        }
+    }
+    #[inline(always)]
+    fn f16(self, x: &[u8; 2 * LANES]) -> Self::V {
+        unsafe {
+            let p: *const __m256i = x.as_ptr().cast();
+            [_mm512_cvtph_ps(_mm256_loadu_si256(p)), _mm512_cvtph_ps(_mm256_loadu_si256(p.add(1)))]
+        }
+    }
+    #[inline(always)]
+    fn bf16(self, x: &[u8; 2 * LANES]) -> Self::V {
+        unsafe {
+            let p: *const __m256i = x.as_ptr().cast();
+            [upper_half(p), upper_half(p.add(1))]
+        }
     }
     #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
@@ -135,4 +197,14 @@ unsafe fn power_of_two(n: __m512) -> __m512 {
         let biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
         _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
     }
+}
+
+/// Sixteen f32 of which `p` has the upper halves.
+///
+/// # Safety
+/// The processor must have AVX-512F, and `p` must be readable.
+#[inline(always)]
+unsafe fn upper_half(p: *const __m256i) -> __m512 {
+    // SAFETY: the caller's promise.
+    unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)))) }
 }

@@ -5,12 +5,14 @@
 //! estimates, no fast-math), and reductions over lanes use one fixed tree, so the instruction set never shows in the
 //! bits. [`kernel!`](crate::kernel) turns such a function into one that picks its instruction set at run time.
 //!
-//! Left out: integers narrower than 32 bits and anything that only one instruction set can do exactly.
+//! Codes of stored weights are bytes, 32 at a time as well, on their way to f32. Left out: sums of integers, and
+//! anything that only one instruction set can do exactly.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bytes;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -32,6 +34,8 @@ pub const LANES: usize = 32;
 pub trait Simd: Copy + Send + Sync + 'static {
     /// 32 f32 values.
     type V: Copy;
+    /// 32 bytes.
+    type B: Copy;
     /// Rows of a matrix tile whose accumulators fit the registers.
     const TILE_ROWS: usize;
     /// Columns of a matrix tile; they divide 32.
@@ -84,6 +88,39 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// `2ⁿ` for whole-numbered lanes −126 ≤ n ≤ 127.
     fn exp2_int(self, n: Self::V) -> Self::V;
+
+    /// `to` = the transpose of the 32 × 32 values `from`.
+    #[inline(always)]
+    fn transpose(self, from: &[f32; LANES * LANES], to: &mut [f32; LANES * LANES]) {
+        for (i, row) in from.as_chunks::<LANES>().0.iter().enumerate() {
+            for (j, x) in row.iter().enumerate() {
+                to[j * LANES + i] = *x;
+            }
+        }
+    }
+
+    /// The bytes themselves.
+    fn bytes(self, x: &[u8; LANES]) -> Self::B;
+    /// 32 codes of 4 bits: lane i is in byte i mod 16, the first 16 in the lower halves.
+    fn unpack_4(self, x: &[u8; 16]) -> Self::B;
+    /// 32 codes of 2 bits: lane i is in byte i mod 8, the first 8 in the lowest bits.
+    fn unpack_2(self, x: &[u8; 8]) -> Self::B;
+    /// 32 codes of 1 bit: lane i is in byte i mod 4, the first 4 in the lowest bits.
+    fn unpack_1(self, x: &[u8; 4]) -> Self::B;
+    /// `low | high << SHIFT` of bytes, where nothing is shifted out of one.
+    fn join<const SHIFT: i32>(self, low: Self::B, high: Self::B) -> Self::B;
+    /// `x + offset` of bytes, modulo 256.
+    fn add_to_bytes(self, x: Self::B, offset: i8) -> Self::B;
+    /// The bytes of `table` at `codes`, which are below 16.
+    fn pick(self, table: &[i8; 16], codes: Self::B) -> Self::B;
+    /// Bytes as signed integers.
+    fn signed(self, x: Self::B) -> Self::V;
+    /// Bytes as 8-bit floats ([`F8_E4M3`](crate::stored::StoredType::F8_E4M3)).
+    fn e4m3(self, x: &[u8; LANES]) -> Self::V;
+    /// Pairs of bytes as IEEE 16-bit floats.
+    fn f16(self, x: &[u8; 2 * LANES]) -> Self::V;
+    /// Pairs of bytes as the upper halves of f32.
+    fn bf16(self, x: &[u8; 2 * LANES]) -> Self::V;
 
     /// Reads exactly the 32 values of `x`.
     #[inline(always)]
@@ -206,7 +243,7 @@ impl Isa {
         {
             let fma = is_x86_feature_detected!("avx") && is_x86_feature_detected!("fma");
             let mut all = vec![Isa(if fma { Kind::ScalarFma } else { Kind::Scalar })];
-            if fma && is_x86_feature_detected!("avx2") {
+            if fma && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
                 all.push(Isa(Kind::Avx2));
                 if is_x86_feature_detected!("avx512f") {
                     all.push(Isa(Kind::Avx512));
@@ -257,13 +294,13 @@ macro_rules! kernel {
                 generic($crate::simd::Scalar, $($arg),*)
             }
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
+            #[target_feature(enable = "avx2,fma,f16c")]
             fn avx2($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: this function has the features.
                 generic(unsafe { $crate::simd::Avx2::new() }, $($arg),*)
             }
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx2,fma")]
+            #[target_feature(enable = "avx512f,avx2,fma,f16c")]
             fn avx512($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: this function has the features.
                 generic(unsafe { $crate::simd::Avx512::new() }, $($arg),*)

@@ -1,5 +1,6 @@
 //! NEON: eight registers of four lanes. Every aarch64 processor has it.
 
+use super::bytes::bytes_by_array;
 use super::{LANES, Simd};
 use std::arch::aarch64::*;
 
@@ -20,6 +21,8 @@ impl Simd for Neon {
     type V = [float32x4_t; REGISTERS];
     const TILE_ROWS: usize = 6;
     const TILE_COLUMNS: usize = 16;
+
+    bytes_by_array!();
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {

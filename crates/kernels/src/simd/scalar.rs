@@ -1,5 +1,6 @@
 //! The plain version: an array of 32 values, one operation at a time.
 
+use super::bytes::bytes_by_array;
 use super::{LANES, Simd};
 
 /// No vector instructions.
@@ -19,6 +20,8 @@ impl Simd for Scalar {
     type V = [f32; LANES];
     const TILE_ROWS: usize = 1;
     const TILE_COLUMNS: usize = LANES;
+
+    bytes_by_array!();
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {

@@ -3,10 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
+use crate::ops::OutOfMemory;
 
 /// A checkpoint that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
+    /// The parameters do not fit into memory.
+    #[error(transparent)]
+    Memory(#[from] OutOfMemory),
     /// The operating system refused.
     #[error("{}: cannot {action}: {source}; {cure}", file.display())]
     Io {
@@ -26,6 +30,16 @@ pub enum CheckpointError {
         file: PathBuf,
         /// What is wrong, with the tensor's name where there is one.
         problem: String,
+        /// What to do.
+        cure: String,
+    },
+    /// A known format or setting that is not read here.
+    #[error("{}: {what}; {cure}", file.display())]
+    Refused {
+        /// The file or folder.
+        file: PathBuf,
+        /// What it is.
+        what: String,
         /// What to do.
         cure: String,
     },
@@ -94,6 +108,12 @@ impl CheckpointError {
     pub(super) fn damaged(file: &Path, problem: impl Into<String>, cure: impl Into<String>) -> Self {
         let problem = problem.into().chars().take(400).collect();
         CheckpointError::Damaged { file: file.to_owned(), problem, cure: cure.into() }
+    }
+
+    /// `what` may repeat words of the file, as above.
+    pub(super) fn refused(file: &Path, what: impl Into<String>, cure: impl Into<String>) -> Self {
+        let what = what.into().chars().take(400).collect();
+        CheckpointError::Refused { file: file.to_owned(), what, cure: cure.into() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A file mapped into memory, read-only.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -44,5 +45,22 @@ impl MappedFile {
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.map
+    }
+
+    /// Gives the memory that holds `range` back to the system; it is read from the file again when it is used again.
+    pub(super) fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        {
+            let range = range.start.min(self.map.len())..range.end.min(self.map.len());
+            // SAFETY: the pages of a read-only mapping of a file are copies of what the file holds, and no code writes
+            // to them, so that dropping them changes no byte that anybody sees.
+            let released = unsafe {
+                self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
+            };
+            // A refusal costs memory and nothing else.
+            drop(released);
+        }
+        #[cfg(not(unix))]
+        let _ = range;
     }
 }

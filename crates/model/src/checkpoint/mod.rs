@@ -9,22 +9,26 @@ mod encoding;
 mod error;
 mod folder;
 mod gguf;
-mod gguf_llama;
 mod mapped;
+mod refused;
 mod safetensors;
+mod scales;
+mod tensor;
 mod write;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::config::ModelConfig;
 use encoding::Encoding;
-use gguf_llama::GgufModel;
+use gguf::GgufModel;
 use mapped::MappedFile;
+use tensor::{Entry, Source};
 
 pub use error::CheckpointError;
-pub use gguf_llama::GgufTokenizer;
+pub use gguf::{GgufTokenizer, write_gguf};
+pub use scales::Scales;
+pub use tensor::StoredRows;
 pub use write::{FloatType, SHARD_BYTES, TensorView, write_folder};
 
 /// An opened checkpoint: tensors by their Hugging Face names, and the model's configuration.
@@ -34,22 +38,16 @@ pub struct Checkpoint {
     files: Vec<MappedFile>,
     tensors: BTreeMap<String, Entry>,
     gguf: Option<GgufModel>,
-}
-
-/// Where a tensor lies and how it is stored. Its range has been checked against its file.
-#[derive(Debug)]
-struct Entry {
-    /// Index of the file.
-    file: usize,
-    encoding: Encoding,
-    /// Sizes, the fastest-running last.
-    shape: Vec<usize>,
-    bytes: Range<usize>,
-    /// Set where rows of a head are stored in rotary pairs: the width of a head.
-    paired_rows: Option<usize>,
+    /// Whether the head is the embedding, where `config.json` is wrong about it.
+    tied: Option<bool>,
+    notes: Vec<String>,
 }
 
 impl Checkpoint {
+    fn new(path: &Path, files: Vec<MappedFile>, tensors: BTreeMap<String, Entry>) -> Self {
+        Checkpoint { path: path.to_owned(), files, tensors, gguf: None, tied: None, notes: Vec::new() }
+    }
+
     /// Opens a folder with `model.safetensors` or `model.safetensors.index.json`, a single
     /// `.safetensors` file, or a `.gguf` file.
     ///
@@ -61,16 +59,21 @@ impl Checkpoint {
         if path.is_dir() {
             folder::open(path)
         } else if extension.eq_ignore_ascii_case("gguf") {
-            gguf_llama::open(path)
+            gguf::open(path)
         } else if extension.eq_ignore_ascii_case("safetensors") || !path.exists() {
-            folder::open_files(path, vec![MappedFile::open(path)?])
+            folder::open_file(path)
         } else {
-            Err(CheckpointError::damaged(
-                path,
-                "is neither a folder nor a .safetensors or .gguf file",
-                "give a Hugging Face folder or a file of one of these kinds",
-            ))
+            let file = MappedFile::open(path)?;
+            Err(refused::by_bytes(path, file.bytes()).unwrap_or_else(|| {
+                let cure = "give a Hugging Face folder or a file of one of these kinds";
+                CheckpointError::refused(path, "is neither a folder nor a .safetensors or .gguf file", cure)
+            }))
         }
+    }
+
+    /// What was guessed or repaired in reading, a line each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// What was opened.
@@ -91,15 +94,27 @@ impl Checkpoint {
     /// A tensor's values in row-major order, whatever floating-point or block type stores them.
     ///
     /// # Errors
-    /// No such tensor, or a stored type that we do not decode (FP8, integers, rare GGUF types).
+    /// No such tensor, or a stored type that we do not decode (integers, rare GGUF types).
     pub fn read_f32(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
-        let (entry, bytes) = self.locate(name)?;
-        let mut values =
-            entry.encoding.decode(bytes).ok_or_else(|| self.unsupported(name, entry, "F32, F16 or BF16"))?;
-        if let Some(head_dim) = entry.paired_rows {
-            values = gguf_llama::unpair_rows(&values, entry.shape[0], head_dim);
+        let entry = self.locate(name)?;
+        entry.values(&self.files).ok_or_else(|| self.unsupported(name, entry, "F32, F16 or BF16"))
+    }
+
+    /// A matrix of a certain shape as it is stored, for products that decode it themselves.
+    ///
+    /// # Errors
+    /// No such tensor, another shape than the `expected` one, or a stored type that we do not decode.
+    pub fn stored_rows(&self, name: &str, expected: [usize; 2]) -> Result<StoredRows<'_>, CheckpointError> {
+        let entry = self.expected(name, &expected)?;
+        entry.stored(&self.files).ok_or_else(|| self.unsupported(name, entry, "F32, F16 or BF16"))
+    }
+
+    /// Gives back the memory in which a tensor of the file lies mapped, once its values are kept elsewhere. It can
+    /// still be read, from the file anew.
+    pub fn release(&self, name: &str) {
+        if let Some(entry) = self.tensors.get(name) {
+            entry.slices().for_each(|slice| self.files[slice.file].release(slice.bytes.clone()));
         }
-        Ok(values)
     }
 
     /// An I64 tensor's values, such as the token ids beside a golden output.
@@ -107,12 +122,14 @@ impl Checkpoint {
     /// # Errors
     /// No such tensor, or another stored type.
     pub fn read_i64(&self, name: &str) -> Result<Vec<i64>, CheckpointError> {
-        let (entry, bytes) = self.locate(name)?;
-        if entry.encoding != Encoding::I64 {
-            return Err(self.unsupported(name, entry, "I64"));
+        let entry = self.locate(name)?;
+        match &entry.source {
+            Source::Slice(slice) if slice.encoding == Encoding::I64 => {
+                let words = slice.bytes(&self.files).as_chunks().0.iter();
+                Ok(words.map(|word| i64::from_le_bytes(*word)).collect())
+            }
+            _ => Err(self.unsupported(name, entry, "I64")),
         }
-        let words = bytes.as_chunks().0.iter();
-        Ok(words.map(|word| i64::from_le_bytes(*word)).collect())
     }
 
     /// [`Checkpoint::read_f32`] of a tensor that the model's code needs in a certain shape.
@@ -120,15 +137,7 @@ impl Checkpoint {
     /// # Errors
     /// Also another shape than the `expected` one; then nothing is decoded.
     pub fn read_expected(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, CheckpointError> {
-        let (entry, _) = self.locate(name)?;
-        if entry.shape != expected {
-            return Err(CheckpointError::WrongShape {
-                file: self.files[entry.file].path().to_owned(),
-                tensor: name.to_owned(),
-                found: entry.shape.clone(),
-                expected: expected.to_vec(),
-            });
-        }
+        self.expected(name, expected)?;
         self.read_f32(name)
     }
 
@@ -141,7 +150,9 @@ impl Checkpoint {
             return Ok(gguf.config.clone());
         }
         let folder = if self.path.is_dir() { &self.path } else { self.path.parent().unwrap_or(Path::new("")) };
-        Ok(ModelConfig::from_file(&folder.join("config.json"))?)
+        let mut config = ModelConfig::from_file(&folder.join("config.json"))?;
+        config.tie_word_embeddings = self.tied.unwrap_or(config.tie_word_embeddings);
+        Ok(config)
     }
 
     /// A GGUF file's tokenizer; `None` for other checkpoints, whose tokenizer is in its own files.
@@ -149,21 +160,36 @@ impl Checkpoint {
         self.gguf.as_ref().map(|gguf| &gguf.tokenizer)
     }
 
-    fn locate(&self, name: &str) -> Result<(&Entry, &[u8]), CheckpointError> {
-        let entry = self
-            .tensors
+    fn locate(&self, name: &str) -> Result<&Entry, CheckpointError> {
+        self.tensors
             .get(name)
-            .ok_or_else(|| CheckpointError::MissingTensor { file: self.path.clone(), tensor: name.to_owned() })?;
-        Ok((entry, &self.files[entry.file].bytes()[entry.bytes.clone()]))
+            .ok_or_else(|| CheckpointError::MissingTensor { file: self.path.clone(), tensor: name.to_owned() })
+    }
+
+    fn expected(&self, name: &str, expected: &[usize]) -> Result<&Entry, CheckpointError> {
+        let entry = self.locate(name)?;
+        if entry.shape == expected {
+            return Ok(entry);
+        }
+        Err(CheckpointError::WrongShape {
+            file: self.file_of(entry).to_owned(),
+            tensor: name.to_owned(),
+            found: entry.shape.clone(),
+            expected: expected.to_vec(),
+        })
     }
 
     fn unsupported(&self, name: &str, entry: &Entry, wanted: &'static str) -> CheckpointError {
         CheckpointError::UnsupportedType {
-            file: self.files[entry.file].path().to_owned(),
+            file: self.file_of(entry).to_owned(),
             tensor: name.to_owned(),
-            found: entry.encoding.to_string(),
+            found: entry.slices().map(|slice| slice.encoding.to_string()).collect::<Vec<_>>().join(" and "),
             wanted,
         }
+    }
+
+    fn file_of(&self, entry: &Entry) -> &Path {
+        entry.slices().next().map_or(&self.path, |slice| self.files[slice.file].path())
     }
 }
 

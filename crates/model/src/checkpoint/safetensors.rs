@@ -8,10 +8,11 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use super::Entry;
 use super::encoding::Encoding;
 use super::error::{CheckpointError, FETCH_AGAIN, quoted};
 use super::mapped::MappedFile;
+use super::refused;
+use super::tensor::Entry;
 
 /// The format's own limit.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -23,6 +24,12 @@ const MAX_DIMENSIONS: usize = 16;
 pub(super) fn entries(file: &MappedFile, index: usize) -> Result<Vec<(String, Entry)>, CheckpointError> {
     let damaged = |problem: String| CheckpointError::damaged(file.path(), problem, FETCH_AGAIN);
     let bytes = file.bytes();
+    // A header begins with a brace; what begins otherwise may be known.
+    if bytes.get(8) != Some(&b'{')
+        && let Some(error) = refused::by_bytes(file.path(), bytes)
+    {
+        return Err(error);
+    }
     let (length, rest) = bytes
         .split_first_chunk::<8>()
         .ok_or_else(|| damaged(format!("has {} bytes, fewer than a header", bytes.len())))?;
@@ -45,7 +52,7 @@ pub(super) fn entries(file: &MappedFile, index: usize) -> Result<Vec<(String, En
         let damaged = |problem: String| damaged(format!("tensor {} {problem}", quoted(&name)));
         if start > end || end > data.len() as u64 {
             let have = data.len();
-            return Err(damaged(format!("lies at bytes {start} to {end} of {have}")));
+            return Err(damaged(format!("lies at bytes {start} to {end} of {have}, so the file's end is missing")));
         }
         if start != end_before {
             return Err(damaged(format!("starts at byte {start}, but the one before it ends at {end_before}")));
@@ -54,7 +61,7 @@ pub(super) fn entries(file: &MappedFile, index: usize) -> Result<Vec<(String, En
         if info.shape.len() > MAX_DIMENSIONS {
             return Err(damaged(format!("has {} dimensions", info.shape.len())));
         }
-        let encoding = encoding(&info.dtype);
+        let encoding = Encoding::of_safetensors(&info.dtype);
         if let Some((_, width)) = encoding.block() {
             let size = info.shape.iter().try_fold(width as u64, |size, &n| size.checked_mul(n));
             if size != Some(end - start) {
@@ -64,31 +71,15 @@ pub(super) fn entries(file: &MappedFile, index: usize) -> Result<Vec<(String, En
         }
         let sizes = info.shape.iter().map(|&n| usize::try_from(n));
         let shape = sizes.collect::<Result<_, _>>().map_err(|_| damaged("is too large for this machine".into()))?;
-        let entry = Entry {
-            file: index,
-            encoding,
-            shape,
-            // Sound: the data start after the header, and `end` lies within them.
-            bytes: 8 + length as usize + start as usize..8 + length as usize + end as usize,
-            paired_rows: None,
-        };
-        entries.push((name, entry));
+        // The data start after the header, and `end` lies within them.
+        let data = 8 + length as usize;
+        entries.push((name, Entry::plain(index, encoding, shape, data + start as usize..data + end as usize)));
     }
     if end_before != data.len() as u64 {
         let have = data.len();
         return Err(damaged(format!("holds {have} bytes of data, but its tensors end at {end_before}")));
     }
     Ok(entries)
-}
-
-fn encoding(dtype: &str) -> Encoding {
-    match dtype {
-        "F32" => Encoding::F32,
-        "F16" => Encoding::F16,
-        "BF16" => Encoding::Bf16,
-        "I64" => Encoding::I64,
-        other => Encoding::Other(quoted(other)),
-    }
 }
 
 #[derive(Deserialize)]

@@ -83,7 +83,8 @@ pub fn write_folder<'a>(
             1 => WHOLE.to_owned(),
             n => format!("model-{:05}-of-{n:05}.safetensors", i + 1),
         };
-        files.push((staged(&dir.join(&name), |out| write_safetensors(out, shard))?, name));
+        let path = dir.join(&name);
+        files.push((staged(&path, |out| write_safetensors(out, shard).map_err(|e| refused(&path, e)))?, name));
     }
     let index = (shards.len() > 1).then(|| index_of(&shards, &files));
     let mut json = config.to_json();
@@ -92,18 +93,18 @@ pub fn write_folder<'a>(
     }
     for (name, json) in [("config.json", Some(json)), (INDEX, index)] {
         if let Some(json) = json {
-            files.push((staged(&dir.join(name), |out| writeln!(out, "{json:#}"))?, name.to_owned()));
+            let path = dir.join(name);
+            files.push((
+                staged(&path, |out| writeln!(out, "{json:#}").map_err(|e| refused(&path, e)))?,
+                name.to_owned(),
+            ));
         }
     }
     for (staged, name) in files {
         let path = dir.join(name);
         staged.persist(&path).map_err(|e| refused(&path, e.error))?;
     }
-    // The renames themselves are durable once the folder is synced; only Unix can open one.
-    if cfg!(unix) {
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| refused(dir, e))?;
-    }
-    Ok(())
+    sync_folder(dir)
 }
 
 /// A tensor and the type that it gets in the file.
@@ -144,11 +145,11 @@ fn index_of(shards: &[&[Stored]], files: &[(NamedTempFile, String)]) -> Value {
 }
 
 /// Writes a temporary file beside `path` and syncs it. Dropping it instead of renaming removes it.
-fn staged(
+pub(super) fn staged(
     path: &Path,
-    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+    write: impl FnOnce(&mut BufWriter<&File>) -> Result<(), CheckpointError>,
 ) -> Result<NamedTempFile, CheckpointError> {
-    let stage = || {
+    let open = || {
         let mut builder = tempfile::Builder::new();
         builder.prefix(".writing-").suffix(".tmp");
         // Temporary files are private by default; a checkpoint is an ordinary file.
@@ -157,18 +158,34 @@ fn staged(
             use std::os::unix::fs::PermissionsExt;
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
-        let file = builder.tempfile_in(path.parent().unwrap_or(Path::new("")))?;
-        let mut out = BufWriter::with_capacity(1 << 20, file.as_file());
-        write(&mut out)?;
-        out.flush()?;
-        drop(out);
-        file.as_file().sync_all()?;
-        Ok(file)
+        // A file's name alone has the empty path as its parent.
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        builder.tempfile_in(parent.unwrap_or(Path::new(".")))
     };
-    stage().map_err(|e| refused(path, e))
+    let file = open().map_err(|e| refused(path, e))?;
+    let mut out = BufWriter::with_capacity(1 << 20, file.as_file());
+    write(&mut out)?;
+    out.flush().map_err(|e| refused(path, e))?;
+    drop(out);
+    file.as_file().sync_all().map_err(|e| refused(path, e))?;
+    Ok(file)
 }
 
-fn refused(file: &Path, source: io::Error) -> CheckpointError {
+/// Gives a staged file its name, durably.
+pub(super) fn persist(staged: NamedTempFile, path: &Path) -> Result<(), CheckpointError> {
+    staged.persist(path).map_err(|e| refused(path, e.error))?;
+    sync_folder(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+/// Renames are durable once their folder is synced; only Unix can open one.
+fn sync_folder(dir: &Path) -> Result<(), CheckpointError> {
+    if cfg!(unix) {
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| refused(dir, e))?;
+    }
+    Ok(())
+}
+
+pub(super) fn refused(file: &Path, source: io::Error) -> CheckpointError {
     CheckpointError::Io {
         file: file.to_owned(),
         action: "write it",

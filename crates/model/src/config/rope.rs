@@ -1,10 +1,14 @@
-//! Rotary position embedding: frequencies, and what YaRN does to them.
+//! Rotary position embedding: frequencies, and what extensions to a longer context do to them.
 //!
 //! The figures are those of `transformers` 5: f32 where it uses f32 tensors, f64 where it uses
 //! Python floats. Powers and logarithms come from `libm`, so that every platform gets the same
-//! bits. Left out: other scalings (linear, dynamic, llama3, longrope), which reading refuses.
+//! bits. Left out: longrope, which reading refuses.
 
 use std::f64::consts::PI;
+
+use serde_json::json;
+
+use super::{Bounds, Put};
 
 /// Rotary position embedding (Su et al. 2021).
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +18,40 @@ pub struct Rope {
     /// Which two values of a head form a pair.
     pub style: RopeStyle,
     /// Extension to a longer context.
-    pub yarn: Option<Yarn>,
+    pub scaling: RopeScaling,
+}
+
+/// How frequencies were changed so that a model takes longer contexts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RopeScaling {
+    /// Not at all.
+    None,
+    /// All frequencies divided by one factor (Chen et al. 2023).
+    Linear {
+        /// The factor.
+        factor: f64,
+    },
+    /// A base that grows with the length beyond `max_position_embeddings` ("dynamic NTK"). Up to there, and nothing runs
+    /// beyond, it changes nothing.
+    Dynamic {
+        /// How fast the base grows.
+        factor: f64,
+    },
+    /// Llama 3.1's: slow pairs are interpolated, fast ones kept, a smooth passage between.
+    Llama3 {
+        /// By what slow pairs are divided.
+        factor: f64,
+        /// Pairs that turn less often than this over the original context are slow.
+        low_freq_factor: f64,
+        /// Pairs that turn more often than this are fast.
+        high_freq_factor: f64,
+        /// Context before the extension.
+        original_max_position_embeddings: usize,
+    },
+    /// YaRN.
+    Yarn(Yarn),
+    /// A divisor for each pair, as GGUF files store them (`rope_freqs.weight`).
+    Divisors(Vec<f32>),
 }
 
 /// Which two of a head's `dim` values are rotated together.
@@ -54,43 +91,153 @@ impl Rope {
             let exponent = i as f32 / dim as f32;
             libm::pow(self.theta, f64::from(exponent)) as f32
         });
-        let Some(yarn) = &self.yarn else {
-            return wavelengths.map(|w| 1.0 / w).collect();
-        };
-        let (low, high) = yarn.ramp(dim, self.theta);
-        wavelengths
-            .enumerate()
-            .map(|(pair, w)| {
-                let ramp = ((pair as f32 - low as f32) / (high - low) as f32).clamp(0.0, 1.0);
-                let kept = 1.0 - ramp;
-                (1.0 / (yarn.factor as f32 * w)) * (1.0 - kept) + (1.0 / w) * kept
-            })
-            .collect()
+        let unscaled = wavelengths.clone().map(|w| 1.0 / w);
+        match &self.scaling {
+            RopeScaling::None | RopeScaling::Dynamic { .. } => unscaled.collect(),
+            RopeScaling::Linear { factor } => unscaled.map(|f| f / *factor as f32).collect(),
+            RopeScaling::Llama3 {
+                factor,
+                low_freq_factor: low,
+                high_freq_factor: high,
+                original_max_position_embeddings: original,
+            } => {
+                let original = *original as f64;
+                let scaled = |f: f32| {
+                    let wavelength = (2.0 * PI) as f32 / f;
+                    if wavelength < (original / high) as f32 {
+                        return f;
+                    }
+                    if wavelength > (original / low) as f32 {
+                        return f / *factor as f32;
+                    }
+                    let smooth = (original as f32 / wavelength - *low as f32) / (high - low) as f32;
+                    (1.0 - smooth) * f / *factor as f32 + smooth * f
+                };
+                unscaled.map(scaled).collect()
+            }
+            RopeScaling::Divisors(divisors) => unscaled.zip(divisors).map(|(f, divisor)| f / divisor).collect(),
+            RopeScaling::Yarn(yarn) => {
+                let (low, high) = yarn.ramp(dim, self.theta);
+                let scaled = |(pair, w): (usize, f32)| {
+                    let ramp = ((pair as f32 - low as f32) / (high - low) as f32).clamp(0.0, 1.0);
+                    let kept = 1.0 - ramp;
+                    (1.0 / (yarn.factor as f32 * w)) * (1.0 - kept) + (1.0 / w) * kept
+                };
+                wavelengths.enumerate().map(scaled).collect()
+            }
+        }
     }
 
-    /// Factor on the sine and cosine tables.
-    pub(super) fn attention_factor(&self) -> f64 {
-        self.yarn.as_ref().map_or(1.0, |yarn| {
-            yarn.attention_factor.unwrap_or_else(|| {
-                if yarn.mscale != 0.0 && yarn.mscale_all_dim != 0.0 {
-                    mscale(yarn.factor, yarn.mscale) / mscale(yarn.factor, yarn.mscale_all_dim)
-                } else {
-                    mscale(yarn.factor, 1.0)
-                }
-            })
+    /// Factor on the sine and cosine tables (YaRN, §3.4); 1 without YaRN.
+    pub fn attention_factor(&self) -> f64 {
+        let RopeScaling::Yarn(yarn) = &self.scaling else { return 1.0 };
+        yarn.attention_factor.unwrap_or_else(|| {
+            if yarn.mscale != 0.0 && yarn.mscale_all_dim != 0.0 {
+                mscale(yarn.factor, yarn.mscale) / mscale(yarn.factor, yarn.mscale_all_dim)
+            } else {
+                mscale(yarn.factor, 1.0)
+            }
         })
     }
 
     /// Factor whose square goes into MLA's softmax scale.
-    pub(super) fn mscale_all_dim(&self) -> f64 {
-        match &self.yarn {
-            Some(yarn) if yarn.mscale_all_dim != 0.0 => mscale(yarn.factor, yarn.mscale_all_dim),
+    pub(crate) fn mscale_all_dim(&self) -> f64 {
+        match &self.scaling {
+            RopeScaling::Yarn(yarn) if yarn.mscale_all_dim != 0.0 => mscale(yarn.factor, yarn.mscale_all_dim),
             _ => 1.0,
+        }
+    }
+
+    /// Bounds every number; `dim` values of a head are rotated.
+    pub(super) fn bounds(&self, bounds: &mut Bounds, dim: usize) {
+        // A base of 1 would make the logarithm in YaRN's ramp zero.
+        bounds.float("rope_theta", self.theta, 1.001..=1e15);
+        match &self.scaling {
+            RopeScaling::None => {}
+            RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor } => {
+                bounds.float("factor", *factor, 1e-3..=1e6);
+            }
+            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
+                bounds.float("factor", *factor, 1e-3..=1e6);
+                bounds.float("low_freq_factor", *low_freq_factor, 1e-6..=1e6);
+                // The passage between the two divides by their distance.
+                bounds.float("high_freq_factor", *high_freq_factor, low_freq_factor * 1.000_001..=1e7);
+                bounds.size("original_max_position_embeddings", *original_max_position_embeddings, 1..=1 << 24);
+            }
+            RopeScaling::Yarn(yarn) => {
+                bounds.float("factor", yarn.factor, 1.0..=1e6);
+                bounds.float("beta_fast", yarn.beta_fast, 1e-6..=1e6);
+                bounds.float("beta_slow", yarn.beta_slow, 1e-6..=1e6);
+                bounds.float("mscale", yarn.mscale, 0.0..=1e3);
+                bounds.float("mscale_all_dim", yarn.mscale_all_dim, 0.0..=1e3);
+                bounds.float("attention_factor", yarn.attention_factor.unwrap_or(1.0), 1e-3..=1e3);
+                bounds.size("original_max_position_embeddings", yarn.original_max_position_embeddings, 1..=1 << 24);
+            }
+            RopeScaling::Divisors(divisors) => {
+                bounds.size("divisors", divisors.len(), dim / 2..=dim / 2);
+                for &divisor in divisors {
+                    bounds.float("divisors", f64::from(divisor), 1e-6..=1e6);
+                }
+            }
         }
     }
 }
 
+impl RopeScaling {
+    /// The `rope_type` of [`RopeScaling::Divisors`]. It is our own: upstream has no name for divisors that no rule gave,
+    /// and refuses one that it does not know rather than ignore it.
+    pub(super) const DIVISORS: &str = "divisors";
+
+    pub(super) fn write(&self, put: Put) {
+        let kind = match self {
+            RopeScaling::None => "default",
+            RopeScaling::Linear { factor } => {
+                put("factor", json!(factor));
+                "linear"
+            }
+            RopeScaling::Dynamic { factor } => {
+                put("factor", json!(factor));
+                "dynamic"
+            }
+            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
+                put("factor", json!(factor));
+                put("low_freq_factor", json!(low_freq_factor));
+                put("high_freq_factor", json!(high_freq_factor));
+                put("original_max_position_embeddings", json!(original_max_position_embeddings));
+                "llama3"
+            }
+            RopeScaling::Yarn(yarn) => {
+                yarn.write(put);
+                "yarn"
+            }
+            RopeScaling::Divisors(divisors) => {
+                put("divisors", json!(divisors));
+                RopeScaling::DIVISORS
+            }
+        };
+        put("rope_type", json!(kind));
+    }
+}
+
 impl Yarn {
+    fn write(&self, put: Put) {
+        put("factor", json!(self.factor));
+        put("beta_fast", json!(self.beta_fast));
+        put("beta_slow", json!(self.beta_slow));
+        put("original_max_position_embeddings", json!(self.original_max_position_embeddings));
+        for (key, mscale) in [("mscale", self.mscale), ("mscale_all_dim", self.mscale_all_dim)] {
+            if mscale != 0.0 {
+                put(key, json!(mscale));
+            }
+        }
+        if let Some(factor) = self.attention_factor {
+            put("attention_factor", json!(factor));
+        }
+        if !self.truncate {
+            put("truncate", json!(false));
+        }
+    }
+
     /// Pairs between which the ramp runs, as positions in `0..dim / 2`.
     fn ramp(&self, dim: usize, theta: f64) -> (f64, f64) {
         // The pair that turns `rotations` times over the original context.

@@ -44,16 +44,19 @@ fn reads_dense_and_sparse() {
     let config = read(&llama()).unwrap();
     assert_eq!(config.eos_token_ids, [1, 2]);
     assert_eq!(config.rope_dim(), 16);
-    assert_eq!(config.softmax_scale(), 0.25);
-    assert!(!config.is_moe_layer(2));
+    let Attention::Gqa(gqa) = &config.attention else { panic!("{:?}", config.attention) };
+    assert_eq!(gqa.softmax_scale(), 0.25);
+    assert!(matches!(config.layer(2).feed_forward, FeedForward::Dense(_)));
 
     let config = read(&deepseek_v3()).unwrap();
-    assert!(!config.is_moe_layer(2) && config.is_moe_layer(3));
+    let is_moe = |layer| matches!(config.layer(layer).feed_forward, FeedForward::Moe(_));
+    assert!(!is_moe(2) && is_moe(3));
     // The paper's 671B; routers and norms are all that a rounding of the papers could hide.
     assert_eq!(config.num_parameters() / 1_000_000_000, 671);
     // 192^-0.5 · (0.1·ln 40 + 1)²: the figure that DeepSeek's own code computes.
-    assert!((config.softmax_scale() - 0.135_233_78).abs() < 1e-7);
-    assert_eq!(config.attention_factor(), 1.0);
+    let Attention::Mla(mla) = &config.attention else { panic!("{:?}", config.attention) };
+    assert!((mla.softmax_scale(&config.rope) - 0.135_233_78).abs() < 1e-7);
+    assert_eq!(config.rope.attention_factor(), 1.0);
 }
 
 /// Frequencies that `transformers` 5.23 computes: kept, on the ramp, and interpolated pairs.
@@ -84,9 +87,9 @@ fn yarn_frequencies_equal_upstream() {
         "original_max_position_embeddings": 32768});
     let qwen3 = read(&qwen3).unwrap();
     // 0.1·ln 4 + 1, rounded as upstream rounds it.
-    assert_eq!(qwen3.attention_factor(), 1.138_629_4);
+    assert_eq!(qwen3.rope.attention_factor() as f32, 1.138_629_4);
     for (config, golden) in [(read(&deepseek_v3()).unwrap(), &v3[..]), (qwen3, &untruncated)] {
-        let ours = config.inv_freq();
+        let ours = config.rope.inv_freq(config.rope_dim());
         for &(pair, golden) in golden {
             // Two units in f32's last place: torch's power function is not exactly rounded.
             let off: f32 = (ours[pair] - golden) / golden;
@@ -145,7 +148,7 @@ fn refusals_name_file_key_and_cure() {
         (llama(), "vocab_size", json!("512")),
         (llama(), "head_dim", json!(15)),
         (llama(), "hidden_act", json!("gelu")),
-        (llama(), "mlp_bias", json!(true)),
+        (llama(), "mlp_bias", json!(1)),
         (llama(), "rms_norm_eps", json!(0.0)),
         (llama(), "rope_theta", json!(1.0)),
         (llama(), "eos_token_id", json!(512)),
@@ -185,7 +188,7 @@ proptest::proptest! {
             map.insert(key.clone(), json!(number));
             if let Ok(config) = read(&Value::Object(map.clone())) {
                 proptest::prop_assert!(config.num_parameters() > 0);
-                proptest::prop_assert!(config.inv_freq().iter().all(|f| f.is_finite()));
+                proptest::prop_assert!(config.rope.inv_freq(config.rope_dim()).iter().all(|f| f.is_finite()));
             }
         }
     }

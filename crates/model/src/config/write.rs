@@ -5,7 +5,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Attention, ModelConfig, ModelType, Moe, RopeStyle, Scoring};
+use super::families::{AttentionKind, Biases, Interleaved};
+use super::{Attention, ModelConfig, RopeScaling, RopeStyle};
+
+/// Where keys are written to.
+pub(crate) type Put<'p> = &'p mut dyn FnMut(&str, Value);
 
 impl ModelConfig {
     /// The object to store as `config.json`. Keys are sorted, so equal configurations give equal
@@ -15,13 +19,12 @@ impl ModelConfig {
         let mut put = |key: &str, value: Value| {
             map.insert(key.to_owned(), value);
         };
-        put("architectures", json!([self.model_type.architecture()]));
-        put("model_type", json!(self.model_type.name()));
+        put("architectures", json!([self.family.architecture]));
+        put("model_type", json!(self.family.model_type));
         put("vocab_size", json!(self.vocab_size));
         put("hidden_size", json!(self.hidden_size));
         put("intermediate_size", json!(self.intermediate_size));
         put("num_hidden_layers", json!(self.num_hidden_layers));
-        put("num_attention_heads", json!(self.num_attention_heads));
         put("hidden_act", json!("silu"));
         put("rms_norm_eps", json!(self.rms_norm_eps));
         put("tie_word_embeddings", json!(self.tie_word_embeddings));
@@ -29,9 +32,19 @@ impl ModelConfig {
         put("initializer_range", json!(self.initializer_range));
         put("bos_token_id", json!(self.bos_token_id));
         put("eos_token_id", self.eos_json());
-        self.put_attention(&mut put);
-        if let Some(moe) = &self.moe {
-            self.put_moe(moe, &mut put);
+        if self.mlp_bias {
+            put("mlp_bias", json!(true));
+        }
+        match (&self.attention, &self.family.attention) {
+            (Attention::Gqa(gqa), AttentionKind::Gqa { biases, .. }) => gqa.write(*biases, &mut put),
+            (Attention::Gqa(gqa), AttentionKind::Mla) => gqa.write(Biases::ByKey, &mut put),
+            (Attention::Mla(mla), _) => mla.write(&mut put),
+        }
+        if let (Some(moe), Some(keys)) = (&self.moe, &self.family.moe) {
+            (keys.write)(moe, &mut put);
+        }
+        if self.family.multi_token_prediction {
+            put("num_nextn_predict_layers", json!(self.num_nextn_predict_layers));
         }
         self.put_rope(&mut put);
         Value::Object(map)
@@ -46,81 +59,18 @@ impl ModelConfig {
         }
     }
 
-    fn put_attention(&self, put: &mut impl FnMut(&str, Value)) {
-        match &self.attention {
-            Attention::Gqa { num_key_value_heads, head_dim, o_bias, .. } => {
-                put("num_key_value_heads", json!(num_key_value_heads));
-                put("head_dim", json!(head_dim));
-                // Qwen2's biases are fixed by its family; it has no such key.
-                if self.model_type != ModelType::Qwen2 {
-                    put("attention_bias", json!(o_bias));
-                }
-            }
-            Attention::Mla { q_lora_rank, kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim } => {
-                put("num_key_value_heads", json!(self.num_attention_heads));
-                put("q_lora_rank", json!(q_lora_rank));
-                put("kv_lora_rank", json!(kv_lora_rank));
-                put("qk_nope_head_dim", json!(qk_nope_head_dim));
-                put("qk_rope_head_dim", json!(qk_rope_head_dim));
-                put("v_head_dim", json!(v_head_dim));
-                put("attention_bias", json!(false));
-            }
-        }
-    }
-
-    fn put_moe(&self, moe: &Moe, put: &mut impl FnMut(&str, Value)) {
-        put("n_routed_experts", json!(moe.n_routed_experts));
-        put("n_shared_experts", json!(moe.n_shared_experts));
-        put("num_experts_per_tok", json!(moe.num_experts_per_tok));
-        put("moe_intermediate_size", json!(moe.moe_intermediate_size));
-        put("first_k_dense_replace", json!(moe.first_k_dense_replace));
-        put("moe_layer_freq", json!(moe.moe_layer_freq));
-        put("n_group", json!(moe.n_group));
-        put("topk_group", json!(moe.topk_group));
-        put("routed_scaling_factor", json!(moe.routed_scaling_factor));
-        put("norm_topk_prob", json!(moe.norm_topk_prob));
-        let (scoring, method) = match (moe.scoring, moe.n_group) {
-            (Scoring::Sigmoid, _) => ("sigmoid", "noaux_tc"),
-            (Scoring::Softmax, 1) => ("softmax", "greedy"),
-            (Scoring::Softmax, _) => ("softmax", "group_limited_greedy"),
-        };
-        put("scoring_func", json!(scoring));
-        put("topk_method", json!(method));
-        if self.model_type == ModelType::DeepseekV3 {
-            put("num_nextn_predict_layers", json!(self.num_nextn_predict_layers));
-        }
-    }
-
-    fn put_rope(&self, put: &mut impl FnMut(&str, Value)) {
-        if self.model_type == ModelType::DeepseekV3 {
-            let interleave = self.rope.style == RopeStyle::Interleaved;
-            put("rope_interleave", json!(interleave));
+    fn put_rope(&self, put: Put) {
+        if self.family.interleaved == Interleaved::ByKey {
+            put("rope_interleave", json!(self.rope.style == RopeStyle::Interleaved));
         }
         let mut parameters = Map::new();
-        parameters.insert("rope_type".into(), json!("default"));
-        if let Some(yarn) = &self.rope.yarn {
-            let original = yarn.original_max_position_embeddings;
-            parameters.insert("rope_type".into(), json!("yarn"));
-            parameters.insert("factor".into(), json!(yarn.factor));
-            parameters.insert("beta_fast".into(), json!(yarn.beta_fast));
-            parameters.insert("beta_slow".into(), json!(yarn.beta_slow));
-            parameters.insert("original_max_position_embeddings".into(), json!(original));
-            for (key, mscale) in [("mscale", yarn.mscale), ("mscale_all_dim", yarn.mscale_all_dim)] {
-                if mscale != 0.0 {
-                    parameters.insert(key.into(), json!(mscale));
-                }
-            }
-            if let Some(factor) = yarn.attention_factor {
-                parameters.insert("attention_factor".into(), json!(factor));
-            }
-            if !yarn.truncate {
-                parameters.insert("truncate".into(), json!(false));
-            }
-        }
+        self.rope.scaling.write(&mut |key, value| {
+            parameters.insert(key.to_owned(), value);
+        });
         let mut scaling = parameters.clone();
         scaling.insert("type".into(), parameters["rope_type"].clone());
-        let scaling = self.rope.yarn.as_ref().map(|_| scaling);
-        put("rope_scaling", json!(scaling));
+        let is_scaled = self.rope.scaling != RopeScaling::None;
+        put("rope_scaling", json!(is_scaled.then_some(scaling)));
         put("rope_theta", json!(self.rope.theta));
         parameters.insert("rope_theta".into(), json!(self.rope.theta));
         put("rope_parameters", Value::Object(parameters));

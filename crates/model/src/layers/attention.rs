@@ -1,9 +1,7 @@
 //! Causal attention, within sequences or over a cache, and the keys and values of multi-head latent attention.
 
-use crate::ops::{AttentionGrads, AttentionSaved, CachedSpan, Ops};
+use crate::ops::{AttentionGrads, AttentionSaved, AttentionShape, CachedSpan, MlaDims, Ops, OutOfMemory};
 use crate::tape::{Tape, Var};
-use picnic_kernels::attention::Shape;
-use picnic_kernels::columns::MlaDims;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,57 +15,67 @@ pub enum Past<'c, O: Ops> {
 
 impl<'a, O: Ops> Tape<'a, O> {
     /// softmax(q·kᵀ·scale)·v for q `[T, heads·dk]`, k `[T, kv_heads·dk]`, v `[T, kv_heads·dv]` → `[T, heads·dv]`.
+    ///
+    /// # Errors
+    /// If memory runs out.
     pub fn attention(
         &mut self,
-        shape: Shape,
+        shape: AttentionShape,
         q: &Var<O>,
         k: &Var<O>,
         v: &Var<O>,
         layer: usize,
         past: &mut Past<O>,
-    ) -> Var<O> {
+    ) -> Result<Var<O>, OutOfMemory> {
         let (rows, width) = (q.rows, shape.heads * shape.dv);
-        let mut out = self.ops.scratch(rows * width);
+        let mut out = self.scratch("attention", rows * width)?;
         let spans = match past {
             Past::Cached(cache, spans) => {
                 assert!(!self.is_recording(), "training does not go through a cache");
-                self.ops.attention_cached(&shape, q.value(), k.value(), v.value(), cache, layer, spans, &mut out);
-                return self.var(out, rows, width, false);
+                self.ops.attention_cached(&shape, q.value(), k.value(), v.value(), cache, layer, spans, &mut out)?;
+                return Ok(self.var(out, rows, width, false));
             }
             Past::Within(spans) => Arc::clone(spans),
         };
-        let mut stats = self.ops.scratch(rows * shape.heads * 2);
+        let mut stats = self.scratch("attention", rows * shape.heads * 2)?;
         self.ops.attention(&shape, q.value(), k.value(), v.value(), &spans, &mut out, &mut stats);
         let out = self.var(out, rows, width, q.needs_grad || k.needs_grad || v.needs_grad);
         let (q, k, v, kept) = (q.clone(), k.clone(), v.clone(), out.clone());
-        self.record(&out, move |flow, dout| {
+        self.record(&out, move |gradients, dout| {
             // Every row belongs to a sequence, so all of the gradients is overwritten.
-            let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|x| flow.ops.scratch(x.rows * x.width));
+            let scratch = |x: &Var<O>| gradients.scratch(x.rows * x.width);
+            let (mut dq, mut dk, mut dv) = (scratch(&q)?, scratch(&k)?, scratch(&v)?);
             let saved = AttentionSaved { q: q.value(), k: k.value(), v: v.value(), out: kept.value(), stats: &stats };
             let grads = AttentionGrads { dq: &mut dq, dk: &mut dk, dv: &mut dv };
-            flow.ops.attention_backward(&shape, saved, &dout, &spans, grads);
-            flow.add(&q, dq);
-            flow.add(&k, dk);
-            flow.add(&v, dv);
+            gradients.ops.attention_backward(&shape, saved, &dout, &spans, grads);
+            gradients.add(&q, dq);
+            gradients.add(&k, dk);
+            gradients.add(&v, dv);
+            Ok(())
         });
-        out
+        Ok(out)
     }
 
     /// Keys and values of MLA (DeepSeek-V2, section 2.1): kv `[T, heads·(nope + v)]` as `kv_b_proj` gives it and the
     /// shared rotated key `[T, rope]` → keys `[T, heads·(nope + rope)]`, values `[T, heads·v]`.
-    pub fn mla_keys(&mut self, kv: &Var<O>, k_rope: &Var<O>, dims: MlaDims) -> (Var<O>, Var<O>) {
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn mla_keys(&mut self, kv: &Var<O>, k_rope: &Var<O>, dims: MlaDims) -> Result<(Var<O>, Var<O>), OutOfMemory> {
         let (k_width, v_width) = (dims.heads * (dims.nope + dims.rope), dims.heads * dims.v);
-        let (mut k, mut v) = (self.ops.scratch(kv.rows * k_width), self.ops.scratch(kv.rows * v_width));
+        let (mut k, mut v) =
+            (self.scratch("attention", kv.rows * k_width)?, self.scratch("attention", kv.rows * v_width)?);
         self.ops.mla_keys(kv.value(), k_rope.value(), &mut k, &mut v, dims);
         let needs_grad = kv.needs_grad || k_rope.needs_grad;
         let (k, v) = (self.var(k, kv.rows, k_width, needs_grad), self.var(v, kv.rows, v_width, needs_grad));
         let (kv, k_rope) = (kv.slot(), k_rope.slot());
-        self.record_pair(&k, &v, move |flow, dk, dv| {
-            let (mut dkv, mut dk_rope) = (flow.take(kv), flow.take(k_rope));
-            flow.ops.mla_keys_backward(&dk, &dv, &mut dkv, &mut dk_rope, dims);
-            flow.put(kv, dkv);
-            flow.put(k_rope, dk_rope);
+        self.record_pair(&k, &v, move |gradients, dk, dv| {
+            let (mut dkv, mut dk_rope) = (gradients.take(kv)?, gradients.take(k_rope)?);
+            gradients.ops.mla_keys_backward(&dk, &dv, &mut dkv, &mut dk_rope, dims);
+            gradients.put(kv, dkv);
+            gradients.put(k_rope, dk_rope);
+            Ok(())
         });
-        (k, v)
+        Ok((k, v))
     }
 }

@@ -4,12 +4,15 @@
 //! the target tokens with denominators known beforehand, so a chunk's logits become their gradient as soon as they are
 //! there and are never computed twice.
 
-use crate::ops::{Dims, Ops};
+use crate::ops::{Dims, Loss, Ops, OutOfMemory};
 use crate::params::Param;
 use crate::tape::{Tape, Var};
 
 /// Values of logits in a chunk: 4 MiB of them, small enough for the outer caches.
 const CHUNK: usize = 1 << 20;
+
+/// What its memory is for.
+const HEAD: &str = "the head";
 
 /// Which rows of the hidden states predict what.
 pub struct Targets<'t> {
@@ -31,69 +34,88 @@ pub struct TokenStats {
 }
 
 impl<'a, O: Ops> Tape<'a, O> {
-    /// Log-probability (and entropy) of every target under softmax(h·headᵀ), and, when recording, the backward of a
-    /// loss whose derivative by the log-probabilities `slope` gives for a chunk: `slope(first target, logprobs)`.
+    /// Log-probability (and entropy) of every target under softmax(h·headᵀ), and, when recording, the backward of
+    /// `loss`, whose targets these are.
+    ///
+    /// # Errors
+    /// If memory runs out.
     pub fn token_loss(
         &mut self,
         h: &Var<O>,
         head: &'a Param<O>,
         targets: Targets,
-        mut slope: impl FnMut(usize, &[f32]) -> Vec<f32>,
-    ) -> TokenStats {
+        loss: Loss,
+    ) -> Result<TokenStats, OutOfMemory> {
         let dims = Dims { n: head.spec.shape[0], k: head.spec.shape[1] };
         let whole = targets.rows.len() == h.rows;
-        let rows = if whole { h.clone() } else { self.take_rows(h, targets.rows) };
+        let rows = if whole { h.clone() } else { self.take_rows(h, targets.rows)? };
         let ops = self.ops;
-        let mut all = TokenStats::default();
-        let back = self.is_recording() && (rows.needs_grad || self.learns(head));
-        let mut drows = back.then(|| ops.scratch(rows.rows * rows.width));
-        let step = (CHUNK / dims.n).clamp(1, rows.rows.max(1));
-        for start in (0..rows.rows).step_by(step) {
-            let end = (start + step).min(rows.rows);
-            let chunk = ops.slice_rows(rows.value(), start..end, dims.k);
-            let mut logits = ops.scratch((end - start) * dims.n);
-            ops.linear(0..end - start, &chunk, head.panels(), None, &mut logits, dims);
-            let ids = &targets.ids[start..end];
-            let mut stats = ops.scratch(2 * (end - start));
-            let logprob = ops.logprobs(&logits, ids, &mut stats);
-            if targets.entropy {
-                all.entropy.extend(ops.entropy(&logits, &stats));
+        let count = rows.rows;
+        let mut logprobs = self.scratch(HEAD, count)?;
+        let mut entropies = if targets.entropy { Some(self.scratch(HEAD, count)?) } else { None };
+        let learns = self.is_recording() && (rows.needs_grad || self.learns(head));
+        let mut back = match learns {
+            true => Some((ops.upload_loss(loss)?, self.scratch(HEAD, count * rows.width)?)),
+            false => None,
+        };
+        let step = (CHUNK / dims.n).clamp(1, count.max(1));
+        for start in (0..count).step_by(step) {
+            let end = (start + step).min(count);
+            let (len, ids) = (end - start, &targets.ids[start..end]);
+            let chunk = ops.slice_rows(rows.value(), start..end, dims.k)?;
+            let mut logits = self.scratch(HEAD, len * dims.n)?;
+            ops.linear(0..len, &chunk, head.panels(), None, &mut logits, dims);
+            let (mut said, mut stats) = (self.scratch(HEAD, len)?, self.scratch(HEAD, 2 * len)?);
+            ops.logprobs(&logits, ids, &mut said, &mut stats);
+            ops.write_rows(&mut logprobs, start, 1, &said);
+            if let Some(entropies) = &mut entropies {
+                let mut entropy = self.scratch(HEAD, len)?;
+                ops.entropy(&logits, &stats, &mut entropy);
+                ops.write_rows(entropies, start, 1, &entropy);
             }
-            if let Some(drows) = &mut drows {
-                let g = slope(start, &logprob);
-                ops.logprobs_backward(&mut logits, ids, &stats, &g);
-                if let Some(dw) = self.flow.param(head) {
-                    ops.linear_dw(0..end - start, &chunk, &logits, dw, dims);
+            if let Some((loss, drows)) = &mut back {
+                let mut derivative = self.scratch(HEAD, len)?;
+                ops.dloss_dlogprob(loss, start, &said, &mut derivative);
+                ops.logprobs_backward(&mut logits, ids, &stats, &derivative);
+                if let Some(dw) = self.gradients.param(head) {
+                    ops.linear_dw(0..len, &chunk, &logits, dw, dims);
                 }
-                let mut dchunk = ops.scratch((end - start) * dims.k);
-                ops.linear_dx(0..end - start, &logits, head.value(), &mut dchunk, dims, true);
+                let mut dchunk = self.scratch(HEAD, len * dims.k)?;
+                ops.linear_dx(0..len, &logits, head.value(), &mut dchunk, dims, true);
                 ops.write_rows(drows, start, dims.k, &dchunk);
             }
-            all.logprob.extend(logprob);
         }
-        if let Some(drows) = drows {
-            self.flow.add(&rows, drows);
+        if let Some((_, drows)) = back {
+            self.gradients.add(&rows, drows);
         }
-        all
+        let entropy = entropies.map_or_else(Vec::new, |entropies| ops.download(&entropies));
+        Ok(TokenStats { logprob: ops.download(&logprobs), entropy })
     }
 
     /// Logits `[rows, V]` of some rows, for sampling.
-    pub fn logits(&mut self, h: &Var<O>, head: &'a Param<O>, rows: &[u32]) -> Var<O> {
-        let picked = if rows.len() == h.rows { h.clone() } else { self.take_rows(h, rows) };
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn logits(&mut self, h: &Var<O>, head: &'a Param<O>, rows: &[u32]) -> Result<Var<O>, OutOfMemory> {
+        let picked = if rows.len() == h.rows { h.clone() } else { self.take_rows(h, rows)? };
         self.linear(&picked, head, None)
     }
 
     /// Rows of x, each at most once.
-    pub(crate) fn take_rows(&mut self, x: &Var<O>, rows: &[u32]) -> Var<O> {
-        let mut out = self.ops.scratch(rows.len() * x.width);
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn take_rows(&mut self, x: &Var<O>, rows: &[u32]) -> Result<Var<O>, OutOfMemory> {
+        let mut out = self.scratch("a choice of rows", rows.len() * x.width)?;
         self.ops.take_rows(x.value(), rows, x.width, &mut out);
         let out = self.var(out, rows.len(), x.width, x.needs_grad);
         let (x, rows) = (x.slot(), rows.to_vec());
-        self.record(&out, move |flow, d| {
-            let mut dx = flow.take(x);
-            flow.ops.embedding_backward(&d, &rows, &mut dx);
-            flow.put(x, dx);
+        self.record(&out, move |gradients, d| {
+            let mut dx = gradients.take(x)?;
+            gradients.ops.embedding_backward(&d, &rows, &mut dx);
+            gradients.put(x, dx);
+            Ok(())
         });
-        out
+        Ok(out)
     }
 }

@@ -2,11 +2,9 @@
 //!
 //! No token is dropped: an expert takes as many rows as chose it.
 
-use crate::ops::Ops;
+use crate::ops::{Ops, OutOfMemory, RouterConfig};
 use crate::params::Param;
 use crate::tape::{Tape, Var};
-use picnic_kernels::moe::Dispatch;
-use picnic_kernels::router::Config;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,24 +20,27 @@ pub(crate) struct Experts<'a, O: Ops> {
 
 impl<'a, O: Ops> Tape<'a, O> {
     /// The routed experts' part of the layer: Σ over the chosen experts of weight · expert(x).
+    ///
+    /// # Errors
+    /// If memory runs out.
     pub(crate) fn routed_experts(
         &mut self,
         x: &Var<O>,
         experts: Experts<'a, O>,
-        config: &Config,
+        config: &RouterConfig,
         spans: &[Range<usize>],
-    ) -> Var<O> {
-        let logits = self.linear(x, experts.gate, None);
-        let (weights, dispatch) = self.route(&logits, experts.bias, config, spans);
+    ) -> Result<Var<O>, OutOfMemory> {
+        let logits = self.linear(x, experts.gate, None)?;
+        let (weights, routing) = self.route(&logits, experts.bias, config, spans)?;
         let [gate, up, down] = experts.routed;
-        let rows = self.dispatch(x, &dispatch);
-        let gate = self.grouped_linear(&rows, gate, &dispatch.offsets);
-        let up = self.grouped_linear(&rows, up, &dispatch.offsets);
+        let rows = self.dispatch(&routing, x, config.top_k)?;
+        let gate = self.grouped_linear(&routing, &rows, gate)?;
+        let up = self.grouped_linear(&routing, &rows, up)?;
         drop(rows);
-        let hidden = self.swiglu(&gate, &up);
+        let hidden = self.swiglu(&gate, &up)?;
         drop((gate, up));
-        let y = self.grouped_linear(&hidden, down, &dispatch.offsets);
-        self.combine(&y, &weights, &dispatch)
+        let y = self.grouped_linear(&routing, &hidden, down)?;
+        self.combine(&routing, &y, &weights)
     }
 
     /// Mixing weights `[T, top_k]` and who goes where; counts the load of each expert.
@@ -47,58 +48,57 @@ impl<'a, O: Ops> Tape<'a, O> {
         &mut self,
         logits: &Var<O>,
         bias: Option<&'a Param<O>>,
-        config: &Config,
+        config: &RouterConfig,
         spans: &[Range<usize>],
-    ) -> (Var<O>, Arc<Dispatch>) {
-        let mut routing = self.ops.route(logits.value(), bias.map(Param::value), config);
-        let dispatch = Arc::new(Dispatch::new(&routing.ids, logits.rows, config.top_k, config.experts));
-        self.statistics.expert_counts.push(dispatch.offsets.windows(2).map(|w| (w[1] - w[0]) as u64).collect());
+    ) -> Result<(Var<O>, Arc<O::Routing>), OutOfMemory> {
         let alpha = self.balance.alpha_per_sequence;
-        if alpha > 0.0 {
-            self.statistics.balance_loss += self.ops.balance_loss(&routing, spans, config, alpha);
-        }
-        let weights = std::mem::replace(&mut routing.weights, self.ops.scratch(0));
+        let (routing, weights) = self.ops.route(logits.value(), bias.map(Param::value), config)?;
+        self.tally.loads.push(self.ops.load(&routing, spans, alpha)?);
         let weights = self.var(weights, logits.rows, config.top_k, logits.needs_grad);
-        let (logits, config, spans) = (logits.slot(), *config, spans.to_vec());
-        self.record(&weights, move |flow, dweights| {
-            let mut dlogits = flow.take(logits);
-            flow.ops.route_backward(&routing, &dweights, &config, &mut dlogits);
+        let routing = Arc::new(routing);
+        let (logits, chosen, spans) = (logits.slot(), Arc::clone(&routing), spans.to_vec());
+        self.record(&weights, move |gradients, dweights| {
+            let mut dlogits = gradients.take(logits)?;
+            gradients.ops.route_backward(&chosen, &dweights, &mut dlogits);
             if alpha > 0.0 {
-                flow.ops.balance_loss_backward(&routing, &spans, &config, alpha, &mut dlogits);
+                gradients.ops.balance_loss_backward(&chosen, &spans, alpha, &mut dlogits);
             }
-            flow.put(logits, dlogits);
+            gradients.put(logits, dlogits);
+            Ok(())
         });
-        (weights, dispatch)
+        Ok((weights, routing))
     }
 
-    /// Each token's row to the slots of its experts: `[T, d]` → `[T·k, d]`.
-    fn dispatch(&mut self, x: &Var<O>, dispatch: &Arc<Dispatch>) -> Var<O> {
-        let slots = dispatch.token_of_slot.len();
-        let mut out = self.ops.scratch(slots * x.width);
-        self.ops.dispatch(x.value(), dispatch, &mut out);
+    /// Each token's row to the slots of its experts: `[T, d]` → `[T·top_k, d]`.
+    fn dispatch(&mut self, routing: &Arc<O::Routing>, x: &Var<O>, top_k: usize) -> Result<Var<O>, OutOfMemory> {
+        let slots = x.rows * top_k;
+        let mut out = self.scratch("experts", slots * x.width)?;
+        self.ops.dispatch(routing, x.value(), &mut out);
         let out = self.var(out, slots, x.width, x.needs_grad);
-        let (x, dispatch) = (x.slot(), Arc::clone(dispatch));
-        self.record(&out, move |flow, dout| {
-            let mut dx = flow.take(x);
-            flow.ops.dispatch_backward(&dout, &dispatch, &mut dx);
-            flow.put(x, dx);
+        let (x, routing) = (x.slot(), Arc::clone(routing));
+        self.record(&out, move |gradients, dout| {
+            let mut dx = gradients.take(x)?;
+            gradients.ops.dispatch_backward(&routing, &dout, &mut dx);
+            gradients.put(x, dx);
+            Ok(())
         });
-        out
+        Ok(out)
     }
 
-    /// Weighted sum of each token's slots: `[T·k, d]` → `[T, d]`.
-    fn combine(&mut self, y: &Var<O>, weights: &Var<O>, dispatch: &Arc<Dispatch>) -> Var<O> {
-        let mut out = self.ops.scratch(weights.rows * y.width);
-        self.ops.combine(y.value(), weights.value(), dispatch, &mut out);
+    /// Weighted sum of each token's slots: `[T·top_k, d]` → `[T, d]`.
+    fn combine(&mut self, routing: &Arc<O::Routing>, y: &Var<O>, weights: &Var<O>) -> Result<Var<O>, OutOfMemory> {
+        let mut out = self.scratch("experts", weights.rows * y.width)?;
+        self.ops.combine(routing, y.value(), weights.value(), &mut out);
         let out = self.var(out, weights.rows, y.width, y.needs_grad || weights.needs_grad);
-        let (y, weights, dispatch) = (y.clone(), weights.clone(), Arc::clone(dispatch));
-        self.record(&out, move |flow, dout| {
-            let mut dy = flow.ops.scratch(y.rows * y.width);
-            let mut dweights = flow.ops.scratch(weights.rows * weights.width);
-            flow.ops.combine_backward(&dout, y.value(), weights.value(), &dispatch, &mut dy, &mut dweights);
-            flow.add(&y, dy);
-            flow.add(&weights, dweights);
+        let (y, weights, routing) = (y.clone(), weights.clone(), Arc::clone(routing));
+        self.record(&out, move |gradients, dout| {
+            let mut dy = gradients.scratch(y.rows * y.width)?;
+            let mut dweights = gradients.scratch(weights.rows * weights.width)?;
+            gradients.ops.combine_backward(&routing, &dout, y.value(), weights.value(), &mut dy, &mut dweights);
+            gradients.add(&y, dy);
+            gradients.add(&weights, dweights);
+            Ok(())
         });
-        out
+        Ok(out)
     }
 }

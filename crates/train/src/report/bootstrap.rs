@@ -1,7 +1,7 @@
 //! Confidence intervals by resampling problems.
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::Rng;
 
 const RESAMPLES: usize = 2000;
 
@@ -95,7 +95,7 @@ pub fn bootstrap_ratio_ci(per_problem: &[(f64, f64)], seed: u64) -> Option<[f64;
     if n < 2 {
         return None;
     }
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut rng = picnic_random::stream(seed);
     let mut ratio = || {
         let (mut sum, mut count) = (0.0, 0.0);
         for _ in 0..n {

@@ -40,7 +40,7 @@ fn merged(common: &Value, own: Value) -> Value {
 
 /// Fresh weights, with norms and router biases moved off the values that would hide a mistake.
 pub fn weights(ops: &CpuOps, model: &Model) -> ParamStore<CpuOps> {
-    let mut params = initialise(ops, model, 7);
+    let mut params = initialise(ops, model, 7).unwrap();
     let mut noise = Noise(1);
     params.update(ops, |_, spec, buffer| {
         let size = match spec.role {

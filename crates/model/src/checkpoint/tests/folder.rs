@@ -182,7 +182,7 @@ fn shards_are_joined_by_their_index() {
 #[test]
 fn wrong_types_shapes_and_names_are_told() {
     let header = json!({
-        "fp8": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]},
+        "bytes": {"dtype": "I8", "shape": [4], "data_offsets": [0, 4]},
         "ids": {"dtype": "I64", "shape": [1], "data_offsets": [4, 12]},
         "w": {"dtype": "BF16", "shape": [1, 2], "data_offsets": [12, 16]},
     });
@@ -194,7 +194,7 @@ fn wrong_types_shapes_and_names_are_told() {
     assert_eq!(checkpoint.read_i64("ids").unwrap(), [-1]);
     assert_eq!(checkpoint.shape("w"), Some(&[1, 2][..]));
     for (error, word) in [
-        (checkpoint.read_f32("fp8").unwrap_err(), "F8_E4M3"),
+        (checkpoint.read_f32("bytes").unwrap_err(), "I8"),
         (checkpoint.read_f32("ids").unwrap_err(), "I64"),
         (checkpoint.read_i64("w").unwrap_err(), "BF16"),
         (checkpoint.read_expected("w", &[2, 1]).unwrap_err(), "[2, 1]"),

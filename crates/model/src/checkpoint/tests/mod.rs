@@ -41,6 +41,13 @@ fn safetensors_bytes(header: &str, data: &[u8]) -> Vec<u8> {
     [&length[..], header.as_bytes(), data].concat()
 }
 
+/// Whether the folder's `model_type` is one that can be run.
+fn is_known(folder: &Path) -> bool {
+    let config: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap();
+    let model_type = config["model_type"].as_str().unwrap_or_default();
+    crate::config::Family::named(model_type).is_some()
+}
+
 /// Every golden checkpoint opens and reads whole, where the fixtures are present.
 #[test]
 fn golden_folders_read() {
@@ -51,12 +58,13 @@ fn golden_folders_read() {
         return;
     };
     for folder in folders.map(|entry| entry.unwrap().path()) {
-        // One family more than we run.
-        if !folder.join("config.json").exists() || folder.ends_with("qwen3_moe") {
+        // There are fixtures of families that cannot be run yet.
+        if !folder.join("config.json").exists() || !is_known(&folder) {
             continue;
         }
         let checkpoint = Checkpoint::open(&folder).unwrap();
         let config = checkpoint.config().unwrap();
+        assert_eq!(checkpoint.notes(), [""; 0]);
         let mut parameters = 0;
         for name in checkpoint.tensor_names() {
             let values = checkpoint.read_f32(name).unwrap();
@@ -69,7 +77,7 @@ fn golden_folders_read() {
         }
         assert_eq!(parameters, config.num_parameters(), "{}", folder.display());
         let golden = Checkpoint::open(folder.join("golden.safetensors")).unwrap();
-        assert_eq!(golden.read_i64("input_ids").unwrap().len(), 80);
+        assert!(golden.read_i64("input_ids").unwrap().len() >= 80);
         assert_eq!(golden.config().unwrap(), config);
     }
 }

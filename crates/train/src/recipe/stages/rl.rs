@@ -1,5 +1,6 @@
 //! The keys of reinforcement learning.
 
+pub use picnic_model::ops::{KlEstimator, Ratio, Surrogate};
 use picnic_tasks::CurriculumSettings;
 use serde::{Deserialize, Serialize};
 
@@ -126,39 +127,6 @@ pub enum LossAverage {
     Token,
     /// The sum over a sample's tokens divided by `max_tokens`, then the mean over samples (Liu et al. 2025, Dr. GRPO).
     Constant,
-}
-
-/// Whose ratio π/π_old the surrogate takes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Ratio {
-    /// Each token's [GRPO].
-    #[default]
-    Token,
-    /// The geometric mean over the sample's tokens (Zheng et al. 2025, GSPO).
-    Sequence,
-}
-
-/// What is made of ratio ρ and advantage A.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Surrogate {
-    /// min(ρ·A, clip(ρ)·A): beyond the clip there is no gradient [GRPO].
-    #[default]
-    Ppo,
-    /// clip(ρ)·A·ln π with the clipped ratio held constant: beyond the clip the gradient is bounded (MiniMax-M1 §3.1).
-    Cispo,
-}
-
-/// How the divergence from the reference is estimated.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KlEstimator {
-    /// π_ref/π − ln(π_ref/π) − 1 [GRPO].
-    #[default]
-    K3,
-    /// The same times π/π_old, whose gradient is unbiased for samples of π_old (DeepSeek-V3.2 §3.1).
-    Unbiased,
 }
 
 /// Where rewards come from.

@@ -1,0 +1,119 @@
+//! One forward pass over new tokens of some sequences, and what is read from it.
+
+use crate::request::Reading;
+use picnic_model::layers::{Past, Targets};
+use picnic_model::ops::{CachedSpan, Draw, Drawn, Loss, Ops, OutOfMemory};
+use picnic_model::{Batch, Model, ParamStore, Tape};
+use std::ops::Range;
+
+/// The rows of a pass.
+#[derive(Default)]
+pub(crate) struct Plan {
+    ids: Vec<u32>,
+    positions: Vec<u32>,
+    spans: Vec<CachedSpan>,
+    parts: Vec<Part>,
+}
+
+/// The rows of one sequence and what is wanted of them.
+pub(crate) struct Part {
+    /// Which of the running sequences.
+    pub(crate) sequence: usize,
+    /// Rows of the pass.
+    pub(crate) rows: Range<usize>,
+    /// Position of the first of them.
+    pub(crate) start: usize,
+    /// Draws a token from the last row.
+    pub(crate) draw: Option<Draw>,
+    /// Rows that predict a token of the prompt, with that token.
+    pub(crate) predict: Vec<(u32, u32)>,
+    /// Rows whose hidden states are wanted.
+    pub(crate) hidden: Vec<u32>,
+}
+
+/// What a part came to.
+pub(crate) struct Done {
+    /// Which of the running sequences.
+    pub(crate) sequence: usize,
+    /// Its tokens that are in the cache now.
+    pub(crate) rows: usize,
+    /// Its next token.
+    pub(crate) drawn: Option<Drawn>,
+    /// What else was asked for.
+    pub(crate) reading: Reading,
+}
+
+impl Plan {
+    /// Rows so far.
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Adds the tokens `ids` of a sequence from position `start` on, whose pages are `pages`.
+    pub(crate) fn add(&mut self, ids: &[u32], start: usize, pages: &[u32], part: impl FnOnce(Range<usize>) -> Part) {
+        let rows = self.len()..self.len() + ids.len();
+        self.ids.extend_from_slice(ids);
+        self.positions.extend((start..start + ids.len()).map(|p| p as u32));
+        self.spans.push(CachedSpan { rows: rows.clone(), start, pages: pages.to_vec() });
+        self.parts.push(part(rows));
+    }
+
+    /// The sequence that was admitted last.
+    pub(crate) fn last_sequence(&self) -> Option<usize> {
+        self.parts.iter().map(|part| part.sequence).max()
+    }
+
+    /// The pages of its sequences.
+    pub(crate) fn pages(&self) -> Vec<u32> {
+        self.spans.iter().flat_map(|span| &span.pages).copied().collect()
+    }
+
+    /// Runs the pass.
+    pub(crate) fn run<O: Ops>(
+        self,
+        ops: &O,
+        model: &Model,
+        params: &ParamStore<O>,
+        cache: &mut O::Cache,
+    ) -> Result<Vec<Done>, OutOfMemory> {
+        let Plan { ids, positions, spans, parts } = self;
+        let rows = spans.iter().map(|span| span.rows.clone()).collect();
+        let batch = Batch { ids, positions: positions.into(), spans: rows };
+        let mut tape = Tape::inference(ops);
+        let hidden = model.forward(&mut tape, params, &batch, &mut Past::Cached(cache, &spans))?;
+        let head = model.head(params);
+
+        let (rows, draws): (Vec<u32>, Vec<Draw>) =
+            parts.iter().filter_map(|part| Some((part.rows.end as u32 - 1, part.draw?))).unzip();
+        let drawn = match rows.is_empty() {
+            true => Vec::new(),
+            false => ops.sample(tape.logits(&hidden, head, &rows)?.value(), &draws)?,
+        };
+        let (rows, ids): (Vec<u32>, Vec<u32>) = parts.iter().flat_map(|part| &part.predict).copied().unzip();
+        let predicted = match rows.is_empty() {
+            true => Vec::new(),
+            false => {
+                let targets = Targets { rows: &rows, ids: &ids, entropy: false };
+                tape.token_loss(&hidden, head, targets, Loss::Constant(0.0))?.logprob
+            }
+        };
+        let rows: Vec<u32> = parts.iter().flat_map(|part| &part.hidden).copied().collect();
+        let states = match rows.is_empty() {
+            true => Vec::new(),
+            false => ops.download(tape.take_rows(&hidden, &rows)?.value()),
+        };
+
+        let (mut drawn, mut predicted) = (drawn.into_iter(), predicted.into_iter());
+        let mut states = states.chunks_exact(hidden.width);
+        let done = parts.into_iter().map(|part| {
+            let position = |row: u32| part.start + row as usize - part.rows.start;
+            let reading = Reading {
+                prompt_logprobs: predicted.by_ref().take(part.predict.len()).collect(),
+                hidden: part.hidden.iter().zip(states.by_ref()).map(|(&row, x)| (position(row), x.to_vec())).collect(),
+            };
+            let drawn = part.draw.and_then(|_| drawn.next());
+            Done { sequence: part.sequence, rows: part.rows.len(), drawn, reading }
+        });
+        Ok(done.collect())
+    }
+}

@@ -1,0 +1,133 @@
+//! Weights that do not learn, in panels made of what the file stores: about as many bytes, each value the same.
+//!
+//! Left out: changing them (whoever trains adapters leaves them as they are), and products in integers
+//! ([`integer`](super::integer) defines those).
+
+use super::decode::{decode, row_product};
+use super::form::{Codes, Form};
+use super::{Stored, repack};
+use crate::panels::Panels;
+use crate::scratch;
+use crate::simd::{Isa, LANES};
+use crate::stored::StoredType;
+use crate::team::{Shared, Team};
+use std::collections::TryReserveError;
+use std::ops::Range;
+
+/// Inputs that are decoded at a time where one row of a weight is asked for.
+const CHUNK: usize = 64;
+
+/// A weight `[N, K]` in the type in which it was stored.
+pub struct Frozen {
+    ty: StoredType,
+    form: Form,
+    n: usize,
+    k: usize,
+    lines: Vec<Line>,
+}
+
+/// A cache line: panels of f32 start on one.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+impl Frozen {
+    /// Takes the rows of `source`, each once, into panels, which the team shares out.
+    ///
+    /// # Errors
+    /// If there is no memory for them.
+    ///
+    /// # Panics
+    /// If the source's rows or scales have other lengths than their type and number want, or its type is one of scales.
+    pub fn repack(team: &Team, source: &Stored) -> Result<Frozen, TryReserveError> {
+        source.check();
+        let Stored { ty, n, k, scales, .. } = *source;
+        let form = Form::of(ty, scales.map(|scales| scale_block(scales.block_k, k)));
+        let (panels, panel_bytes) = (n.div_ceil(LANES), form.panel_bytes(k));
+        let mut frozen = Frozen { ty, form, n, k, lines: Vec::new() };
+        let lines = (panels * panel_bytes).div_ceil(size_of::<Line>());
+        frozen.lines.try_reserve_exact(lines)?;
+        frozen.lines.resize(lines, Line([0; 64]));
+        // SAFETY: a line is 64 bytes without padding.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(frozen.lines.as_mut_ptr().cast::<u8>(), 64 * lines) };
+        let bytes = Shared::new(bytes);
+        team.share(panels, |panel| {
+            // SAFETY: each panel is one unit of the work.
+            let bytes = unsafe { bytes.part(panel * panel_bytes..(panel + 1) * panel_bytes) };
+            repack::panel(&form, source, panel * LANES, bytes);
+        });
+        Ok(frozen)
+    }
+
+    /// The type in which it was stored.
+    pub fn stored_type(&self) -> StoredType {
+        self.ty
+    }
+
+    /// Outputs.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// Inputs.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Bytes that it keeps in memory.
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.lines.as_slice())
+    }
+
+    /// Row `n`, the weights of one output, as f32. It decodes the panel of 32 outputs that the row belongs to.
+    pub fn row(&self, isa: Isa, n: usize, out: &mut [f32]) {
+        assert!(n < self.n && out.len() == self.k, "row {n} of {} × {}", self.n, self.k);
+        scratch::with(CHUNK * LANES, |values| {
+            for (i, out) in out.chunks_mut(CHUNK).enumerate() {
+                let values = &mut values[..out.len() * LANES];
+                self.decode(isa, n, i * CHUNK..i * CHUNK + out.len(), values);
+                for (out, lanes) in out.iter_mut().zip(values.as_chunks::<LANES>().0) {
+                    *out = lanes[n % LANES];
+                }
+            }
+        });
+    }
+
+    /// The panels, if they are f32 and can be read as they are.
+    pub(crate) fn as_f32(&self) -> Option<Panels<'_>> {
+        let len = crate::panels::len(self.n, self.k);
+        // SAFETY: as many values were written, on lines of memory; every pattern of bits is an f32.
+        let values = || unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast::<f32>(), len) };
+        (self.form.codes == Codes::F32).then(|| Panels::new(values(), self.n, self.k))
+    }
+
+    /// The weights of inputs `ks` in the panel of output `n`, `[ks][32]`.
+    #[inline(always)]
+    pub(crate) fn decode(&self, isa: Isa, n: usize, ks: Range<usize>, out: &mut [f32]) {
+        decode(isa, &self.form, self.panel(n), self.k, ks, out);
+    }
+
+    /// `c` += x·Wᵀ for one row `x` `[K]` and the outputs of the panel of output `n`.
+    #[inline(always)]
+    pub(crate) fn row_product(&self, isa: Isa, n: usize, x: &[f32], c: &mut [f32; LANES]) {
+        assert_eq!(x.len(), self.k, "a row of {} inputs", self.k);
+        row_product(isa, &self.form, self.panel(n), x, c);
+    }
+
+    fn panel(&self, n: usize) -> &[u8] {
+        // SAFETY: a line is 64 bytes without padding.
+        let bytes = unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast::<u8>(), 64 * self.lines.len()) };
+        let panel_bytes = self.form.panel_bytes(self.k);
+        &bytes[n / LANES * panel_bytes..][..panel_bytes]
+    }
+}
+
+/// Inputs of a block of 8-bit floats whose scales hold for `block_k` of `k` inputs: all of those, or a part of them that
+/// makes blocks of a few hundred.
+fn scale_block(block_k: usize, k: usize) -> usize {
+    if block_k >= k {
+        256
+    } else {
+        (1..=block_k.min(256)).rev().find(|part| block_k.is_multiple_of(*part)).unwrap_or(1)
+    }
+}

@@ -1,0 +1,61 @@
+//! From the words of [`Ops`](crate::Ops) to those of the kernels.
+
+use crate::config::{GroupScore, RopeStyle, Scoring};
+use crate::ops::{AdamW, AttentionShape, MlaDims, RotaryTable, RouterConfig};
+use picnic_kernels::rope::{RopeTable, Style};
+use picnic_kernels::{adamw, attention, columns, router};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+pub(super) fn attention(shape: &AttentionShape) -> attention::Shape {
+    let AttentionShape { heads, kv_heads, dk, dv, scale } = *shape;
+    attention::Shape { heads, kv_heads, dk, dv, scale }
+}
+
+pub(super) fn mla(dims: MlaDims) -> columns::MlaDims {
+    let MlaDims { heads, nope, rope, v } = dims;
+    columns::MlaDims { heads, nope, rope, v }
+}
+
+pub(super) fn adamw(config: &AdamW) -> adamw::AdamW {
+    let AdamW { lr, beta1, beta2, eps, weight_decay, step } = *config;
+    adamw::AdamW { lr, beta1, beta2, eps, weight_decay, step }
+}
+
+pub(super) fn style(style: RopeStyle) -> Style {
+    match style {
+        RopeStyle::Interleaved => Style::Interleaved,
+        RopeStyle::Half => Style::Half,
+    }
+}
+
+pub(super) fn router(config: &RouterConfig) -> router::Config {
+    let RouterConfig { experts, top_k, groups, top_groups, normalise, scale, .. } = *config;
+    let scoring = match config.scoring {
+        Scoring::Sigmoid => router::Scoring::Sigmoid,
+        Scoring::Softmax => router::Scoring::Softmax,
+    };
+    let group_score = match config.group_score {
+        GroupScore::SumTop2 => router::GroupScore::SumTop2,
+        GroupScore::Max => router::GroupScore::Max,
+    };
+    router::Config { experts, top_k, groups, top_groups, scoring, group_score, normalise, scale }
+}
+
+/// The cosines and sines of every table that lives.
+#[derive(Default)]
+pub(super) struct Cosines(Mutex<Vec<(Weak<RotaryTable>, Arc<RopeTable>)>>);
+
+impl Cosines {
+    /// Those of `table`, computed when they are first asked for.
+    pub(super) fn of(&self, table: &Arc<RotaryTable>) -> Arc<RopeTable> {
+        // A panic elsewhere leaves the list whole.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, cosines)) = known.iter().find(|(of, _)| std::ptr::eq(of.as_ptr(), Arc::as_ptr(table))) {
+            return Arc::clone(cosines);
+        }
+        known.retain(|(of, _)| of.strong_count() > 0);
+        let cosines = Arc::new(RopeTable::new(&table.inv_freq, table.attention_factor));
+        known.push((Arc::downgrade(table), Arc::clone(&cosines)));
+        cosines
+    }
+}

@@ -1,0 +1,146 @@
+//! The sizes and settings that operations take, in the words of the papers and of nobody's kernels.
+//!
+//! A backend translates them into what its kernels want. Left out: what a loss is made of (`loss.rs`).
+
+use crate::config::{GroupScore, RopeStyle, Scoring};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Inputs and outputs of a linear layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Dims {
+    /// Inputs.
+    pub k: usize,
+    /// Outputs.
+    pub n: usize,
+}
+
+/// Sizes of an attention layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionShape {
+    /// Query heads.
+    pub heads: usize,
+    /// Key/value heads; `heads` is a multiple, and query head h reads head h / (heads / kv_heads).
+    pub kv_heads: usize,
+    /// Width of a query or key.
+    pub dk: usize,
+    /// Width of a value.
+    pub dv: usize,
+    /// What q·k is multiplied by, usually dk^−½.
+    pub scale: f32,
+}
+
+/// Sizes of multi-head latent attention.
+#[derive(Clone, Copy, Debug)]
+pub struct MlaDims {
+    /// Heads.
+    pub heads: usize,
+    /// Key width without position, `qk_nope_head_dim`.
+    pub nope: usize,
+    /// Key width with position, `qk_rope_head_dim`.
+    pub rope: usize,
+    /// Value width, `v_head_dim`.
+    pub v: usize,
+}
+
+/// How fast the pairs of a head turn. A backend may keep what it derives from one as long as the table lives.
+#[derive(Debug)]
+pub struct RotaryTable {
+    /// Angle by which pair i turns from one position to the next.
+    pub inv_freq: Vec<f32>,
+    /// Multiplies cosines and sines: 1 but for YaRN.
+    pub attention_factor: f32,
+}
+
+/// Where and how heads are rotated (Su et al. 2021), without the positions.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    /// Width of a head; a row has a multiple of it.
+    pub head_dim: usize,
+    /// First rotated element of a head.
+    pub offset: usize,
+    /// Rotated elements of a head.
+    pub dim: usize,
+    /// Which elements pair up.
+    pub style: RopeStyle,
+    /// How fast.
+    pub table: Arc<RotaryTable>,
+}
+
+/// The gate of a layer with experts.
+#[derive(Clone, Copy, Debug)]
+pub struct RouterConfig {
+    /// Routed experts, `n_routed_experts`.
+    pub experts: usize,
+    /// Experts of a token, `num_experts_per_tok`.
+    pub top_k: usize,
+    /// Groups of consecutive experts, `n_group`; 1 for none.
+    pub groups: usize,
+    /// Groups from which a token may choose, `topk_group`.
+    pub top_groups: usize,
+    /// Logits to scores, `scoring_func`.
+    pub scoring: Scoring,
+    /// Scores to a group's score, from `topk_method`.
+    pub group_score: GroupScore,
+    /// Whether mixing weights are made to sum to 1, `norm_topk_prob`.
+    pub normalise: bool,
+    /// Factor on the mixing weights, `routed_scaling_factor`.
+    pub scale: f32,
+}
+
+/// One step's settings of AdamW (Loshchilov and Hutter 2019). In f64, because 1 − β₂ and the bias corrections are.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamW {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of the mean of gradients.
+    pub beta1: f64,
+    /// Decay of the mean of squared gradients.
+    pub beta2: f64,
+    /// Added to the root in the denominator.
+    pub eps: f64,
+    /// Share of `lr` by which a parameter shrinks.
+    pub weight_decay: f64,
+    /// Number of this step, from 1.
+    pub step: u64,
+}
+
+/// The keys and values of one sequence's past, and the rows that now extend it.
+#[derive(Clone, Debug)]
+pub struct CachedSpan {
+    /// Rows of the batch.
+    pub rows: Range<usize>,
+    /// Position of the first row.
+    pub start: usize,
+    /// Pages of the sequence in order, enough for all its positions.
+    pub pages: Vec<u32>,
+}
+
+/// How often the experts of a layer were chosen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExpertLoad {
+    /// Tokens that chose each expert.
+    pub counts: Vec<u64>,
+    /// The layer's sequence-wise balance loss.
+    pub balance_loss: f64,
+}
+
+/// How a token is drawn from a row of logits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Draw {
+    /// Divides the logits; 0, or anything below 1e-6, takes the likeliest token.
+    pub temperature: f32,
+    /// Draws from the likeliest tokens that together have this probability (Holtzman et al. 2020); 1 for all.
+    pub top_p: f32,
+    /// The random number that decides, from 0 (included) to 1 (excluded).
+    pub uniform: f64,
+}
+
+/// A token that was drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drawn {
+    /// Its id.
+    pub token: u32,
+    /// Its log-probability at temperature 1, in nats.
+    pub logprob: f32,
+}
