@@ -64,7 +64,7 @@ const BUILT_IN: Option<Files> = None;
 fn load_from(path: &Path, name: String) -> Result<Loaded> {
     let checkpoint = Checkpoint::open(path)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let ops = backend::with_threads(threads).context("cannot start threads: close other programs and try again")?;
+    let ops = backend::with_threads(threads)?;
     let tokenizer = load_tokenizer(path)?;
     let (model, params) = picnic_model::load(&ops, &checkpoint, false)?;
     check_vocabulary(&tokenizer, model.config(), path)?;

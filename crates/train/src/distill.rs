@@ -47,8 +47,7 @@ pub fn distill(
     }
     let tasks = Mixture::new(&common.tasks, common.seed)?;
     let reading_teacher = watch::at(format!("teacher: reading {}", teacher.display()));
-    let (teacher_model, teacher_params) =
-        load(&backend::with_threads(1).map_err(Error::Threads)?, &Checkpoint::open(teacher)?, false)?;
+    let (teacher_model, teacher_params) = load(&backend::with_threads(1)?, &Checkpoint::open(teacher)?, false)?;
     let mut run = Training::open("distill", setting, common, 0.0, fingerprint, start, tokenizer)?;
     if teacher_model.config().vocab_size != run.policy.model().config().vocab_size
         || !same_words(&load_tokenizer(teacher)?, &run.tokenizer)

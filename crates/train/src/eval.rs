@@ -54,10 +54,10 @@ impl Judged {
     /// # Errors
     /// Weights that cannot be read, or another model's tokenizer.
     pub fn open(path: &Path, tokenizer: Tokenizer, lanes: usize, threads: usize) -> Result<Judged, Error> {
-        let ops = backend::with_threads(threads).map_err(Error::Threads)?;
+        let ops = backend::with_threads(threads)?;
         let (model, params) = load(&ops, &Checkpoint::open(path)?, false)?;
         check_vocabulary(&tokenizer, model.config(), path)?;
-        let lanes = Lanes::new(&ops, lanes).map_err(Error::Threads)?;
+        let lanes = Lanes::new(&ops, lanes)?;
         Ok(Judged { model: SharedModel::new(model, params), tokenizer, ops, lanes })
     }
 

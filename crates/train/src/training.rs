@@ -209,8 +209,8 @@ impl<'s> Training<'s> {
             same_recipe(&path, &fingerprint)?;
         }
         fs::create_dir_all(&setting.out).map_err(Error::writing(&setting.out))?;
-        let ops = backend::with_threads(setting.threads).map_err(Error::Threads)?;
-        let lanes = Lanes::new(&ops, common.lanes).map_err(Error::Threads)?;
+        let ops = backend::with_threads(setting.threads)?;
+        let lanes = Lanes::new(&ops, common.lanes)?;
         let (model, mut params) = match (&checkpoint, start) {
             (Some((_, folder)), _) => {
                 let (model, params) = load(&ops, &Checkpoint::open(folder)?, true)?;
