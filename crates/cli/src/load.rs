@@ -102,7 +102,7 @@ const BUILT_IN: Option<Files> = None;
 fn load_from(path: &Path, name: String) -> Result<Loaded> {
     let source = open(path)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let ops = backend::with_threads(threads).context("cannot start threads: close other programs and try again")?;
+    let ops = backend::with_threads(threads)?;
     let read = picnic_train::load::load(&ops, &source.checkpoint, &source.chat, false)?;
     read.notes.iter().for_each(|note| eprintln!("note: {note}"));
     Ok(Loaded { name, model: SharedModel::new(read.model, read.params), ops, chat: source.chat })

@@ -5,41 +5,17 @@
 //! small, a step runs as several passes at once, each over some of the sequences: a row's bits are its own, so that
 //! does not show.
 
+use crate::limits::Limits;
 use crate::pages::Pages;
-use crate::pass::{Done, Part, Plan};
-use crate::request::{Dropped, Event, Finish, Reading, Request, RequestError, RequestId, Sampling, Wants};
-use crate::sampler::Sampler;
+use crate::pass::{Done, Plan};
+use crate::request::{Dropped, Event, Request, RequestError, RequestId, Sampling};
+use crate::sequence::Sequence;
 use picnic_model::ops::{Ops, OutOfMemory};
 use picnic_model::{Model, ParamStore, SharedModel};
 use std::collections::VecDeque;
 
-/// How much the engine does at once.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Sequences running at once.
-    pub sequences: usize,
-    /// Tokens in a step.
-    pub batch_tokens: usize,
-    /// Tokens that the cache holds, over all sequences, in whole pages.
-    pub cache_tokens: usize,
-}
-
-impl Limits {
-    /// Cache for `sequences` sequences of `tokens` tokens each on `O`.
-    pub fn cache_for<O: Ops>(sequences: usize, tokens: usize) -> usize {
-        tokens.div_ceil(O::PAGE_TOKENS).saturating_mul(O::PAGE_TOKENS).saturating_mul(sequences)
-    }
-
-    /// As much cache for `model` as `bytes` hold, at least a page.
-    pub fn cache_in<O: Ops>(ops: &O, model: &Model, bytes: usize) -> usize {
-        let page_bytes = ops.page_bytes(&model.cache_layout());
-        (bytes / page_bytes.max(1)).max(1).saturating_mul(O::PAGE_TOKENS)
-    }
-}
-
-/// Parameters up to which a step is cut into a pass for each thread. Threads that share each operation of a pass wait
-/// for each other some hundred times a token, and read every weight once instead of once each: that pays as soon as
-/// the weights do not fit into caches.
+/// Parameters up to which a step is cut into a pass for each thread: as many as fit into caches. Threads that share the
+/// operations of one pass wait for each other some hundred times a token; threads with a pass each all read every weight.
 const SMALL: usize = 8 << 20;
 
 /// Requests under way on one model.
@@ -55,20 +31,6 @@ pub struct Engine<O: Ops> {
     /// In the order in which they were admitted.
     running: Vec<Sequence>,
     next_id: u64,
-}
-
-struct Sequence {
-    id: RequestId,
-    tokens: Vec<u32>,
-    prompt: usize,
-    /// Tokens whose keys and values are in the cache.
-    cached: usize,
-    pages: Vec<u32>,
-    max_tokens: usize,
-    stop: Vec<u32>,
-    sampler: Sampler,
-    wants: Wants,
-    reading: Reading,
 }
 
 impl<O: Ops> Engine<O> {
@@ -131,7 +93,8 @@ impl<O: Ops> Engine<O> {
     /// drawn, in the order in which requests were admitted.
     ///
     /// # Errors
-    /// If memory ran out: the request that was admitted last is then dropped, and nothing else has changed.
+    /// If memory ran out: of the requests that took part the one that was admitted last is then dropped, and nothing else
+    /// has changed.
     pub fn step(&mut self) -> Result<Vec<Event>, Dropped> {
         let model = self.model.clone();
         let params = model.params();
@@ -140,22 +103,28 @@ impl<O: Ops> Engine<O> {
             self.running.iter_mut().for_each(Sequence::forget);
         }
         self.admit();
-        let plans = self.plan(&params);
-        let last = plans.iter().filter_map(Plan::last_sequence).max();
-        match self.run(model.model(), &params, plans) {
-            Ok(mut done) => {
-                done.sort_by_key(|done| done.sequence);
-                let events: Vec<Event> =
-                    done.into_iter().filter_map(|done| self.running[done.sequence].take(done)).collect();
-                events.iter().filter(|event| event.finish.is_some()).for_each(|event| self.cancel(event.id));
-                Ok(events)
-            }
-            Err(source) => {
-                let id = self.running[last.expect("without rows nothing can fail")].id;
-                self.cancel(id);
-                Err(Dropped { id, source })
-            }
-        }
+        let done = self.pass(model.model(), &params).or_else(|_| {
+            // Pages of requests that ended may hold what is missing.
+            drop(self.ops.split_cache(&mut self.cache, &[self.pages.free().to_vec()]));
+            self.pass(model.model(), &params)
+        });
+        let mut done = done.map_err(|(last, source)| {
+            let id = self.running[last].id;
+            self.cancel(id);
+            Dropped { id, source }
+        })?;
+        done.sort_by_key(|done| done.sequence);
+        let events: Vec<Event> = done.into_iter().filter_map(|done| self.running[done.sequence].take(done)).collect();
+        events.iter().filter(|event| event.finish.is_some()).for_each(|event| self.cancel(event.id));
+        Ok(events)
+    }
+
+    /// Reads the next tokens of the running sequences. After an error, which names the last sequence that took part, the
+    /// same can be tried again.
+    fn pass(&mut self, model: &Model, params: &ParamStore<O>) -> Result<Vec<Done>, (usize, OutOfMemory)> {
+        let plans = self.plan(params);
+        let last = plans.iter().filter_map(Plan::last_sequence).max().unwrap_or(0);
+        self.run(model, params, plans).map_err(|source| (last, source))
     }
 
     /// Runs the plans, at once if there are several.
@@ -207,18 +176,7 @@ impl<O: Ops> Engine<O> {
             && let Some(pages) = self.pages.take(request.prompt.len() + request.max_tokens)
             && let Some((id, request)) = self.waiting.pop_front()
         {
-            self.running.push(Sequence {
-                id,
-                prompt: request.prompt.len(),
-                tokens: request.prompt,
-                cached: 0,
-                pages,
-                max_tokens: request.max_tokens,
-                stop: request.stop,
-                sampler: Sampler::new(request.sampling),
-                wants: request.wants,
-                reading: Reading::default(),
-            });
+            self.running.push(Sequence::new(id, request, pages));
         }
     }
 
@@ -230,7 +188,7 @@ impl<O: Ops> Engine<O> {
         plans.resize_with(at_once.clamp(1, self.running.len().max(1)), Plan::default);
         let mut room = self.limits.batch_tokens.max(1);
         for (s, sequence) in self.running.iter_mut().enumerate() {
-            let count = (sequence.tokens.len() - sequence.cached).min(room);
+            let count = sequence.unread().min(room);
             if count == 0 {
                 break;
             }
@@ -246,53 +204,4 @@ impl<O: Ops> Engine<O> {
 
 fn empty_cache<O: Ops>(ops: &O, model: &Model) -> O::Cache {
     ops.cache(&model.cache_layout())
-}
-
-impl Sequence {
-    /// Adds the next `count` tokens to `plan`.
-    fn join(&mut self, plan: &mut Plan, sequence: usize, count: usize) {
-        let (start, end) = (self.cached, self.cached + count);
-        let is_ready = end == self.tokens.len();
-        let draw = is_ready.then(|| self.sampler.next());
-        let predicted = if self.wants.prompt_logprobs { start + 1..(end + 1).min(self.prompt) } else { 0..0 };
-        plan.add(&self.tokens[start..end], start, &self.pages, |rows| {
-            let row = |position: usize| (rows.start + position - start) as u32;
-            let wanted = self.wants.hidden.iter().filter(|position| (start..end).contains(position));
-            Part {
-                sequence,
-                start,
-                draw,
-                predict: predicted.map(|position| (row(position - 1), self.tokens[position])).collect(),
-                hidden: wanted.map(|&position| row(position)).collect(),
-                rows,
-            }
-        });
-    }
-
-    /// Takes what a pass came to.
-    fn take(&mut self, done: Done) -> Option<Event> {
-        self.cached += done.rows;
-        self.reading.prompt_logprobs.extend(done.reading.prompt_logprobs);
-        self.reading.hidden.extend(done.reading.hidden);
-        let drawn = done.drawn?;
-        self.sampler.drawn();
-        self.tokens.push(drawn.token);
-        let finish = self.finish(drawn.token);
-        let wanted = finish.is_some() && self.wants != Wants::default();
-        let reading = wanted.then(|| Box::new(std::mem::take(&mut self.reading)));
-        Some(Event { id: self.id, token: drawn.token, logprob: drawn.logprob, finish, reading })
-    }
-
-    /// Has everything read again: the parameters are not those any more that read it.
-    fn forget(&mut self) {
-        self.cached = 0;
-        self.reading = Reading::default();
-    }
-
-    fn finish(&self, token: u32) -> Option<Finish> {
-        if self.stop.contains(&token) {
-            return Some(Finish::Stop);
-        }
-        (self.tokens.len() - self.prompt >= self.max_tokens).then_some(Finish::Length)
-    }
 }

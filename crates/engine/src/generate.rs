@@ -1,6 +1,7 @@
 //! All answers to a list of requests.
 
-use crate::engine::{Engine, Limits};
+use crate::engine::Engine;
+use crate::limits::Limits;
 use crate::request::{Completion, Finish, Reading, Request, RequestError};
 use picnic_model::SharedModel;
 use picnic_model::ops::{Ops, OutOfMemory};

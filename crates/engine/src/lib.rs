@@ -7,11 +7,14 @@
 
 mod engine;
 mod generate;
+mod limits;
 mod pages;
 mod pass;
 mod request;
 mod sampler;
+mod sequence;
 
-pub use engine::{Engine, Limits};
+pub use engine::Engine;
 pub use generate::{GenerateError, generate, generate_counted};
+pub use limits::Limits;
 pub use request::{Completion, Dropped, Event, Finish, Reading, Request, RequestError, RequestId, Sampling, Wants};

@@ -43,6 +43,11 @@ impl Pages {
         self.free.extend(pages);
     }
 
+    /// Pages that were in use and are not now.
+    pub(crate) fn free(&self) -> &[u32] {
+        &self.free
+    }
+
     /// Tokens that the pages in use hold.
     pub(crate) fn tokens_used(&self) -> usize {
         (self.next as usize - self.free.len()) * self.page_tokens

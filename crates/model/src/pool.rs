@@ -7,7 +7,7 @@
 
 use crate::ops::OutOfMemory;
 use memmap2::{MmapMut, MmapRaw};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,7 +38,7 @@ struct Memory {
     /// Bytes of mappings and blocks.
     taken: usize,
     /// Starts of free stretches, by their length.
-    free: HashMap<usize, Vec<Stretch>>,
+    free: BTreeMap<usize, Vec<Stretch>>,
     /// The newest last; buffers are cut from that one. Raw, because a reference to a whole mapping would claim the
     /// buffers in it.
     mappings: Vec<MmapRaw>,
@@ -73,7 +73,7 @@ impl Pool {
         let capacity = capacity(len);
         let mut memory = self.lock();
         let free = memory.free.get_mut(&capacity).and_then(Vec::pop);
-        let start = free.or_else(|| memory.cut(capacity)).ok_or(refused)?;
+        let start = free.or_else(|| memory.cut(capacity)).or_else(|| memory.divide(capacity)).ok_or(refused)?;
         Ok(Buffer { start, capacity, len, pool: self.clone() })
     }
 
@@ -106,6 +106,19 @@ impl Pool {
 }
 
 impl Memory {
+    /// The start of the smallest free stretch that has `capacity` values and more, of which the rest stays free: when
+    /// there is no memory but in pieces of other sizes.
+    fn divide(&mut self, capacity: usize) -> Option<Stretch> {
+        let (&larger, stretches) = self.free.range_mut(capacity..).find(|(_, stretches)| !stretches.is_empty())?;
+        let start = stretches.pop()?;
+        if larger > capacity {
+            // SAFETY: the stretch has `larger` values, of which the first `capacity` are given away.
+            let rest = unsafe { start.0.add(capacity) };
+            self.free.entry(larger - capacity).or_default().push(Stretch(rest));
+        }
+        Some(start)
+    }
+
     /// Counts `bytes` as taken, if there is room for them.
     fn claim(&mut self, bytes: usize) -> bool {
         let fits = bytes <= self.room();
@@ -255,9 +268,15 @@ mod tests {
         let kept = pool.take(100_000).unwrap();
         let refused = pool.take(200_000).err().unwrap();
         assert_eq!(refused.bytes, 800_000);
-        // What is free again is there for others, and blocks count against the same limit.
+        // What is free again is there for others, in smaller pieces too, and blocks count against the same limit.
         drop(kept);
         assert!(pool.take(100_000).is_ok() && pool.block(150_000).is_err());
+        let pieces: Vec<Buffer> = (0..50).map_while(|_| pool.take(10_000).ok()).collect();
+        assert!((20..50).contains(&pieces.len()), "{} pieces", pieces.len());
+        let mut starts: Vec<usize> = pieces.iter().map(|piece| piece.as_ptr().addr()).collect();
+        starts.sort_unstable();
+        assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= 40_000), "they do not overlap");
+        drop(pieces);
         let pool = Pool::with_limit(1 << 20);
         let block = pool.block(200_000).unwrap();
         assert!(block.iter().all(|&x| x == 0.0) && pool.block(200_000).is_err() && pool.take(200_000).is_err());

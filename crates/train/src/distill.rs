@@ -48,7 +48,7 @@ pub fn distill(
     let tasks = Mixture::new(&common.tasks, common.seed)?;
     let reading_teacher = watch::at(format!("teacher: reading {}", teacher.display()));
     let source = open(teacher)?;
-    let ops = backend::with_threads(1).map_err(Error::Threads)?;
+    let ops = backend::with_threads(1)?;
     let loaded = load(&ops, &source.checkpoint, &source.chat, false)?;
     let Loaded { model: teacher_model, params: teacher_params, notes } = loaded;
     notes.iter().for_each(|note| setting.progress.note(note));

@@ -42,9 +42,9 @@ pub enum Error {
         /// What to do.
         cure: &'static str,
     },
-    /// Threads that the system does not give.
-    #[error("cannot start threads: {0}; ask for fewer by --threads")]
-    Threads(std::io::Error),
+    /// Nothing to compute with.
+    #[error(transparent)]
+    Backend(#[from] picnic_model::backend::BackendError),
     /// A loss or gradient that is no number.
     #[error(
         "{stage}, step {step}: the {what} is {value}; lower optimizer.lr or optimizer.clip and start again{}",

@@ -56,9 +56,9 @@ impl Judged {
     /// # Errors
     /// Weights that cannot be read, or another model's tokenizer.
     pub fn open(path: &Path, chat: ChatFormat, lanes: usize, threads: usize) -> Result<Judged, Error> {
-        let ops = backend::with_threads(threads).map_err(Error::Threads)?;
+        let ops = backend::with_threads(threads)?;
         let Loaded { model, params, notes } = load(&ops, &Checkpoint::open(path)?, &chat, false)?;
-        let lanes = Lanes::new(&ops, lanes).map_err(Error::Threads)?;
+        let lanes = Lanes::new(&ops, lanes)?;
         Ok(Judged { model: SharedModel::new(model, params), chat, notes, ops, lanes })
     }
 

@@ -5,6 +5,7 @@
 //! lane, and how many threads share its operations, changes no bit; the number of lanes does and is part of the recipe.
 
 use crate::watch;
+use picnic_model::backend::BackendError;
 use picnic_model::layers::{Past, Targets, TokenStats};
 use picnic_model::ops::{Loss, Objective, PolicyLoss, Sample};
 use picnic_model::{Backend, Balance, Batch, Grads, Model, Ops, OutOfMemory, ParamStore, Statistics, Tally, Tape};
@@ -113,12 +114,12 @@ impl Lanes {
     ///
     /// # Errors
     /// If the system refuses to start the threads.
-    pub fn new(ops: &Backend, lanes: usize) -> Result<Lanes, std::io::Error> {
+    pub fn new(ops: &Backend, lanes: usize) -> Result<Lanes, BackendError> {
         let threads = ops.parallelism();
         let workers = threads.clamp(1, lanes.max(1));
         let lanes = (0..lanes.max(1))
             .map(|_| Ok(Lane { ops: ops.with_team(threads / workers)?, grads: None }))
-            .collect::<Result<_, std::io::Error>>()?;
+            .collect::<Result<_, BackendError>>()?;
         Ok(Lanes { lanes, workers })
     }
 

@@ -234,8 +234,8 @@ impl<'s> Training<'s> {
             same_recipe(&path, &fingerprint)?;
         }
         fs::create_dir_all(&setting.out).map_err(Error::writing(&setting.out))?;
-        let ops = backend::with_threads(setting.threads).map_err(Error::Threads)?;
-        let lanes = Lanes::new(&ops, common.lanes).map_err(Error::Threads)?;
+        let ops = backend::with_threads(setting.threads)?;
+        let lanes = Lanes::new(&ops, common.lanes)?;
         let Loaded { model, mut params, notes } = match (&checkpoint, start) {
             (Some((_, folder)), _) => load(&ops, &Checkpoint::open(folder)?, &chat, true)?,
             (None, Start::From(path)) => load(&ops, &Checkpoint::open(path)?, &chat, true)?,

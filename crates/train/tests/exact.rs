@@ -169,6 +169,25 @@ fn micro_batches_and_lanes_change_only_rounding() {
     }
 }
 
+/// A gradient that does not fit is an error, after which a smaller one is what it always was.
+#[test]
+fn memory_that_runs_out_is_an_error() {
+    let ops = CpuOps::with_threads(2).unwrap();
+    for (name, model) in models() {
+        let params = weights(&ops, &model);
+        let small = &batch()[..2];
+        let expected = gradient(&mut lanes(2, 2), &model, &params, small, pass(&model, 100)).0;
+        let fits = 12 << 20;
+        let mut tight = Lanes::new(&ops.with_memory_limit(fits), 2).unwrap();
+        let long = Sequence { ids: Noise(3).ids(40_000), first_target: 1 };
+        let loss = BatchLoss::Constant(1.0);
+        let refused = tight.gradient(&model, &params, &[long], pass(&model, 1), &loss).err().unwrap();
+        assert!(refused.to_string().starts_with("out of memory: ") && refused.bytes > 0, "{name}: {refused}");
+        let after = gradient(&mut tight, &model, &params, small, pass(&model, 100)).0;
+        assert_eq!(logprob_bits(&expected), logprob_bits(&after), "{name}");
+    }
+}
+
 /// A training step (forward, backward, AdamW) with every instruction set and teams of several sizes.
 #[test]
 fn instruction_sets_change_no_bit() {
