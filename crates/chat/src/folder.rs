@@ -4,7 +4,7 @@
 use crate::format::TEMPLATE;
 use crate::{ChatFormat, Error, Result};
 use picnic_tokenizer::Tokenizer;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -12,14 +12,14 @@ use std::path::Path;
 const GENERATION: &str = "generation_config.json";
 
 impl ChatFormat {
-    /// Reads a folder. `chat_template.jinja` takes precedence over the template in `tokenizer_config.json`.
+    /// Reads a folder. A template in a file of its own takes precedence over the one in `tokenizer_config.json`.
     ///
     /// # Errors
     /// Files that cannot be read or contradict each other.
     pub fn from_dir(dir: &Path) -> Result<ChatFormat> {
         let mut tokenizer = Tokenizer::from_dir(dir)?;
-        if let Some(source) = read(&dir.join("chat_template.jinja"))? {
-            tokenizer.set(TEMPLATE, source.into());
+        if let Some(template) = template_of(dir)? {
+            tokenizer.set(TEMPLATE, template);
         }
         let mut chat = ChatFormat::new(tokenizer);
         let path = dir.join(GENERATION);
@@ -58,6 +58,25 @@ impl ChatFormat {
     }
 }
 
+/// The template in files of its own: `chat_template.jinja`, with more of them in `additional_chat_templates`, each named
+/// as its file. The value is that of `chat_template` in `tokenizer_config.json`, where they are saved.
+fn template_of(dir: &Path) -> Result<Option<Value>> {
+    let Some(default) = read(&dir.join("chat_template.jinja"))? else { return Ok(None) };
+    let mut named = Vec::new();
+    for entry in fs::read_dir(dir.join("additional_chat_templates")).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if let (Some("jinja"), Some(name)) = (path.extension().and_then(|e| e.to_str()), path.file_stem()) {
+            named.push((name.to_string_lossy().into_owned(), read(&path)?.unwrap_or_default()));
+        }
+    }
+    if named.is_empty() {
+        return Ok(Some(default.into()));
+    }
+    named.sort();
+    named.insert(0, ("default".to_owned(), default));
+    Ok(Some(named.into_iter().map(|(name, template)| json!({"name": name, "template": template})).collect()))
+}
+
 /// The text of a file, if there is one.
 fn read(path: &Path) -> Result<Option<String>> {
     match fs::read_to_string(path) {
@@ -92,6 +111,15 @@ mod tests {
         fs::write(dir.path().join("chat_template.jinja"), "{{ bos_token }}x").unwrap();
         let chat = ChatFormat::from_dir(dir.path()).unwrap();
         assert_eq!(chat.prompt(&[], &ChatOptions::default()).unwrap().text, "<|bos|>x");
+        // More of them, and saved again in one file.
+        let more = dir.path().join("additional_chat_templates");
+        fs::create_dir(&more).unwrap();
+        fs::write(more.join("tool_use.jinja"), "{{ tools[0].name }}").unwrap();
+        let saved = tempfile::tempdir().unwrap();
+        ChatFormat::from_dir(dir.path()).unwrap().save(saved.path()).unwrap();
+        let (chat, tools) = (ChatFormat::from_dir(saved.path()).unwrap(), [json!({"name": "f"})]);
+        let text = |tools| chat.prompt(&[], &ChatOptions { tools, ..ChatOptions::default() }).unwrap().text;
+        assert_eq!((text(&[]), text(&tools)), ("<|bos|>x".to_owned(), "f".to_owned()));
     }
 
     #[test]

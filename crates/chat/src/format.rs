@@ -15,6 +15,8 @@ pub struct ChatFormat {
     /// `None` if the model has no template, an error if it has one that does not compile.
     template: Option<std::result::Result<ChatTemplate, String>>,
     ends: EndTokens,
+    /// Variables of the template that whoever runs the model has set.
+    variables: Map<String, Value>,
     /// `generation_config.json` as it was read, so that saving loses nothing.
     pub(crate) generation: Map<String, Value>,
 }
@@ -39,7 +41,7 @@ impl ChatFormat {
         let template = template.map(|compiled| compiled.map_err(|error| error.to_string()));
         let compiled = template.as_ref().and_then(|template| template.as_ref().ok());
         let ends = EndTokens::of(&tokenizer, compiled);
-        ChatFormat { tokenizer, template, ends, generation: Map::new() }
+        ChatFormat { tokenizer, template, ends, variables: Map::new(), generation: Map::new() }
     }
 
     /// The format of models that Picnic trains from nothing.
@@ -56,7 +58,8 @@ impl ChatFormat {
         ChatTemplate::new(source, self.tokenizer.special_tokens())?;
         let mut tokenizer = self.tokenizer.clone();
         tokenizer.set(TEMPLATE, source.into());
-        let mut other = ChatFormat { generation: self.generation.clone(), ..ChatFormat::new(tokenizer) };
+        let (variables, generation) = (self.variables.clone(), self.generation.clone());
+        let mut other = ChatFormat { variables, generation, ..ChatFormat::new(tokenizer) };
         other.ends.add(self.ends.ids().iter().copied());
         Ok(other)
     }
@@ -73,12 +76,21 @@ impl ChatFormat {
         self.with_end_tokens(named)
     }
 
+    /// The same format with variables for its template, such as `enable_thinking` (Qwen3) or `thinking` (DeepSeek-V3.1).
+    /// Those of a single prompt go before them.
+    pub fn with_variables(mut self, variables: Map<String, Value>) -> ChatFormat {
+        self.variables.extend(variables);
+        self
+    }
+
     /// The prompt of a conversation. The template writes `bos` itself.
     ///
     /// # Errors
     /// Without a template that works, or where it refuses the conversation.
     pub fn prompt(&self, messages: &[Message], options: &ChatOptions) -> Result<Prompt> {
-        let text = self.template()?.render(messages, options)?;
+        let mut variables = self.variables.clone();
+        variables.extend(options.variables.cloned().unwrap_or_default());
+        let text = self.template()?.render(messages, &ChatOptions { variables: Some(&variables), ..*options })?;
         let ids = self.tokenizer.encode(&text, false)?;
         Ok(Prompt { text, ids })
     }
@@ -139,6 +151,19 @@ pub(crate) mod tests {
         assert_eq!(ids.last().copied(), chat.tokenizer().eos());
         assert_eq!(chat.text(&ids), "4");
         assert_eq!(chat.text(&ids[..1]), "4");
+    }
+
+    #[test]
+    fn variables_of_a_prompt_go_before_those_of_the_format() {
+        let chat = ChatFormat::new(bytes()).with_template("{{ a }}{{ b }}").unwrap();
+        let map = |value: Value| value.as_object().unwrap().clone();
+        let chat = chat.with_variables(map(serde_json::json!({"a": 1, "b": false})));
+        let own = map(serde_json::json!({"b": "x"}));
+        let render = |variables| {
+            let options = ChatOptions { variables, ..ChatOptions::default() };
+            chat.prompt(&[], &options).unwrap().text
+        };
+        assert_eq!((render(None), render(Some(&own))), ("1False".to_owned(), "1x".to_owned()));
     }
 
     #[test]

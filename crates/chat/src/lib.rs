@@ -17,6 +17,7 @@ mod picnic;
 mod python;
 mod reasoning;
 mod reply;
+mod source;
 mod stop;
 mod template;
 

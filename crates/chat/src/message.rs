@@ -1,5 +1,6 @@
 //! One message of a conversation, in the wire names that OpenAI's and DeepSeek's APIs share.
 
+use crate::python;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// One turn. What is absent is left out when serialised, not written as `null`: chat templates ask
@@ -11,8 +12,8 @@ pub struct Message {
     /// The text. Read from a string, `null`, or a list of text parts, which are joined.
     #[serde(default, deserialize_with = "text_or_parts", skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
-    /// The assistant's thinking, apart from the answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The assistant's thinking, apart from the answer. Two more names for it are in use.
+    #[serde(default, alias = "reasoning", alias = "thinking", skip_serializing_if = "Option::is_none")]
     pub reasoning_content: Option<String>,
     /// Calls that the assistant makes.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
@@ -82,7 +83,9 @@ pub struct ToolCall {
 pub struct FunctionCall {
     /// The function's name.
     pub name: String,
-    /// JSON text as the model wrote it: not parsed, so possibly invalid.
+    /// JSON text as the model wrote it, possibly invalid. Read from a string, as the wire has it, or from any other
+    /// JSON, as many data sets do.
+    #[serde(default, deserialize_with = "text_or_json")]
     pub arguments: String,
 }
 
@@ -92,6 +95,13 @@ fn function() -> String {
 
 fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn text_or_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::String(text) => Ok(text),
+        json => python::dumps(&json).map_err(serde::de::Error::custom),
+    }
 }
 
 fn text_or_parts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
@@ -146,6 +156,9 @@ mod tests {
         let wire = r#"{"role":"assistant","reasoning_content":"hm","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}]}"#;
         let message: Message = serde_json::from_str(wire).unwrap();
         assert_eq!(serde_json::to_string(&message).unwrap(), wire);
+        let object = wire.replace(r#""{}""#, r#"{"b": [1, null], "a": "ü"}"#);
+        let message: Message = serde_json::from_str(&object).unwrap();
+        assert_eq!(message.tool_calls[0].function.arguments, r#"{"b": [1, null], "a": "ü"}"#);
         let null: Message = serde_json::from_str(r#"{"role":"assistant","content":"x","tool_calls":null}"#).unwrap();
         assert_eq!(null, Message::assistant("x"));
     }

@@ -6,13 +6,14 @@
 //! whoever published the model that you chose to run.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use minijinja::Environment;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 
-use crate::{Error, Message, Result, python};
+use crate::{Error, FunctionCall, Message, Result, Role, ToolCall, python, source};
 
 /// Instructions that one rendering may execute. The templates of DeepSeek and Qwen3 take about 40 a message.
 const FUEL: u64 = 1_000_000;
@@ -24,12 +25,36 @@ const STACK_BYTES: usize = 128 << 20;
 /// The name of the template that is used unless another fits better.
 const DEFAULT: &str = "default";
 
+/// The name of the template for conversations with tools, where there is one.
+const TOOL_USE: &str = "tool_use";
+
 /// A compiled chat template, or several by name.
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
+    /// Each template's name and, once somebody had to know, how it is shown calls of tools.
+    names: BTreeMap<String, OnceLock<CallStyle>>,
     /// `bos_token`, `eos_token`, … as the template's variables.
     special_tokens: BTreeMap<String, String>,
+}
+
+/// How a turn that calls tools is shown to a template.
+#[derive(Clone, Copy, Debug, Default)]
+struct CallStyle {
+    /// The arguments are text, not an object.
+    as_text: bool,
+    /// What stands for content that is not there.
+    content: Missing,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Missing {
+    /// No key, as `transformers` has it.
+    #[default]
+    Absent,
+    /// Python's `None`, by which DeepSeek's template knows a turn that only calls.
+    Null,
+    Empty,
 }
 
 /// What a rendering takes besides the messages.
@@ -41,11 +66,8 @@ pub struct ChatOptions<'a> {
     pub tools: &'a [serde_json::Value],
     /// More variables, such as `enable_thinking` (Qwen3) or `thinking` (DeepSeek-V3.1).
     pub variables: Option<&'a serde_json::Map<String, serde_json::Value>>,
-    /// The date for templates that print one. Without it they use their own fixed date.
+    /// The date for templates that print one. Without it they use a fixed one, their own if they have it.
     pub now: Option<SystemTime>,
-    /// Pass a message's missing content as `none` rather than leave the key out. DeepSeek-V3's
-    /// template knows a turn that only calls tools by `content is none`; `transformers` leaves it out.
-    pub null_content: bool,
 }
 
 impl ChatTemplate {
@@ -55,12 +77,13 @@ impl ChatTemplate {
     }
 
     /// Compiles the value of `chat_template`: a string, or a list of `{name, template}`.
-    pub(crate) fn from_json(source: &serde_json::Value, special_tokens: BTreeMap<String, String>) -> Result<Self> {
-        let mut environment = environment()?;
+    pub fn from_json(source: &serde_json::Value, special_tokens: BTreeMap<String, String>) -> Result<Self> {
+        let (mut environment, mut names) = (environment()?, BTreeMap::new());
         for (name, template) in named_templates(source)? {
-            environment.add_template_owned(name, template)?;
+            environment.add_template_owned(name.clone(), source::readable(&template))?;
+            names.insert(name, OnceLock::new());
         }
-        Ok(Self { environment, special_tokens })
+        Ok(Self { environment, names, special_tokens })
     }
 
     /// One prompt of a conversation.
@@ -84,29 +107,48 @@ impl ChatTemplate {
     }
 
     fn render_here(&self, messages: &[Message], options: &ChatOptions) -> Result<String> {
-        let messages: Vec<Value> = messages.iter().map(|message| as_value(message, options.null_content)).collect();
-        let tools = (!options.tools.is_empty()).then(|| Value::from(Serde(options.tools)));
+        let name = if !options.tools.is_empty() && self.names.contains_key(TOOL_USE) { TOOL_USE } else { DEFAULT };
+        let has_calls = messages.iter().any(|message| !message.tool_calls.is_empty());
+        let style = if has_calls { self.call_style(name) } else { CallStyle::default() };
+        let messages = messages.iter().map(|message| as_value(message, style)).collect();
+        self.render_values(name, messages, options)
+    }
+
+    fn render_values(&self, name: &str, messages: Vec<Value>, options: &ChatOptions) -> Result<String> {
         let mut context: BTreeMap<&str, Value> = BTreeMap::new();
         for (name, token) in &self.special_tokens {
             context.insert(name, token.into());
         }
+        context.insert("documents", python::nothing());
         for (name, value) in options.variables.into_iter().flatten() {
             context.insert(name, Value::from(Serde(value)));
         }
-        if let Some(now) = options.now {
-            context.insert("strftime_now", python::strftime_now(now)?);
-        }
+        context.insert("strftime_now", python::strftime_now(options.now)?);
         // Last, so that a variable cannot take their place.
         context.insert("messages", Value::from(messages));
         context.insert("add_generation_prompt", options.add_generation_prompt.into());
-        context.insert("tools", tools.into());
-        let name = if !options.tools.is_empty() && self.has("tool_use") { "tool_use" } else { DEFAULT };
-        let template = self.environment.get_template(name)?;
-        Ok(template.render(Value::from_pairs(context))?)
+        let tools = if options.tools.is_empty() { python::nothing() } else { Value::from(Serde(options.tools)) };
+        context.insert("tools", tools);
+        Ok(self.environment.get_template(name)?.render(Value::from_pairs(context))?)
     }
 
-    fn has(&self, name: &str) -> bool {
-        self.environment.get_template(name).is_ok()
+    /// How the template `name` is shown calls. Most write the arguments of an object as JSON or walk through its keys;
+    /// some put text together with text. Some fail on content that is not there. So it is shown a call and watched,
+    /// as llama.cpp does it: the first style in which the arguments come out is the one.
+    fn call_style(&self, name: &str) -> CallStyle {
+        let call = FunctionCall { name: "picnic".to_owned(), arguments: r#"{"basket": "full"}"#.to_owned() };
+        let call = ToolCall { id: Some("picnic000".to_owned()), kind: "function".to_owned(), function: call };
+        let calling = Message { role: Role::Assistant, tool_calls: vec![call], ..Message::default() };
+        let writes = |style: &CallStyle| {
+            let messages = [&Message::user("?"), &calling].map(|message| as_value(message, *style));
+            let rendered = self.render_values(name, messages.to_vec(), &ChatOptions::default());
+            rendered.is_ok_and(|text| text.contains("basket") && text.contains("full"))
+        };
+        let styles = [false, true].into_iter().flat_map(|as_text| {
+            [Missing::Absent, Missing::Null, Missing::Empty].map(|content| CallStyle { as_text, content })
+        });
+        let probe = || styles.into_iter().find(writes).unwrap_or_default();
+        self.names.get(name).map_or(CallStyle::default(), |known| *known.get_or_init(probe))
     }
 }
 
@@ -119,6 +161,10 @@ fn environment() -> Result<Environment<'static>> {
     environment.set_fuel(Some(FUEL));
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.add_filter("tojson", python::tojson);
+    environment.add_filter("percent", python::percent);
+    environment.add_test("defined", python::is_defined);
+    environment.add_test("undefined", |value: &Value| !python::is_defined(value));
+    environment.add_test("none", python::is_none);
     environment.add_function("raise_exception", python::raise_exception);
     Ok(environment)
 }
@@ -152,19 +198,33 @@ fn named_templates(source: &serde_json::Value) -> Result<Vec<(String, String)>> 
     Ok(list.into_iter().map(|t| (t.name, t.template)).collect())
 }
 
-fn as_value(message: &Message, null_content: bool) -> Value {
-    let value = Value::from(Serde(message));
-    if message.content.is_none() && null_content {
-        let none = minijinja::context! { content => Value::from(()) };
-        return minijinja::context! { ..none, ..value };
+/// A message as templates see it. What is absent has no key, but for the content of a turn that calls.
+fn as_value(message: &Message, style: CallStyle) -> Value {
+    let mut json = serde_json::json!(message);
+    if let Some(thinking) = &message.reasoning_content {
+        // gpt-oss has this name for it.
+        json["thinking"] = thinking.as_str().into();
     }
-    value
+    if message.content.is_none() && !message.tool_calls.is_empty() {
+        match style.content {
+            Missing::Absent => {}
+            Missing::Null => json["content"] = serde_json::Value::Null,
+            Missing::Empty => json["content"] = "".into(),
+        }
+    }
+    for (i, call) in message.tool_calls.iter().enumerate().filter(|_| !style.as_text) {
+        let arguments = if call.function.arguments.trim().is_empty() { "{}" } else { &call.function.arguments };
+        // What is no JSON stays text.
+        if let Ok(parsed) = serde_json::from_str(arguments) {
+            json["tool_calls"][i]["function"]["arguments"] = parsed;
+        }
+    }
+    Value::from(Serde(json))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FunctionCall, Role, ToolCall};
     use serde_json::json;
 
     fn template(source: &str) -> ChatTemplate {
@@ -228,8 +288,8 @@ mod tests {
         let source = "{{ enable_thinking }} {{ messages[0].content }} {{ tools[0] | tojson }}";
         let expected = r#"False hi {"z": 1, "a": [true, null, "<ü>'"]}"#;
         assert_eq!(render(source, &options), expected);
-        let absent = "{{ tools is none }} {{ strftime_now is defined }}";
-        assert_eq!(render(absent, &ChatOptions::default()), "True False");
+        let absent = "{{ tools is none }} {{ tools is defined }} {{ documents or 'no' }} {{ strftime_now is defined }}";
+        assert_eq!(render(absent, &ChatOptions::default()), "True False no False");
     }
 
     #[test]
@@ -251,26 +311,53 @@ mod tests {
         }
     }
 
+    /// A turn without content that calls `f` with `arguments`.
+    fn calling(arguments: &str) -> Message {
+        let function = FunctionCall { name: "f".to_owned(), arguments: arguments.to_owned() };
+        let call = ToolCall { id: None, kind: "function".to_owned(), function };
+        Message { role: Role::Assistant, tool_calls: vec![call], ..Message::default() }
+    }
+
     #[test]
-    fn missing_content_is_absent_or_none() {
-        let message = Message {
-            role: Role::Assistant,
-            tool_calls: vec![ToolCall {
-                id: None,
-                kind: "function".to_owned(),
-                function: FunctionCall { name: "f".to_owned(), arguments: "{}".to_owned() },
-            }],
-            ..Message::default()
+    fn missing_content_is_what_the_template_can_bear() {
+        let writes = "{{ m.tool_calls[0].function.arguments | tojson if m.tool_calls }}";
+        let render = |content: &str| {
+            let source = format!("{{% for m in messages %}}{content}{writes}{{% endfor %}}");
+            template(&source).render(&[calling(r#"{"a": 1}"#)], &ChatOptions::default()).unwrap()
         };
+        assert_eq!(render("{{ m.content is defined }}"), r#"False{"a": 1}"#);
+        assert_eq!(render("{{ raise_exception('') if m.content is not defined }}"), r#"{"a": 1}"#);
+        assert_eq!(render("{{ m.content.strip() }}"), r#"{"a": 1}"#);
+    }
+
+    #[test]
+    fn missing_content_is_absent() {
         let template = template(
             "{{ messages[0].content is defined }} {{ messages[0].content is none }} \
              {{ messages[0].tool_calls[0].function.name }} {{ 'name' in messages[0] }}",
         );
-        let render = |null_content| {
-            let options = ChatOptions { null_content, ..ChatOptions::default() };
-            template.render(std::slice::from_ref(&message), &options).unwrap()
+        let rendered = template.render(&[calling("{}")], &ChatOptions::default()).unwrap();
+        assert_eq!(rendered, "False False f False");
+    }
+
+    #[test]
+    fn arguments_are_what_the_template_can_write() {
+        let render = |write: &str, arguments: &str| {
+            let source = format!(
+                "{{% for m in messages %}}{{% for c in m.tool_calls or [] %}}{{% set a = c.function.arguments %}}\
+                 {write}{{% endfor %}}{{% endfor %}}"
+            );
+            template(&source).render(&[calling(arguments)], &ChatOptions::default()).unwrap()
         };
-        assert_eq!(render(false), "False False f False");
-        assert_eq!(render(true), "True True f False");
+        let (json, iterated) = ("{{ a | tojson }}", "{% for k, v in a | items %}{{ k }}:{{ v }};{% endfor %}");
+        assert_eq!(render(json, r#"{"b":1, "a": [2]}"#), r#"{"b": 1, "a": [2]}"#);
+        assert_eq!(render(json, ""), "{}");
+        assert_eq!(render(json, "{not json"), r#""{not json""#);
+        assert_eq!(render(iterated, r#"{"b":1,"a":"x"}"#), "b:1;a:x;");
+        let joined = "{{ '<' + a + '>' }}";
+        assert_eq!(render(joined, r#"{"b":1}"#), r#"<{"b":1}>"#);
+        // Where both go, it is an object.
+        let either = "{% if a is string %}{{ a }}{% else %}{{ a | tojson }}{% endif %}";
+        assert_eq!(render(either, r#"{"b":1}"#), r#"{"b": 1}"#);
     }
 }

@@ -1,6 +1,6 @@
 //! `picnic chat`: a conversation in the terminal, or one answer with `--prompt`.
 
-use crate::load::{self, Loaded, NANO};
+use crate::load::{self, Loaded, NANO, TemplateVariables};
 use crate::output::CANNOT_WRITE;
 use anyhow::{Context, Result, ensure};
 use picnic_chat::{ChatOptions, Message, Piece, Prompt, Reply, Role};
@@ -39,13 +39,17 @@ pub struct ChatArgs {
     /// Instructions ahead of the conversation
     #[arg(long)]
     system: Option<String>,
+    #[command(flatten)]
+    template: TemplateVariables,
 }
 
 /// Talks until the end of the input. Ctrl-C stops an answer; while none is under way it ends the program.
 pub fn run(args: ChatArgs) -> Result<()> {
     ensure!(args.temperature.is_finite() && args.temperature >= 0.0, "--temperature must be 0 or more");
     ensure!(args.max_tokens > 0, "--max-tokens must be at least 1");
-    let talk = Conversation::new(load::load(&args.model)?, &args)?;
+    let mut loaded = load::load(&args.model)?;
+    loaded.chat = loaded.chat.with_variables(args.template.map());
+    let talk = Conversation::new(loaded, &args)?;
     let done = match &args.prompt {
         Some(prompt) => talk.answer_once(prompt),
         None => talk.converse(),

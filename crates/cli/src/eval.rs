@@ -1,6 +1,7 @@
 //! `picnic eval`: a model on a recipe's held-out problems, on anyone's problems from a file, or on given text: its
 //! perplexity, or which of several continuations is the likeliest.
 
+use crate::load::TemplateVariables;
 use crate::output::line;
 use crate::train::{RecipeArgs, show_result};
 use anyhow::{Context, Result, bail, ensure};
@@ -51,6 +52,8 @@ pub struct EvalArgs {
     /// With --problems: the same seed gives the same samples
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    template: TemplateVariables,
 }
 
 /// A number of samples that somebody may wait for.
@@ -149,7 +152,8 @@ fn judge(args: &EvalArgs) -> Result<()> {
     let Some(base) = &recipe.common.base else { bail!("no model to judge: add base=MODEL") };
     let samples = args.samples.as_deref().map(Lines::create).transpose()?;
     let threads = args.recipe.common.threads();
-    let mut judged = Judged::open(base, open(base)?.chat, recipe.common.lanes, threads)?;
+    let chat = open(base)?.chat.with_variables(args.template.map());
+    let mut judged = Judged::open(base, chat, recipe.common.lanes, threads)?;
     judged.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let mut evaluation = judged.evaluate(&recipe.common, &recipe.stage)?;
     if let Some(samples) = samples {
@@ -188,7 +192,8 @@ fn pose(args: &EvalArgs, problems: &Path) -> Result<()> {
     let lines = Lines::create(samples)?;
     let threads = args.recipe.common.threads();
     let model = Path::new(model);
-    let mut judged = Judged::open(model, open(model)?.chat, threads, threads)?;
+    let chat = open(model)?.chat.with_variables(args.template.map());
+    let mut judged = Judged::open(model, chat, threads, threads)?;
     judged.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let draw = Draw {
         samples: k,

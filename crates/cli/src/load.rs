@@ -4,11 +4,36 @@ use anyhow::{Context, Result, bail};
 use picnic_chat::ChatFormat;
 use picnic_model::{Backend, SharedModel, backend};
 use picnic_train::load::open;
+use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// What MODEL is when nothing is said.
 pub const NANO: &str = "nano";
+
+/// Variables of the chat template, as typed.
+#[derive(clap::Args)]
+pub struct TemplateVariables {
+    /// Set a variable of the chat template, such as enable_thinking=false; the value is JSON, or else text
+    #[arg(long = "template-var", value_name = "NAME=VALUE", value_parser = variable)]
+    variables: Vec<(String, Value)>,
+}
+
+impl TemplateVariables {
+    /// Their values by name; of a name given twice, the last.
+    pub fn map(&self) -> Map<String, Value> {
+        self.variables.iter().cloned().collect()
+    }
+}
+
+fn variable(text: &str) -> Result<(String, Value), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => {
+            Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
+        }
+        _ => Err("give a name and a value, as in enable_thinking=false".to_owned()),
+    }
+}
 
 /// A model ready to run on this machine's processor.
 pub struct Loaded {

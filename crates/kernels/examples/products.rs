@@ -1,71 +1,52 @@
-//! How fast the products of a linear layer are, old and new layouts in turns: medians over several rounds.
+//! How fast the forward product is for each way of keeping a weight, in turns: billions of weights a second.
+//!
+//!     cargo run --release -p picnic-kernels --example products -- THREADS ROWS
+//!
+//! Shapes are those of SmolLM2-135M; so many copies of a weight take turns that they come from memory.
+
 use picnic_kernels::panels::{self, Panels};
-use picnic_kernels::{Cpu, Isa, Team, linear};
+use picnic_kernels::stored::StoredType;
+use picnic_kernels::weight::{Frozen, Stored, Weight};
+use picnic_kernels::{Cpu, linear};
 use std::time::Instant;
 
-/// Values on a cache line's border.
-struct Aligned(Vec<f32>, usize, usize);
-impl Aligned {
-    fn new(n: usize) -> Self {
-        let v: Vec<f32> = (0..n + 16).map(|i| (i * 7919 % 1000) as f32 / 1000.0 - 0.5).collect();
-        let start = v.as_ptr().align_offset(64);
-        Aligned(v, start, n)
-    }
-    fn get(&self) -> &[f32] {
-        &self.0[self.1..self.1 + self.2]
-    }
-    fn get_mut(&mut self) -> &mut [f32] {
-        &mut self.0[self.1..self.1 + self.2]
-    }
-}
+/// Rounds, of which the second best fifth is reported: what else the machine does only ever adds time.
+const ROUNDS: usize = 15;
 
 fn main() {
-    let threads = std::env::args().nth(1).map_or(1, |t| t.parse().unwrap());
-    let cpu = Cpu { isa: Isa::detect(), team: Team::new(threads).unwrap() };
-    println!("{} {} threads", cpu.isa.name(), threads);
-    for (m, n, k) in [
-        (4, 576, 576),
-        (12, 576, 576),
-        (32, 576, 576),
-        (256, 576, 576),
-        (512, 1536, 576),
-        (512, 576, 1536),
-        (256, 256, 256),
-        (512, 192, 576),
-        (256, 688, 256),
-        (64, 1536, 576),
-    ] {
-        let (x, dy, w) = (Aligned::new(m * k), Aligned::new(m * n), Aligned::new(n * k));
-        let mut wp = Aligned::new(panels::len(n, k));
-        panels::from_rows(w.get(), n, k, wp.get_mut());
-        let packed = linear::pack_weight(w.get(), n, k);
-        let (mut y, mut dx, mut dw) = (Aligned::new(m * n), Aligned::new(m * k), Aligned::new(panels::len(n, k)));
-        let reps = (20_000_000 / (m * n * k)).max(1);
-        let mut times = vec![vec![]; 6];
-        for _ in 0..100 {
-            for (which, times) in times.iter_mut().enumerate() {
-                let start = Instant::now();
-                for _ in 0..reps {
-                    match which {
-                        0 => linear::forward(&cpu, x.get(), &packed, None, y.get_mut()),
-                        1 => linear::forward(&cpu, x.get(), Panels::new(wp.get(), n, k), None, y.get_mut()),
-                        2 => linear::backward_input_rows(&cpu, dy.get(), w.get(), dx.get_mut(), false),
-                        3 => linear::backward_input(&cpu, dy.get(), Panels::new(wp.get(), n, k), dx.get_mut(), false),
-                        4 => linear::backward_weight_rows(&cpu, x.get(), dy.get(), &mut dw.get_mut()[..n * k]),
-                        _ => linear::backward_weight(&cpu, x.get(), dy.get(), dw.get_mut(), n, k),
-                    }
-                }
-                times.push(start.elapsed().as_secs_f64() / reps as f64);
-            }
-        }
-        let g = |t: &mut Vec<f64>| {
-            t.sort_by(f64::total_cmp);
-            2e-9 * (m * n * k) as f64 / t[t.len() / 10]
+    let argument = |i: usize, default: usize| std::env::args().nth(i).and_then(|x| x.parse().ok()).unwrap_or(default);
+    let (threads, m) = (argument(1, 1), argument(2, 1));
+    let cpu = Cpu::new(threads).expect("threads start");
+    println!("{}, {threads} threads, {m} rows", cpu.isa.name());
+    for (n, k, copies) in [(576, 576, 30), (1536, 576, 15), (576, 1536, 15), (49152, 576, 1)] {
+        let x: Vec<f32> = (0..m * k).map(|i| (i % 13) as f32 / 13.0).collect();
+        let mut y = vec![0.0; m * n];
+        let mut rate = |name: &str, weights: &[Weight]| {
+            let mut seconds: Vec<f64> = (0..ROUNDS)
+                .map(|_| {
+                    let start = Instant::now();
+                    weights.iter().for_each(|&w| linear::forward(&cpu, &x, w, None, &mut y));
+                    start.elapsed().as_secs_f64()
+                })
+                .collect();
+            seconds.sort_by(f64::total_cmp);
+            println!("{n:6} × {k:4} {name:8} {:6.2}", (n * k * weights.len()) as f64 / seconds[ROUNDS / 5] * 1e-9);
         };
-        let r: Vec<f64> = times.iter_mut().map(g).collect();
-        println!(
-            "m {m:4} n {n:5} k {k:5}  y {:6.1} {:6.1}   dx {:6.1} {:6.1}   dW {:6.1} {:6.1} GFLOP/s",
-            r[0], r[1], r[2], r[3], r[4], r[5]
-        );
+        let values: Vec<Vec<f32>> = (0..copies).map(|_| vec![0.1; panels::len(n, k) + 16]).collect();
+        let learning = values.iter().map(|v| {
+            let start = v.as_ptr().align_offset(64);
+            Weight::Learning(Panels::new(&v[start..start + panels::len(n, k)], n, k))
+        });
+        rate("learning", &learning.collect::<Vec<_>>());
+        for ty in StoredType::ALL.into_iter().filter(|ty| ty.holds_weights()) {
+            // Bytes of no meaning, but for that no scale is infinite.
+            let Some(width) = ty.bytes(k) else { continue };
+            let bytes: Vec<u8> = (0..n * width).map(|i| (i * i * 7919 / 256 % 64) as u8).collect();
+            let row = |row: usize| &bytes[row * width..][..width];
+            let source = Stored { ty, n, k, row: &row, scales: None };
+            let frozen: Vec<Frozen> =
+                (0..copies).map(|_| Frozen::repack(&cpu.team, &source).expect("there is memory")).collect();
+            rate(ty.name(), &frozen.iter().map(Weight::Frozen).collect::<Vec<_>>());
+        }
     }
 }

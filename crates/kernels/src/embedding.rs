@@ -133,7 +133,7 @@ mod tests {
                 let (mut tied, mut dtied, mut rows) = (vec![0.0; tokens * dim], values.clone(), vec![0.0; n * dim]);
                 forward_tied(cpu, Panels::new(&values, n, dim).into(), &ids, &mut tied);
                 backward_tied(cpu, &dout, &ids, &mut dtied, n);
-                panels::to_rows(Panels::new(&dtied, n, dim), &mut rows);
+                panels::to_rows(&plain(), Panels::new(&dtied, n, dim), &mut rows);
                 [out, dtable, tied, rows]
             });
             assert_same_bits("tied", &tied, &out);

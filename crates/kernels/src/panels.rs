@@ -6,9 +6,9 @@
 //!
 //! N: outputs, K: inputs.
 
-use crate::Cpu;
-use crate::simd::LANES;
-use crate::vector;
+use crate::simd::{Isa, LANES};
+use crate::team::Shared;
+use crate::{Cpu, scratch, vector};
 use std::ops::Range;
 
 /// A weight `[N, K]` in panels.
@@ -78,18 +78,70 @@ pub fn from_rows(rows: &[f32], n: usize, k: usize, panels: &mut [f32]) {
 }
 
 /// Copies `panels` into `rows` `[n, k]`.
-pub fn to_rows(panels: Panels, rows: &mut [f32]) {
-    assert_eq!(rows.len(), panels.n * panels.k, "rows of {} × {}", panels.n, panels.k);
-    if panels.k > 0 {
-        rows.chunks_exact_mut(panels.k).enumerate().for_each(|(n, row)| panels.row(n, row));
-    }
+pub fn to_rows(cpu: &Cpu, panels: Panels, rows: &mut [f32]) {
+    let Panels { n, k, .. } = panels;
+    assert_eq!(rows.len(), n * k, "rows of {n} × {k}");
+    let rows = Shared::new(rows);
+    cpu.split_rows(n.div_ceil(LANES), LANES * k, |parts| {
+        let outputs = parts.start * LANES..n.min(parts.end * LANES);
+        // SAFETY: teams get disjoint panels.
+        copy_rows(cpu.isa, panels, outputs.clone(), unsafe { rows.part(outputs.start * k..outputs.end * k) });
+    });
 }
 
 /// [`vector::sum_of_squares`] of the rows that `panels` stand for, with the bits that those rows give.
 pub fn sum_of_squares_rows(cpu: &Cpu, panels: Panels) -> f64 {
-    let mut rows = vec![0.0; panels.n * panels.k];
-    to_rows(panels, &mut rows);
-    vector::sum_of_squares(cpu, &rows)
+    let Panels { n, k, .. } = panels;
+    // So many panels hold whole blocks of the sum.
+    let group = LANES * (vector::BLOCK / LANES / gcd(k.max(1), vector::BLOCK / LANES)).max(1);
+    let mut sums = vec![0.0; (n * k).div_ceil(vector::BLOCK)];
+    let shared = Shared::new(&mut sums);
+    cpu.split_rows(n.div_ceil(group), group * k, |groups| {
+        for first in groups.map(|i| i * group) {
+            let outputs = first..n.min(first + group);
+            scratch::with(outputs.len() * k, |rows| {
+                copy_rows(cpu.isa, panels, outputs.clone(), rows);
+                let blocks = first * k / vector::BLOCK..(outputs.end * k).div_ceil(vector::BLOCK);
+                // SAFETY: teams get disjoint groups, and a group that is not the last ends with a block.
+                vector::square_blocks(cpu.isa, rows, unsafe { shared.part(blocks) });
+            });
+        }
+    });
+    sums.iter().map(|&sum| f64::from(sum)).sum()
+}
+
+/// Copies the rows of `outputs`, which start at a multiple of 32, into `rows`. Tile by tile, so that lines are used up
+/// while they are near.
+fn copy_rows(isa: Isa, panels: Panels, outputs: Range<usize>, rows: &mut [f32]) {
+    let k = panels.k;
+    let mut tile = [0.0; LANES * LANES];
+    for first in outputs.clone().step_by(LANES) {
+        let rows = &mut rows[(first - outputs.start) * k..(outputs.end.min(first + LANES) - outputs.start) * k];
+        for at in (0..k).step_by(LANES) {
+            let ks = at..k.min(at + LANES);
+            transpose(isa, panels.panel(first, ks.clone()), &mut tile);
+            for (row, lanes) in rows.chunks_exact_mut(k).zip(tile.as_chunks::<LANES>().0) {
+                row[ks.clone()].copy_from_slice(&lanes[..ks.len()]);
+            }
+        }
+    }
+}
+
+/// The greatest common divisor.
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+crate::kernel! {
+    /// `to` `[32][32]` = the transpose of `from` `[up to 32][32]`, zeros past its end.
+    pub(crate) fn transpose<S>(s, from: &[f32], to: &mut [f32; LANES * LANES]) {
+        if let Some(from) = from.as_array() {
+            return s.transpose(from, to);
+        }
+        let mut whole = [0.0; LANES * LANES];
+        whole[..from.len()].copy_from_slice(from);
+        s.transpose(&whole, to);
+    }
 }
 
 #[cfg(test)]
@@ -101,7 +153,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(30))]
         #[test]
-        fn rows_survive_both_ways(n in 0usize..100, k in 0usize..100, seed: u32) {
+        fn rows_survive_both_ways(n in 0usize..150, k in 0usize..150, seed: u32) {
             let rows = noise(n * k, seed);
             let mut values = vec![9.0; len(n, k)];
             from_rows(&rows, n, k, &mut values);
@@ -112,9 +164,11 @@ mod tests {
             }
             let panels = Panels::new(&values, n, k);
             let mut back = vec![9.0; n * k];
-            to_rows(panels, &mut back);
+            to_rows(&plain(), panels, &mut back);
             assert_same_bits("rows", &back, &rows);
-            prop_assert_eq!(sum_of_squares_rows(&plain(), panels), vector::sum_of_squares(&plain(), &rows));
+            for cpu in cpus() {
+                prop_assert_eq!(sum_of_squares_rows(cpu, panels), vector::sum_of_squares(&plain(), &rows));
+            }
         }
     }
 }

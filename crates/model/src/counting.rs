@@ -3,9 +3,10 @@
 //! Experts are assumed to be chosen evenly. Operations count a fused multiply-add as two and exp as one; bytes count
 //! each operand and result once, as if caches kept nothing between operations.
 
+use crate::checkpoint::StoredRows;
 use crate::ops::{
     AdamW, AttentionGrads, AttentionSaved, AttentionShape as Shape, CachedSpan, Contract, Dims, Draw, Drawn,
-    ExpertLoad, Loss, MlaDims, Ops, OutOfMemory, Rotation, RouterConfig,
+    ExpertLoad, Loss, MlaDims, Ops, OutOfMemory, Rotation, RouterConfig, Table, Weight,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -94,7 +95,7 @@ impl Counting {
 
 impl Ops for Counting {
     type Buffer = Counted;
-    type Panels = Counted;
+    type Frozen = Counted;
     type Cache = ();
     type Routing = CountedRouting;
     type Load = ExpertLoad;
@@ -135,18 +136,35 @@ impl Ops for Counting {
     fn len(&self, x: &Counted) -> usize {
         x.len
     }
-    fn pack(&self, w: &Counted, _k: usize, panels: &mut Counted) {
-        self.count(0, 2 * w.len);
-        *panels = self.buffer(w.len);
+    fn weight_len(&self, dims: Dims) -> usize {
+        dims.n * dims.k
     }
-    fn empty_panels(&self) -> Counted {
-        self.buffer(0)
+    fn write_weight(&self, _: &mut Counted, rows: &[f32], _: Dims) {
+        self.count(0, rows.len());
+    }
+    fn weight_rows(&self, w: &Counted, _: Dims) -> Vec<f32> {
+        self.download(w)
+    }
+    fn weight_sum_of_squares(&self, w: &Counted, _: Dims) -> f64 {
+        self.sum_of_squares(w)
+    }
+    fn freeze_weight(&self, stored: &StoredRows) -> Result<Counted, OutOfMemory> {
+        Ok(self.buffer(stored.bytes() / 4))
+    }
+    fn freeze_table(&self, stored: StoredRows) -> Result<Counted, OutOfMemory> {
+        self.freeze_weight(&stored)
+    }
+    fn frozen_rows(&self, frozen: &Counted) -> Vec<f32> {
+        self.download(frozen)
+    }
+    fn frozen_bytes(&self, frozen: &Counted) -> usize {
+        4 * frozen.len
     }
     fn linear(
         &self,
         rows: Range<usize>,
         _x: &Counted,
-        _w: &Counted,
+        _w: Weight<Self>,
         bias: Option<&Counted>,
         _y: &mut Counted,
         d: Dims,
@@ -154,7 +172,15 @@ impl Ops for Counting {
         self.product(rows.len(), d.n, d.k);
         self.count(bias.map_or(0, |_| rows.len() * d.n), 0);
     }
-    fn linear_dx(&self, rows: Range<usize>, _dy: &Counted, _w: &Counted, _dx: &mut Counted, d: Dims, _overwrite: bool) {
+    fn linear_dx(
+        &self,
+        rows: Range<usize>,
+        _dy: &Counted,
+        _w: Weight<Self>,
+        _dx: &mut Counted,
+        d: Dims,
+        _overwrite: bool,
+    ) {
         self.product(rows.len(), d.k, d.n);
     }
     fn linear_dw(&self, rows: Range<usize>, _x: &Counted, _dy: &Counted, _dw: &mut Counted, d: Dims) {
@@ -163,14 +189,14 @@ impl Ops for Counting {
     fn linear_db(&self, dy: &Counted, _: &mut Counted) {
         self.count(dy.len, dy.len);
     }
-    fn grouped_linear(&self, r: &CountedRouting, _x: &Counted, _w: &[&Counted], _y: &mut Counted, d: Dims) {
+    fn grouped_linear(&self, r: &CountedRouting, _x: &Counted, _w: &[Weight<Self>], _y: &mut Counted, d: Dims) {
         self.count(2 * r.choices * d.n * d.k, r.choices * (d.n + d.k) + r.chosen() * d.n * d.k);
     }
     fn grouped_linear_dx(
         &self,
         r: &CountedRouting,
         _dy: &Counted,
-        _w: &[&Counted],
+        _w: &[Weight<Self>],
         _dx: &mut Counted,
         d: Dims,
         _overwrite: bool,
@@ -219,8 +245,11 @@ impl Ops for Counting {
         self.count(2 * x.len, x.len);
         0.0
     }
-    fn embedding(&self, _table: &Counted, _ids: &[u32], out: &mut Counted) {
+    fn embedding(&self, _table: Table<Self>, _ids: &[u32], out: &mut Counted, _: Dims) {
         self.count(0, 2 * out.len);
+    }
+    fn tied_embedding_backward(&self, dout: &Counted, ids: &[u32], dtable: &mut Counted, _: Dims) {
+        self.embedding_backward(dout, ids, dtable);
     }
     fn embedding_backward(&self, dout: &Counted, _ids: &[u32], _dtable: &mut Counted) {
         self.count(dout.len, 3 * dout.len);

@@ -1,19 +1,22 @@
 //! [`Ops`] on this machine's processor, with or without vector instructions: the same bits either way.
 
 mod cache;
+mod frozen;
 mod translate;
 
+use crate::checkpoint::StoredRows;
 use crate::ops::{
     AdamW, AttentionGrads, AttentionSaved, AttentionShape, CachedSpan, Contract, Dims, Draw, Drawn, ExpertLoad, Loss,
-    MlaDims, Ops, OutOfMemory, Rotation, RouterConfig,
+    MlaDims, Ops, OutOfMemory, Rotation, RouterConfig, Table, Weight,
 };
 use crate::pool::{Buffer, Pool};
 pub use cache::CpuCache;
-use picnic_kernels::gemm::Packed;
+pub use frozen::CpuFrozen;
 use picnic_kernels::moe::{self, Dispatch};
+use picnic_kernels::panels::{self, Panels};
 use picnic_kernels::rope::{self, Rope};
 use picnic_kernels::{
-    Cpu, Team, adamw, attention, columns, embedding, linear, logprob, norm, router, sampling, swiglu, vector,
+    Cpu, Team, adamw, attention, columns, embedding, grouped, linear, logprob, norm, router, sampling, swiglu, vector,
 };
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,13 +74,6 @@ pub struct CpuRouting {
     dispatch: Dispatch,
 }
 
-impl CpuRouting {
-    /// The experts that any row goes to, with their rows.
-    fn groups(&self) -> impl Iterator<Item = (usize, Range<usize>)> + '_ {
-        (0..self.config.experts).map(|e| (e, self.dispatch.slots(e))).filter(|(_, rows)| !rows.is_empty())
-    }
-}
-
 /// A loss, and which sample each target is of.
 pub struct CpuLoss {
     loss: Loss,
@@ -86,7 +82,7 @@ pub struct CpuLoss {
 
 impl Ops for CpuOps {
     type Buffer = Buffer;
-    type Panels = Packed;
+    type Frozen = CpuFrozen;
     type Cache = CpuCache;
     type Routing = CpuRouting;
     type Load = ExpertLoad;
@@ -143,52 +139,82 @@ impl Ops for CpuOps {
         x.len()
     }
 
-    fn pack(&self, w: &Buffer, k: usize, panels: &mut Packed) {
-        linear::repack_weight(w, w.len() / k, k, panels);
+    fn weight_len(&self, dims: Dims) -> usize {
+        panels::len(dims.n, dims.k)
     }
-    fn empty_panels(&self) -> Packed {
-        Packed::default()
+    fn write_weight(&self, w: &mut Buffer, rows: &[f32], dims: Dims) {
+        panels::from_rows(rows, dims.n, dims.k, w);
     }
-    fn linear(&self, rows: Range<usize>, x: &Buffer, w: &Packed, bias: Option<&Buffer>, y: &mut Buffer, dims: Dims) {
+    fn weight_rows(&self, w: &Buffer, dims: Dims) -> Vec<f32> {
+        let mut rows = vec![0.0; dims.n * dims.k];
+        panels::to_rows(&self.cpu, Panels::new(w, dims.n, dims.k), &mut rows);
+        rows
+    }
+    fn weight_sum_of_squares(&self, w: &Buffer, dims: Dims) -> f64 {
+        panels::sum_of_squares_rows(&self.cpu, Panels::new(w, dims.n, dims.k))
+    }
+    fn freeze_weight(&self, stored: &StoredRows) -> Result<CpuFrozen, OutOfMemory> {
+        CpuFrozen::weight(&self.cpu, stored)
+    }
+    fn freeze_table(&self, stored: StoredRows) -> Result<CpuFrozen, OutOfMemory> {
+        Ok(CpuFrozen::Table(stored))
+    }
+    fn frozen_rows(&self, frozen: &CpuFrozen) -> Vec<f32> {
+        frozen.rows(&self.cpu)
+    }
+    fn frozen_bytes(&self, frozen: &CpuFrozen) -> usize {
+        frozen.bytes()
+    }
+    fn linear(
+        &self,
+        rows: Range<usize>,
+        x: &Buffer,
+        w: Weight<Self>,
+        bias: Option<&Buffer>,
+        y: &mut Buffer,
+        dims: Dims,
+    ) {
         let (x, y) = (&x[scaled(&rows, dims.k)], &mut y[scaled(&rows, dims.n)]);
-        linear::forward(&self.cpu, x, w, bias.map(|b| &b[..]), y);
+        linear::forward(&self.cpu, x, translate::weight(w, dims), bias.map(|b| &b[..]), y);
     }
-    fn linear_dx(&self, rows: Range<usize>, dy: &Buffer, w: &Buffer, dx: &mut Buffer, dims: Dims, overwrite: bool) {
+    fn linear_dx(
+        &self,
+        rows: Range<usize>,
+        dy: &Buffer,
+        w: Weight<Self>,
+        dx: &mut Buffer,
+        dims: Dims,
+        overwrite: bool,
+    ) {
         let (dy, dx) = (&dy[scaled(&rows, dims.n)], &mut dx[scaled(&rows, dims.k)]);
-        linear::backward_input_rows(&self.cpu, dy, w, dx, !overwrite);
+        linear::backward_input(&self.cpu, dy, translate::weight(w, dims), dx, !overwrite);
     }
     fn linear_dw(&self, rows: Range<usize>, x: &Buffer, dy: &Buffer, dw: &mut Buffer, dims: Dims) {
         let (x, dy) = (&x[scaled(&rows, dims.k)], &dy[scaled(&rows, dims.n)]);
-        linear::backward_weight_rows(&self.cpu, x, dy, dw);
+        linear::backward_weight(&self.cpu, x, dy, dw, dims.n, dims.k);
     }
     fn linear_db(&self, dy: &Buffer, db: &mut Buffer) {
         linear::backward_bias(&self.cpu, dy, db);
     }
 
-    fn grouped_linear(&self, routing: &CpuRouting, x: &Buffer, weights: &[&Packed], y: &mut Buffer, dims: Dims) {
-        for (expert, rows) in routing.groups() {
-            self.linear(rows, x, weights[expert], None, y, dims);
-        }
+    fn grouped_linear(&self, routing: &CpuRouting, x: &Buffer, weights: &[Weight<Self>], y: &mut Buffer, dims: Dims) {
+        grouped::forward(&self.cpu, x, &routing.dispatch.offsets, &translate::weights(weights, dims), y);
     }
     fn grouped_linear_dx(
         &self,
         routing: &CpuRouting,
         dy: &Buffer,
-        weights: &[&Buffer],
+        weights: &[Weight<Self>],
         dx: &mut Buffer,
         dims: Dims,
         overwrite: bool,
     ) {
-        for (expert, rows) in routing.groups() {
-            self.linear_dx(rows, dy, weights[expert], dx, dims, overwrite);
-        }
+        let weights = translate::weights(weights, dims);
+        grouped::backward_input(&self.cpu, dy, &routing.dispatch.offsets, &weights, dx, !overwrite);
     }
     fn grouped_linear_dw(&self, routing: &CpuRouting, x: &Buffer, dy: &Buffer, dw: &mut [Option<Buffer>], dims: Dims) {
-        for (expert, rows) in routing.groups() {
-            if let Some(dw) = &mut dw[expert] {
-                self.linear_dw(rows, x, dy, dw, dims);
-            }
-        }
+        let dw = dw.iter_mut().map(|dw| dw.as_mut().map(|dw| &mut dw[..])).collect();
+        grouped::backward_weight(&self.cpu, x, dy, &routing.dispatch.offsets, dw, dims.n, dims.k);
     }
 
     fn rmsnorm(&self, x: &Buffer, weight: &Buffer, eps: f32, y: &mut Buffer, inv_rms: &mut Buffer) {
@@ -230,11 +256,20 @@ impl Ops for CpuOps {
         vector::sum_of_squares(&self.cpu, x)
     }
 
-    fn embedding(&self, table: &Buffer, ids: &[u32], out: &mut Buffer) {
-        embedding::forward(&self.cpu, table, ids, out);
+    fn embedding(&self, table: Table<Self>, ids: &[u32], out: &mut Buffer, dims: Dims) {
+        match table {
+            Table::Rows(rows) => embedding::forward(&self.cpu, rows, ids, out),
+            Table::Tied(weight) => {
+                embedding::forward_tied(&self.cpu, Panels::new(weight, dims.n, dims.k).into(), ids, out);
+            }
+            Table::Frozen(frozen) => frozen.look_up(&self.cpu, ids, out),
+        }
     }
     fn embedding_backward(&self, dout: &Buffer, ids: &[u32], dtable: &mut Buffer) {
         embedding::backward(&self.cpu, dout, ids, dtable);
+    }
+    fn tied_embedding_backward(&self, dout: &Buffer, ids: &[u32], dtable: &mut Buffer, dims: Dims) {
+        embedding::backward_tied(&self.cpu, dout, ids, dtable, dims.n);
     }
 
     fn split_columns(&self, x: &Buffer, a: &mut Buffer, b: &mut Buffer, widths: (usize, usize)) {

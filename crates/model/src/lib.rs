@@ -22,7 +22,7 @@ pub use counting::{Cost, Counting};
 pub use cpu::CpuOps;
 pub use load::{initialise, load, save};
 pub use ops::{Ops, OutOfMemory};
-pub use params::{Grads, Param, ParamId, ParamSpec, ParamStore, Role};
+pub use params::{Grads, Param, ParamId, ParamSpec, ParamStore, Role, Source, rows_of, write_rows};
 pub use picnic_kernels as kernels;
 pub use shared::{Params, SharedModel};
 pub use tape::{Balance, Statistics, Tally, Tape, Var, add_counts};

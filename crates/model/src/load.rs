@@ -4,6 +4,7 @@ use crate::arch::mtp_mark;
 use crate::checkpoint::{Checkpoint, CheckpointError, FloatType, TensorView, write_folder};
 use crate::init::initial_values;
 use crate::ops::OutOfMemory;
+use crate::params::Source;
 use crate::{Model, Ops, ParamStore};
 use std::path::Path;
 
@@ -24,9 +25,23 @@ pub fn load<O: Ops>(
     let held = config.num_nextn_predict_layers > 0 && checkpoint.shape(&mtp_mark(&config)).is_some();
     config.num_nextn_predict_layers = usize::from(held);
     let model = Model::new(config);
+    let mut read = None;
     let params = ParamStore::new(ops, model.specs().to_vec(), trainable, |spec| {
-        checkpoint.read_expected(&spec.name, &spec.shape)
+        // What was read before is in memory by now, so the file's pages need not be.
+        if let Some(name) = read.replace(spec.name.clone()) {
+            checkpoint.release(&name);
+        }
+        match spec.shape[..] {
+            // What does not learn stays as it is stored.
+            [n, k] if !trainable => {
+                Ok::<_, CheckpointError>(Source::Stored(checkpoint.stored_rows(&spec.name, [n, k])?))
+            }
+            _ => Ok(Source::Values(checkpoint.read_expected(&spec.name, &spec.shape)?)),
+        }
     })?;
+    if let Some(name) = read {
+        checkpoint.release(&name);
+    }
     Ok((model, params))
 }
 
@@ -36,7 +51,7 @@ pub fn load<O: Ops>(
 /// If memory runs out.
 pub fn initialise<O: Ops>(ops: &O, model: &Model, seed: u64) -> Result<ParamStore<O>, OutOfMemory> {
     let std = model.config().initializer_range;
-    ParamStore::new(ops, model.specs().to_vec(), true, |spec| Ok(initial_values(spec, std, seed)))
+    ParamStore::new(ops, model.specs().to_vec(), true, |spec| Ok(Source::Values(initial_values(spec, std, seed))))
 }
 
 /// Writes `config.json` and `model.safetensors` into the folder `dir`, whole or not at all; a model of more than
@@ -54,7 +69,7 @@ pub fn save<O: Ops>(
     dtype: FloatType,
     shard_bytes: u64,
 ) -> Result<(), CheckpointError> {
-    let values: Vec<Vec<f32>> = params.iter().map(|p| ops.download(p.value())).collect();
+    let values: Vec<Vec<f32>> = params.iter().map(|p| p.to_rows(ops)).collect();
     let tensors = params.iter().zip(&values).map(|(param, data)| TensorView {
         name: &param.spec.name,
         shape: &param.spec.shape,

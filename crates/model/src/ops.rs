@@ -15,13 +15,16 @@
 mod loss;
 mod memory;
 mod shapes;
+mod weight;
 
+use crate::checkpoint::StoredRows;
 pub use loss::{KlEstimator, Loss, Objective, PolicyLoss, Ratio, Sample, Side, Surrogate, Token};
 pub use memory::OutOfMemory;
 pub use shapes::{
     AdamW, AttentionShape, CachedSpan, Dims, Draw, Drawn, ExpertLoad, MlaDims, RotaryTable, Rotation, RouterConfig,
 };
 use std::ops::Range;
+pub use weight::{Table, Weight};
 
 /// What a backend promises of the bits of its results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +48,9 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
     const CONTRACT: Contract;
     /// A vector of f32 values.
     type Buffer: Send + Sync;
-    /// A weight arranged for [`Ops::linear`].
-    type Panels: Send + Sync;
+    /// A matrix that does not learn, kept in the type in which it was stored: a weight in the layout of its product, or
+    /// the table of an embedding.
+    type Frozen: Send + Sync;
     /// Pages of keys and values for every layer.
     type Cache: Send + Sync;
     /// What a gate chose for the tokens of a batch: scores, experts, and which rows go to which expert.
@@ -81,16 +85,29 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
     /// Number of values.
     fn len(&self, x: &Self::Buffer) -> usize;
 
-    /// Arranges the weight `w`, `[n, k]`, for products, reusing `panels`.
-    fn pack(&self, w: &Self::Buffer, k: usize, panels: &mut Self::Panels);
-    /// Panels to be filled by [`Ops::pack`].
-    fn empty_panels(&self) -> Self::Panels;
+    /// Values of a weight `[n, k]` in the layout of its product, in which it learns. Its gradient and moments have the
+    /// same layout; what it holds beside the weight is zero and stays so.
+    fn weight_len(&self, dims: Dims) -> usize;
+    /// Overwrites a weight, its gradient or a moment by `rows` `[n, k]`.
+    fn write_weight(&self, w: &mut Self::Buffer, rows: &[f32], dims: Dims);
+    /// The rows `[n, k]` of a weight, its gradient or a moment.
+    fn weight_rows(&self, w: &Self::Buffer, dims: Dims) -> Vec<f32>;
+    /// Σ x² over the rows of a weight's gradient, in their order.
+    fn weight_sum_of_squares(&self, w: &Self::Buffer, dims: Dims) -> f64;
+    /// Takes a stored matrix as a weight.
+    fn freeze_weight(&self, stored: &StoredRows) -> Result<Self::Frozen, OutOfMemory>;
+    /// Takes a stored matrix as a table that only looks rows up.
+    fn freeze_table(&self, stored: StoredRows) -> Result<Self::Frozen, OutOfMemory>;
+    /// The rows `[n, k]` of a frozen matrix.
+    fn frozen_rows(&self, frozen: &Self::Frozen) -> Vec<f32>;
+    /// Bytes that a frozen matrix keeps.
+    fn frozen_bytes(&self, frozen: &Self::Frozen) -> usize;
     /// y = x·wᵀ + bias on `rows` of x `[T, k]` and y `[T, n]`.
     fn linear(
         &self,
         rows: Range<usize>,
         x: &Self::Buffer,
-        w: &Self::Panels,
+        w: Weight<'_, Self>,
         bias: Option<&Self::Buffer>,
         y: &mut Self::Buffer,
         dims: Dims,
@@ -100,12 +117,12 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
         &self,
         rows: Range<usize>,
         dy: &Self::Buffer,
-        w: &Self::Buffer,
+        w: Weight<'_, Self>,
         dx: &mut Self::Buffer,
         dims: Dims,
         overwrite: bool,
     );
-    /// dw += dyᵀ·x over `rows`.
+    /// dw += dyᵀ·x over `rows`, dw in the layout of a learning weight.
     fn linear_dw(&self, rows: Range<usize>, x: &Self::Buffer, dy: &Self::Buffer, dw: &mut Self::Buffer, dims: Dims);
     /// db += column sums of dy.
     fn linear_db(&self, dy: &Self::Buffer, db: &mut Self::Buffer);
@@ -116,7 +133,7 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
         &self,
         routing: &Self::Routing,
         x: &Self::Buffer,
-        weights: &[&Self::Panels],
+        weights: &[Weight<'_, Self>],
         y: &mut Self::Buffer,
         dims: Dims,
     );
@@ -125,7 +142,7 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
         &self,
         routing: &Self::Routing,
         dy: &Self::Buffer,
-        weights: &[&Self::Buffer],
+        weights: &[Weight<'_, Self>],
         dx: &mut Self::Buffer,
         dims: Dims,
         overwrite: bool,
@@ -181,10 +198,12 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
     /// Σ x².
     fn sum_of_squares(&self, x: &Self::Buffer) -> f64;
 
-    /// Rows `ids` of `table`, `[V, d]`.
-    fn embedding(&self, table: &Self::Buffer, ids: &[u32], out: &mut Self::Buffer);
-    /// Adds each row of `dout` to its row of `dtable`.
+    /// Rows `ids` of a table of `n` rows of `k` values.
+    fn embedding(&self, table: Table<'_, Self>, ids: &[u32], out: &mut Self::Buffer, dims: Dims);
+    /// Adds each row of `dout` to its row of `dtable`, a table in rows.
     fn embedding_backward(&self, dout: &Self::Buffer, ids: &[u32], dtable: &mut Self::Buffer);
+    /// The same where the table is also a weight, and `dtable` in its layout.
+    fn tied_embedding_backward(&self, dout: &Self::Buffer, ids: &[u32], dtable: &mut Self::Buffer, dims: Dims);
 
     /// x `[T, a + b]` → `[T, a]`, `[T, b]`.
     fn split_columns(&self, x: &Self::Buffer, a: &mut Self::Buffer, b: &mut Self::Buffer, widths: (usize, usize));

@@ -1,11 +1,13 @@
 //! The named tensors of a model, and gradients for those that learn.
 //!
-//! A matrix that products use is kept twice: as rows, which is what optimizers and checkpoints see, and in panels
-//! derived from them. The store owns both and lets nobody change one without the other.
+//! A weight knows its product. One that learns is kept once, in the layout of its product, and so are its gradient and
+//! moments; rows exist only in checkpoints. One that does not learn stays in the type in which it was stored. Whatever
+//! is no matrix of a product is kept in rows.
 
-use crate::ops::{Ops, OutOfMemory};
+use crate::checkpoint::StoredRows;
+use crate::ops::{Dims, Ops, OutOfMemory, Table, Weight};
 
-/// What a tensor is for, which decides how it starts and whether decay and panels apply.
+/// What a tensor is for, which decides how it starts and how it is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     /// `[n, k]` weight of a linear layer.
@@ -43,6 +45,17 @@ impl ParamSpec {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Outputs and inputs of a matrix that products use; `None` for a tensor that none does.
+    pub fn product(&self) -> Option<Dims> {
+        matches!(self.role, Role::Linear | Role::TiedEmbedding).then(|| self.dims())
+    }
+
+    /// The sizes of a matrix.
+    pub(crate) fn dims(&self) -> Dims {
+        let [n, k] = self.shape[..] else { panic!("{} has {:?}, not two sizes", self.name, self.shape) };
+        Dims { n, k }
+    }
 }
 
 /// Index of a tensor in its [`ParamStore`].
@@ -57,19 +70,98 @@ pub struct Param<O: Ops> {
     pub spec: ParamSpec,
     /// Whether it gets a gradient.
     pub trainable: bool,
-    value: O::Buffer,
-    panels: Option<O::Panels>,
+    value: Value<O>,
+}
+
+/// How a tensor is kept.
+enum Value<O: Ops> {
+    /// In rows.
+    Rows(O::Buffer),
+    /// A weight in the layout of its product.
+    Weight(O::Buffer),
+    /// As it was stored.
+    Frozen(O::Frozen),
+}
+
+/// Where a tensor's first values come from.
+pub enum Source {
+    /// Numbers.
+    Values(Vec<f32>),
+    /// A matrix that does not learn, as it is stored.
+    Stored(StoredRows),
 }
 
 impl<O: Ops> Param<O> {
-    /// The values in rows.
+    /// The values of a tensor that is no matrix: a norm's weight, a bias. Panics for others.
     pub fn value(&self) -> &O::Buffer {
-        &self.value
+        match &self.value {
+            Value::Rows(value) => value,
+            _ => panic!("{} is a weight", self.spec.name),
+        }
     }
 
-    /// The values in panels. Panics for a tensor that is no linear weight.
-    pub fn panels(&self) -> &O::Panels {
-        self.panels.as_ref().expect("only linear weights have panels")
+    /// What a product multiplies by. Panics for a tensor that is no weight.
+    pub fn weight(&self) -> Weight<'_, O> {
+        match &self.value {
+            Value::Weight(value) => Weight::Learning(value),
+            Value::Frozen(value) => Weight::Frozen(value),
+            Value::Rows(_) => panic!("{} is no weight", self.spec.name),
+        }
+    }
+
+    /// What an embedding looks rows up in.
+    pub fn table(&self) -> Table<'_, O> {
+        match &self.value {
+            Value::Rows(value) => Table::Rows(value),
+            Value::Weight(value) => Table::Tied(value),
+            Value::Frozen(value) => Table::Frozen(value),
+        }
+    }
+
+    /// The values in rows, as a checkpoint has them.
+    pub fn to_rows(&self, ops: &O) -> Vec<f32> {
+        match &self.value {
+            Value::Rows(value) => ops.download(value),
+            Value::Weight(value) => ops.weight_rows(value, self.spec.dims()),
+            Value::Frozen(value) => ops.frozen_rows(value),
+        }
+    }
+
+    /// The values in the layout in which they learn; `None` for a tensor that is kept as it was stored.
+    pub fn learning(&self) -> Option<&O::Buffer> {
+        match &self.value {
+            Value::Rows(value) | Value::Weight(value) => Some(value),
+            Value::Frozen(_) => None,
+        }
+    }
+
+    /// Bytes of the values.
+    pub fn bytes(&self, ops: &O) -> usize {
+        match &self.value {
+            Value::Rows(value) | Value::Weight(value) => size_of::<f32>() * ops.len(value),
+            Value::Frozen(value) => ops.frozen_bytes(value),
+        }
+    }
+
+    /// Values in the layout in which the tensor learns.
+    fn layout_len(&self, ops: &O) -> usize {
+        self.spec.product().map_or(self.spec.len(), |dims| ops.weight_len(dims))
+    }
+}
+
+/// Overwrites a tensor, its gradient or a moment by rows, as a checkpoint has them.
+pub fn write_rows<O: Ops>(ops: &O, spec: &ParamSpec, value: &mut O::Buffer, rows: &[f32]) {
+    match spec.product() {
+        Some(dims) => ops.write_weight(value, rows, dims),
+        None => ops.write(value, rows),
+    }
+}
+
+/// The rows of a tensor's gradient or of a moment.
+pub fn rows_of<O: Ops>(ops: &O, spec: &ParamSpec, value: &O::Buffer) -> Vec<f32> {
+    match spec.product() {
+        Some(dims) => ops.weight_rows(value, dims),
+        None => ops.download(value),
     }
 }
 
@@ -79,29 +171,22 @@ pub struct ParamStore<O: Ops> {
 }
 
 impl<O: Ops> ParamStore<O> {
-    /// A store of `specs`, the values of each given by `values`; all but router biases learn if `trainable`.
+    /// A store of `specs`, the values of each given by `source`; all but router biases and what is stored learn if
+    /// `trainable`.
     ///
     /// # Errors
-    /// The first error of `values`, or no memory.
+    /// The first error of `source`, or no memory.
     pub fn new<E: From<OutOfMemory>>(
         ops: &O,
         specs: Vec<ParamSpec>,
         trainable: bool,
-        mut values: impl FnMut(&ParamSpec) -> Result<Vec<f32>, E>,
+        mut source: impl FnMut(&ParamSpec) -> Result<Source, E>,
     ) -> Result<Self, E> {
         let mut params = Vec::with_capacity(specs.len());
         for (i, spec) in specs.into_iter().enumerate() {
-            let values = values(&spec)?;
-            assert_eq!(values.len(), spec.len(), "{}", spec.name);
-            let mut param = Param {
-                id: ParamId(i),
-                trainable: trainable && spec.role != Role::RouterBias,
-                value: ops.upload(&values).map_err(|e| e.during("the parameters"))?,
-                panels: matches!(spec.role, Role::Linear | Role::TiedEmbedding).then(|| ops.empty_panels()),
-                spec,
-            };
-            param.refresh(ops);
-            params.push(param);
+            let value = Value::new(ops, &spec, source(&spec)?).map_err(|e| e.during("the parameters"))?;
+            let learns = trainable && spec.role != Role::RouterBias && !matches!(value, Value::Frozen(_));
+            params.push(Param { id: ParamId(i), trainable: learns, value, spec });
         }
         Ok(ParamStore { params })
     }
@@ -126,38 +211,45 @@ impl<O: Ops> ParamStore<O> {
         ids.into_iter().for_each(|id| self.params[id.0].trainable = false);
     }
 
-    /// Changes values in place through `change`, then derives the panels anew.
-    pub fn update(&mut self, ops: &O, mut change: impl FnMut(ParamId, &ParamSpec, &mut O::Buffer)) {
+    /// Changes values in place through `change`, which gets them in the layout in which they learn. What is kept as it
+    /// was stored is left out.
+    pub fn update(&mut self, mut change: impl FnMut(ParamId, &ParamSpec, &mut O::Buffer)) {
         for param in &mut self.params {
-            change(param.id, &param.spec, &mut param.value);
-            param.refresh(ops);
+            if let Value::Rows(value) | Value::Weight(value) = &mut param.value {
+                change(param.id, &param.spec, value);
+            }
         }
     }
 
-    /// Changes one tensor, then derives its panels anew.
-    pub fn update_one(&mut self, ops: &O, id: ParamId, change: impl FnOnce(&mut O::Buffer)) {
+    /// Changes one tensor. Panics if it is kept as it was stored.
+    pub fn update_one(&mut self, id: ParamId, change: impl FnOnce(&ParamSpec, &mut O::Buffer)) {
         let param = &mut self.params[id.0];
-        change(&mut param.value);
-        param.refresh(ops);
+        match &mut param.value {
+            Value::Rows(value) | Value::Weight(value) => change(&param.spec, value),
+            Value::Frozen(_) => panic!("{} does not learn", param.spec.name),
+        }
     }
 
-    /// A frozen copy, such as a reference policy.
+    /// A frozen copy, such as a reference policy. Panics if anything is kept as it was stored: that needs no copy.
     ///
     /// # Errors
     /// If memory runs out.
     pub fn frozen_copy(&self, ops: &O) -> Result<Self, OutOfMemory> {
         let params = self.params.iter().map(|p| {
-            let mut copy = Param {
-                id: p.id,
-                spec: p.spec.clone(),
-                trainable: false,
-                value: ops.copy(&p.value).map_err(|e| e.during("a copy of the parameters"))?,
-                panels: p.panels.as_ref().map(|_| ops.empty_panels()),
+            let copy = |value| ops.copy(value).map_err(|e| e.during("a copy of the parameters"));
+            let value = match &p.value {
+                Value::Rows(value) => Value::Rows(copy(value)?),
+                Value::Weight(value) => Value::Weight(copy(value)?),
+                Value::Frozen(_) => panic!("{} does not change", p.spec.name),
             };
-            copy.refresh(ops);
-            Ok(copy)
+            Ok(Param { id: p.id, spec: p.spec.clone(), trainable: false, value })
         });
         Ok(ParamStore { params: params.collect::<Result<_, OutOfMemory>>()? })
+    }
+
+    /// Bytes of all values as they are kept.
+    pub fn bytes(&self, ops: &O) -> usize {
+        self.params.iter().map(|p| p.bytes(ops)).sum()
     }
 
     /// Number of values.
@@ -166,17 +258,31 @@ impl<O: Ops> ParamStore<O> {
     }
 }
 
-impl<O: Ops> Param<O> {
-    fn refresh(&mut self, ops: &O) {
-        if let Some(panels) = &mut self.panels {
-            ops.pack(&self.value, self.spec.shape[1], panels);
-        }
+impl<O: Ops> Value<O> {
+    fn new(ops: &O, spec: &ParamSpec, source: Source) -> Result<Self, OutOfMemory> {
+        Ok(match source {
+            Source::Stored(stored) if spec.role == Role::Embedding => Value::Frozen(ops.freeze_table(stored)?),
+            Source::Stored(stored) => Value::Frozen(ops.freeze_weight(&stored)?),
+            Source::Values(values) => {
+                assert_eq!(values.len(), spec.len(), "{}", spec.name);
+                match spec.product() {
+                    None => Value::Rows(ops.upload(&values)?),
+                    Some(dims) => {
+                        let mut weight = ops.scratch(ops.weight_len(dims))?;
+                        ops.write_weight(&mut weight, &values, dims);
+                        Value::Weight(weight)
+                    }
+                }
+            }
+        })
     }
 }
 
-/// One gradient for each trainable tensor of a store.
+/// One gradient for each trainable tensor of a store, in the layout in which the tensor learns.
 pub struct Grads<O: Ops> {
     buffers: Vec<Option<O::Buffer>>,
+    /// Of those that are weights, their sizes.
+    products: Vec<Option<Dims>>,
 }
 
 impl<O: Ops> Grads<O> {
@@ -186,8 +292,9 @@ impl<O: Ops> Grads<O> {
     /// If memory runs out.
     pub fn new(ops: &O, params: &ParamStore<O>) -> Result<Self, OutOfMemory> {
         let zeros = |len| ops.zeros(len).map_err(|e| e.during("the gradients of the parameters"));
-        let buffers = params.iter().map(|p| p.trainable.then(|| zeros(p.spec.len())).transpose());
-        Ok(Grads { buffers: buffers.collect::<Result<_, OutOfMemory>>()? })
+        let buffers = params.iter().map(|p| p.trainable.then(|| zeros(p.layout_len(ops))).transpose());
+        let products = params.iter().map(|p| p.spec.product()).collect();
+        Ok(Grads { buffers: buffers.collect::<Result<_, OutOfMemory>>()?, products })
     }
 
     /// The gradient of tensor `id`; `None` if it is frozen.
@@ -226,6 +333,13 @@ impl<O: Ops> Grads<O> {
 
     /// Euclidean norm over all gradients, tensors in order.
     pub fn norm(&self, ops: &O) -> f64 {
-        self.buffers.iter().flatten().map(|g| ops.sum_of_squares(g)).sum::<f64>().sqrt()
+        let squares = |(gradient, product): (&Option<O::Buffer>, &Option<Dims>)| {
+            let gradient = gradient.as_ref()?;
+            Some(match product {
+                Some(dims) => ops.weight_sum_of_squares(gradient, *dims),
+                None => ops.sum_of_squares(gradient),
+            })
+        };
+        self.buffers.iter().zip(&self.products).filter_map(squares).sum::<f64>().sqrt()
     }
 }

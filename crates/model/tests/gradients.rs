@@ -6,7 +6,8 @@ use picnic_model::config::ModelConfig;
 use picnic_model::layers::{Past, Targets, TokenStats};
 use picnic_model::ops::Loss;
 use picnic_model::{
-    Balance, Batch, CpuOps, Grads, Model, Ops, ParamId, ParamStore, Role, Statistics, Tape, initialise,
+    Balance, Batch, CpuOps, Grads, Model, Ops, ParamId, ParamStore, Role, Statistics, Tape, initialise, rows_of,
+    write_rows,
 };
 use serde_json::json;
 use std::path::Path;
@@ -32,7 +33,7 @@ fn tiny() -> Model {
 /// changes a choice (the test checks both): there the loss is smooth.
 fn weights(ops: &CpuOps, model: &Model) -> ParamStore<CpuOps> {
     let mut params = initialise(ops, model, 9).unwrap();
-    params.update(ops, |_, spec, buffer| {
+    params.update(|_, spec, buffer| {
         let values: Vec<f32> = match spec.role {
             Role::Norm => (0..spec.len()).map(|i| 0.8 + 0.1 * (i % 5) as f32).collect(),
             Role::RouterBias => (0..spec.len()).map(|i| 0.02 * i as f32).collect(),
@@ -106,13 +107,13 @@ fn every_entry_is_the_derivative_of_the_loss() {
         params.iter().filter(|p| p.trainable).map(|p| (p.id, p.spec.name.clone(), p.spec.len())).collect();
     let (mut worst, mut largest) = (0f64, 0f64);
     for (id, name, len) in &tensors {
-        let gradient = ops.download(grads.get(*id).unwrap());
+        let gradient = rows_of(&ops, &params.get(*id).spec, grads.get(*id).unwrap());
         for i in 0..*len {
-            let original = ops.download(params.get(*id).value());
+            let original = params.get(*id).to_rows(&ops);
             let mut at = |h: f32| {
                 let mut moved = original.clone();
                 moved[i] += h;
-                params.update_one(&ops, *id, |buffer| ops.write(buffer, &moved));
+                params.update_one(*id, |spec, buffer| write_rows(&ops, spec, buffer, &moved));
                 let (loss, statistics) = loss(&ops, &model, &params, None, false);
                 assert_eq!(statistics.expert_counts, chosen.expert_counts, "{name}[{i}]: the step changes a choice");
                 loss

@@ -85,8 +85,12 @@ impl Answer {
 impl App {
     /// Tokens for the engine, and what makes text of its answer.
     fn encode(&self, request: ChatRequest) -> Result<(Request, Reply), ApiError> {
-        let options =
-            ChatOptions { add_generation_prompt: true, now: Some(SystemTime::now()), ..ChatOptions::default() };
+        let options = ChatOptions {
+            add_generation_prompt: true,
+            variables: request.chat_template_kwargs.as_ref(),
+            now: Some(SystemTime::now()),
+            ..ChatOptions::default()
+        };
         let Prompt { text, ids } = self.chat.prompt(&request.messages, &options)?;
         let context = self.limits.context;
         let room = context.saturating_sub(ids.len());

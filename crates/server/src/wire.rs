@@ -6,7 +6,7 @@
 use picnic_chat::Message;
 use picnic_engine::Finish;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Body of `POST /v1/chat/completions`.
 #[derive(Deserialize)]
@@ -28,6 +28,8 @@ pub(crate) struct ChatRequest {
     pub logprobs: Option<bool>,
     pub tools: Option<Vec<Value>>,
     pub response_format: Option<ResponseFormat>,
+    /// Variables of the chat template, as vLLM and llama.cpp take them.
+    pub chat_template_kwargs: Option<Map<String, Value>>,
 }
 
 /// One stop string or several.

@@ -1,8 +1,9 @@
 //! A tokenizer from what a GGUF file says of it.
 //!
 //! `tokenizer.ggml.model` names the kind: `gpt2` is byte-level BPE with a rule by name (`tokenizer.ggml.pre`), `llama`
-//! is SentencePiece, whose pieces carry scores. Texts become the ids that llama.cpp makes of them. Left out, and
-//! refused by name: WordPiece (`bert`), Unigram (`t5`), RWKV and others.
+//! is SentencePiece, whose pieces carry scores. Texts become the ids that llama.cpp makes of them, except that text in
+//! NFC is what Qwen's models were trained on. Left out, and refused by name: WordPiece (`bert`), Unigram (`t5`), RWKV
+//! and others.
 
 use crate::bpe::{Ends, added_tokens, vocab};
 use crate::sentencepiece::{Prefix, SentencePiece};
@@ -29,8 +30,8 @@ pub struct GgufParts {
     pub eos: Option<u32>,
     /// `ggml.unknown_token_id`.
     pub unknown: Option<u32>,
-    /// `ggml.add_bos_token`.
-    pub add_bos: bool,
+    /// `ggml.add_bos_token`; where the file is silent, `llama` and some rules of `gpt2` have it.
+    pub add_bos: Option<bool>,
     /// `ggml.add_eos_token`.
     pub add_eos: bool,
     /// `ggml.add_space_prefix`; where the file is silent, `llama` has it.
@@ -74,7 +75,7 @@ impl Tokenizer {
             pre_tokenizer,
             bos: parts.bos,
             eos: parts.eos,
-            add_bos: parts.add_bos,
+            add_bos: parts.add_bos.unwrap_or_else(|| PreTokenizer::begins_with_bos(name)),
             add_eos: parts.add_eos,
         })?;
         Ok(tokenizer.with_notes(notes))
@@ -94,18 +95,18 @@ impl Tokenizer {
         let mut types: Vec<TokenType> = parts.token_types.iter().map(|&number| number.into()).collect();
         // Where the file is silent, these are SentencePiece's own numbers.
         let or = |id: Option<u32>, usual: u32| id.or((usual < count as u32).then_some(usual));
-        let ends = Ends::new(tokens, [or(parts.bos, 1), or(parts.eos, 2)], [parts.add_bos, parts.add_eos])?;
+        let ends =
+            Ends::new(tokens, [or(parts.bos, 1), or(parts.eos, 2)], [parts.add_bos.unwrap_or(true), parts.add_eos])?;
         let vocab = vocab(tokens, &types)?;
         types.resize(count, TokenType::Normal);
         let pieces = SentencePiece {
             unknown: or(parts.unknown, 0).and_then(|id| usize::try_from(id).ok()),
             prefix: if parts.add_space_prefix.unwrap_or(true) { Prefix::EveryChunk } else { Prefix::None },
+            // Runs of spaces (Gemma's) are written with `▁`, which the text does not have, so they are cut out later.
+            cut_out: SentencePiece::user_defined(tokens, &types, |token| token.contains('▁')),
             ..SentencePiece::bpe(tokens.clone(), scores, types.clone())
         };
-        // Besides normal pieces, llama.cpp makes user-defined ones by merging too: spaces become `▁` only after it has
-        // looked for them in the text.
-        let mergeable = |kind| matches!(kind, TokenType::Normal | TokenType::UserDefined | TokenType::Unused);
-        let mut json = pieces.to_json(pieces.bpe_model(vocab.into(), mergeable)?);
+        let mut json = pieces.to_json(pieces.bpe_model(vocab.into())?);
         json["added_tokens"] = added_tokens(tokens, &types).into();
         json["post_processor"] = ends.post_processor();
         let mut config = ends.config();

@@ -1,8 +1,9 @@
 //! Files and ids from outside: any of them may be wrong, none may panic.
 
-use picnic_tokenizer::{DecodeStream, Error, Tokenizer, TrainConfig};
+use picnic_tokenizer::{DecodeStream, Error, GgufParts, Tokenizer, TrainConfig};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::LazyLock;
 
 static TINY: LazyLock<Tokenizer> = LazyLock::new(|| {
@@ -48,6 +49,72 @@ proptest! {
     }
 }
 
+proptest! {
+    // Fewer: each case compiles the patterns of a rule.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    /// A `tokenizer.model` with a change, or any bytes in its place.
+    #[test]
+    fn a_changed_protocol_buffer_is_read_or_refused(
+        name in prop::sample::select(vec!["llama", "symbols", "unigram"]),
+        at in any::<prop::sample::Index>(),
+        with in prop::collection::vec(any::<u8>(), 0..4),
+        cut: bool,
+    ) {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/pieces");
+        let mut bytes = std::fs::read(golden.join(name).join("tokenizer.model")).unwrap();
+        let at = at.index(bytes.len());
+        let end = if cut { bytes.len() } else { bytes.len().min(at + with.len()) };
+        bytes.splice(at..end, with);
+        exercise_folder(&[("tokenizer.model", &bytes)]);
+    }
+
+    #[test]
+    fn any_vocabulary_and_merges_are_read_or_refused(
+        vocab in "\\{(\"[ab]{1,2}\":[0-9],){0,4}\"c\":[0-9]{1,11}\\}|\\PC{0,20}",
+        merges in "([abc]{0,2} ?[abc#]{0,2}\\r?\n){0,6}|\\PC{0,20}",
+        class in prop::sample::select(vec!["Qwen2Tokenizer", "GPT2Tokenizer", "Nobody"]),
+        id in "[0-9]{1,10}",
+    ) {
+        let config = json!({
+            "tokenizer_class": class, "added_tokens_decoder": {id: {"content": "<a>", "special": true}}
+        });
+        let files = [("vocab.json", &vocab), ("merges.txt", &merges), ("tokenizer_config.json", &config.to_string())];
+        exercise_folder(&files.map(|(name, text)| (name, text.as_bytes())));
+    }
+
+    #[test]
+    fn any_parts_of_a_gguf_file_are_read_or_refused(
+        model in prop::sample::select(vec!["llama", "gpt2", "bert"]),
+        pre in prop::option::of(prop::sample::select(vec!["default", "llama-bpe", "kimi-k2", "none such"])),
+        tokens in prop::collection::vec("[ab▁<]{0,3}|<0x4[0-9]>", 0..12),
+        token_types in prop::collection::vec(-1i32..8, 0..12),
+        merges in prop::collection::vec("[ab]{0,2} ?[ab]{0,2}", 0..4),
+        scores in prop::collection::vec(any::<f32>(), 0..12),
+        ids in prop::array::uniform3(prop::option::of(0u32..14)),
+        flag in any::<Option<bool>>(),
+    ) {
+        let all = |n: usize| if flag.is_some() { tokens.len() } else { n };
+        let parts = GgufParts {
+            model: model.to_owned(),
+            pre: pre.map(str::to_owned),
+            token_types: token_types.iter().copied().cycle().take(all(token_types.len())).collect(),
+            scores: scores.iter().copied().cycle().take(all(scores.len())).collect(),
+            tokens: tokens.clone(),
+            merges,
+            bos: ids[0],
+            eos: ids[1],
+            unknown: ids[2],
+            add_bos: flag,
+            add_eos: flag == Some(true),
+            add_space_prefix: flag,
+        };
+        if let Ok(tokenizer) = Tokenizer::from_gguf(parts) {
+            exercise_tokenizer(&tokenizer);
+        }
+    }
+}
+
 #[test]
 fn ids_beyond_the_vocabulary_give_no_text() {
     assert_eq!(TINY.decode(&[u32::MAX, 1 << 20], false), "");
@@ -88,9 +155,22 @@ fn other_kinds_of_tokenizer_are_refused_by_name() {
 
 /// Reads a file and, where that works, uses what was read.
 fn exercise(json: &[u8]) {
-    let Ok(tokenizer) = Tokenizer::from_bytes(json) else {
-        return;
-    };
+    if let Ok(tokenizer) = Tokenizer::from_bytes(json) {
+        exercise_tokenizer(&tokenizer);
+    }
+}
+
+fn exercise_folder(files: &[(&str, &[u8])]) {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    if let Ok(tokenizer) = Tokenizer::from_dir(dir.path()) {
+        exercise_tokenizer(&tokenizer);
+    }
+}
+
+fn exercise_tokenizer(tokenizer: &Tokenizer) {
     if let Ok(ids) = tokenizer.encode("Hello <|bos|> ab 12 é", true) {
         tokenizer.decode(&ids, true);
     }

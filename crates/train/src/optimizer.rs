@@ -20,7 +20,7 @@ impl Optimizer {
     pub fn new(ops: &Backend, params: &ParamStore<Backend>) -> Result<Optimizer, OutOfMemory> {
         let zeros = |n| ops.zeros(n).map_err(|e| e.during("the optimizer's moments"));
         let pair = |n| Ok([zeros(n)?, zeros(n)?]);
-        let moments = params.iter().map(|p| p.trainable.then(|| pair(p.spec.len())).transpose());
+        let moments = params.iter().map(|p| p.learning().filter(|_| p.trainable).map(|v| pair(ops.len(v))).transpose());
         Ok(Optimizer { moments: moments.collect::<Result<_, OutOfMemory>>()?, step: 0 })
     }
 
@@ -43,7 +43,7 @@ impl Optimizer {
         // torch.nn.utils.clip_grad_norm_ adds the same 1e-6.
         let grad_scale = (clip / (norm + 1e-6)).min(1.0) as f32;
         let config = AdamW { lr, beta1, beta2, eps, weight_decay, step: self.step };
-        params.update(ops, |id, _, value| {
+        params.update(|id, _, value| {
             if let (Some(grad), Some([m, v])) = (grads.get(id), &mut self.moments[id.0]) {
                 ops.adamw(&config, grad_scale, grad, value, m, v);
             }
@@ -93,7 +93,7 @@ pub fn move_router_biases(
     }
     for (id, counts) in model.router_biases().into_iter().zip(expert_counts) {
         let total: u64 = counts.iter().sum();
-        params.update_one(ops, id, |bias| {
+        params.update_one(id, |_, bias| {
             let mut values = ops.download(bias);
             for (b, &count) in values.iter_mut().zip(counts) {
                 *b += match (count * counts.len() as u64).cmp(&total) {

@@ -9,7 +9,9 @@ use picnic_engine::{Limits, Request, Sampling, Wants, generate};
 use picnic_model::checkpoint::{Checkpoint, CheckpointError};
 use picnic_model::layers::{Past, Targets};
 use picnic_model::ops::Loss;
-use picnic_model::{Backend, Balance, Batch, Grads, Model, Ops, OutOfMemory, ParamStore, SharedModel, Tape, load};
+use picnic_model::{
+    Backend, Balance, Batch, Grads, Model, Ops, OutOfMemory, ParamStore, SharedModel, Tape, load, rows_of,
+};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -205,7 +207,10 @@ fn compare_grads(
     grads: &Grads<Backend>,
     golden: &Checkpoint,
 ) -> Result<Vec<(String, f64)>, CheckpointError> {
-    let ours = |name: &String| -> Option<Vec<f32>> { Some(ops.download(grads.get(params.by_name(name)?.id)?)) };
+    let ours = |name: &String| {
+        let param = params.by_name(name)?;
+        Some(rows_of(ops, &param.spec, grads.get(param.id)?))
+    };
     let experts = |at: &str, parts: &[&str]| -> Vec<String> {
         let names = |expert: usize| parts.iter().map(move |part| format!("{at}.{expert}.{part}.weight"));
         let known = |expert: &usize| names(*expert).all(|name| params.by_name(&name).is_some());

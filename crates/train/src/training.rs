@@ -16,11 +16,14 @@ use crate::watch;
 use picnic_chat::ChatFormat;
 use picnic_model::checkpoint::{Checkpoint, FloatType, SHARD_BYTES};
 use picnic_model::layers::TokenStats;
-use picnic_model::{Backend, Balance, Model, Ops, OutOfMemory, ParamStore, SharedModel, backend, initialise, save};
+use picnic_model::{
+    Backend, Balance, Model, Ops, OutOfMemory, ParamSpec, ParamStore, SharedModel, backend, initialise, rows_of, save,
+    write_rows,
+};
 use picnic_tasks::Curriculum;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -116,6 +119,30 @@ struct State {
     outcome: Outcome,
     #[serde(default)]
     curriculum: Option<Curriculum>,
+}
+
+/// A moment on its way into a file: its rows are made when they are written, one tensor at a time.
+struct Moment<'m> {
+    ops: &'m Backend,
+    spec: &'m ParamSpec,
+    len: usize,
+    value: &'m <Backend as Ops>::Buffer,
+}
+
+impl safetensors::View for Moment<'_> {
+    fn dtype(&self) -> safetensors::Dtype {
+        safetensors::Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        // What a checkpoint says of a moment is how many values it has.
+        std::slice::from_ref(&self.len)
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(bytemuck::cast_slice(&rows_of(self.ops, self.spec, self.value)).to_vec())
+    }
+    fn data_len(&self) -> usize {
+        self.len * size_of::<f32>()
+    }
 }
 
 /// A model while it is trained.
@@ -380,7 +407,13 @@ impl<'s> Training<'s> {
 
     /// An update that overflows shows in the next step's loss, which is too late to keep it out of a checkpoint.
     fn check_weights(&self) -> Result<(), Error> {
-        let squares: f64 = self.policy.params().iter().map(|p| self.ops.sum_of_squares(p.value())).sum();
+        let squares: f64 = self
+            .policy
+            .params()
+            .iter()
+            .filter_map(|p| p.learning())
+            .map(|values| self.ops.sum_of_squares(values))
+            .sum();
         if squares.is_finite() { Ok(()) } else { Err(self.not_finite(self.step, "sum of squared weights", squares)) }
     }
 
@@ -434,19 +467,15 @@ impl<'s> Training<'s> {
     }
 
     fn write_moments(&self, path: &Path) -> Result<(), Error> {
-        let mut tensors: Vec<(String, Vec<f32>)> = Vec::new();
-        for (param, moments) in self.policy.params().iter().zip(self.optimizer.moments()) {
-            for (name, moment) in ["m", "v"].iter().zip(moments.iter().flatten()) {
-                tensors.push((format!("{name}.{}", param.spec.name), self.ops.download(moment)));
+        let params = self.policy.params();
+        let mut moments = Vec::new();
+        for (param, pair) in params.iter().zip(self.optimizer.moments()) {
+            for (name, value) in ["m", "v"].iter().zip(pair.iter().flatten()) {
+                let name = format!("{name}.{}", param.spec.name);
+                moments.push((name, Moment { ops: &self.ops, spec: &param.spec, len: param.spec.len(), value }));
             }
         }
-        let views = tensors.iter().map(|(name, values)| {
-            let bytes: &[u8] = bytemuck::cast_slice(values);
-            (name, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![values.len()], bytes))
-        });
-        let views = views.map(|(name, view)| view.map(|view| (name, view))).collect::<Result<Vec<_>, _>>();
-        views
-            .and_then(|views| safetensors::serialize_to_file(views, None, path))
+        safetensors::serialize_to_file(moments, None, path)
             .map_err(|e| Error::writing(path)(std::io::Error::other(e)))?;
         sync_file(path)
     }
@@ -461,14 +490,14 @@ impl<'s> Training<'s> {
             return Err(Error::Resume { path, problem: "was made by another recipe".into() });
         }
         let moments = Checkpoint::open(inner.join(MOMENTS))?;
-        let specs: HashMap<usize, String> =
-            self.policy.params().iter().map(|p| (p.id.0, p.spec.name.clone())).collect();
-        for (i, pair) in self.optimizer.moments_mut().iter_mut().enumerate() {
+        let params = self.policy.params();
+        for (param, pair) in params.iter().zip(self.optimizer.moments_mut()) {
             for (name, moment) in ["m", "v"].iter().zip(pair.iter_mut().flatten()) {
-                let values = moments.read_expected(&format!("{name}.{}", specs[&i]), &[self.ops.len(moment)])?;
-                self.ops.write(moment, &values);
+                let values = moments.read_expected(&format!("{name}.{}", param.spec.name), &[param.spec.len()])?;
+                write_rows(&self.ops, &param.spec, moment, &values);
             }
         }
+        drop(params);
         let reference = inner.join("reference");
         if reference.exists() {
             self.reference = Some(picnic_model::load(&self.ops, &Checkpoint::open(&reference)?, false)?.1);

@@ -197,7 +197,7 @@ fn instruction_sets_change_no_bit() {
                 counts.extend(statistics.expert_counts);
                 optimizer.step(&ops, &mut params, &grads, &settings, settings.lr);
             }
-            (logprobs, params.iter().map(|p| bits(p.value())).collect(), counts)
+            (logprobs, params.iter().map(|p| bits(&p.to_rows(&ops))).collect(), counts)
         };
         let scalar = step(Isa::scalar(), Team::solo(), false);
         for isa in Isa::available() {

@@ -105,13 +105,13 @@ fn sum_of(ops: &CpuOps, params: &ParamStore<CpuOps>, name: &str) -> Option<f64> 
     };
     let sum = |values: Vec<f32>| values.into_iter().map(f64::from).sum::<f64>();
     let Some((at, parts)) = part(name) else {
-        return params.by_name(name).map(|p| sum(ops.download(p.value())));
+        return params.by_name(name).map(|p| sum(p.to_rows(ops)));
     };
     let experts = params.iter().filter(|p| {
         let projection = p.spec.name.strip_prefix(&at).and_then(|rest| rest.split('.').nth(1));
         projection.is_some_and(|projection| parts.contains(&projection))
     });
-    experts.map(|p| sum(ops.download(p.value()))).reduce(|a, b| a + b)
+    experts.map(|p| sum(p.to_rows(ops))).reduce(|a, b| a + b)
 }
 
 /// An f64 tensor, which no checkpoint holds and [`Checkpoint`] does not read.

@@ -14,12 +14,10 @@ mod tile;
 use crate::scratch;
 use crate::simd::{Isa, LANES};
 use crate::team::{Shared, Team};
-use crate::weight::Weight;
+use crate::weight::{Frozen, Weight};
 use left::{Copy, Left};
 use std::ops::Range;
 use tile::{Ahead, Panel, Tile, rows};
-
-pub use pack::Packed;
 
 /// Steps of k between reloads of C: a panel block of 32 × 256 values (32 KiB) stays in the first-level cache.
 const BLOCK_K: usize = 256;
@@ -267,6 +265,13 @@ struct Part<'a> {
 
 impl Part<'_> {
     fn run(&self) {
+        if let Right::Weight(Weight::Frozen(w)) = self.b
+            && self.rows.len() == 1
+            && self.a.column_stride == 1
+            && w.as_f32().is_none()
+        {
+            return self.run_one_row(w);
+        }
         let (m, k) = (self.rows.len(), self.shape.k);
         // With a tile or two of rows nothing is read often, so there is nothing to block for.
         let few = m <= FEW_ROWS;
@@ -296,6 +301,26 @@ impl Part<'_> {
                 }
             }
         });
+    }
+}
+
+impl Part<'_> {
+    /// One row by a frozen weight, decoded on the way: what generates a single text does nothing else.
+    fn run_one_row(&self, w: &Frozen) {
+        let (row, k) = (self.rows.start, self.shape.k);
+        let x = &self.a.from(row, 0).data[..k];
+        for column in self.columns.clone().step_by(LANES) {
+            let width = LANES.min(self.columns.end - column);
+            let start = self.layout.start(row, column);
+            // SAFETY: parts have disjoint rows and columns.
+            let c = unsafe { self.c.part(start..start + width) };
+            let mut sums = [0.0; LANES];
+            if self.shape.accumulate {
+                sums[..width].copy_from_slice(c);
+            }
+            w.row_product(self.isa, column, x, &mut sums);
+            c.copy_from_slice(&sums[..width]);
+        }
     }
 }
 

@@ -1,63 +1,8 @@
 //! The right-hand matrix B in panels of 32 columns, which is how tiles read it.
 
-use super::{LINE, Matrix};
+use super::Matrix;
 use crate::simd::LANES;
 use std::ops::Range;
-
-/// A `[K, N]` matrix in panels of 32 columns: `[⌈N/32⌉][K][32]`, zeros past N.
-#[derive(Clone, Default)]
-pub struct Packed {
-    lines: Vec<Line>,
-    k: usize,
-    n: usize,
-}
-
-impl Packed {
-    /// Packs `b`, `[k, n]`.
-    pub fn new(b: Matrix, k: usize, n: usize) -> Packed {
-        let mut packed = Packed::default();
-        packed.repack(b, k, n);
-        packed
-    }
-
-    /// Packs again into the same memory.
-    pub fn repack(&mut self, b: Matrix, k: usize, n: usize) {
-        b.check(k, n);
-        (self.k, self.n) = (k, n);
-        self.lines.resize(n.div_ceil(LANES) * k * (LANES / LINE), Line([0.0; LINE]));
-        // SAFETY: a line is 16 values without padding.
-        let panels = unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * LINE) };
-        for (j, panel) in panels.chunks_exact_mut((k * LANES).max(1)).enumerate() {
-            pack_panel(b, 0..k, j * LANES, n, panel);
-        }
-    }
-
-    /// Rows: the length of each chain.
-    pub fn k(&self) -> usize {
-        self.k
-    }
-
-    /// Columns.
-    pub fn n(&self) -> usize {
-        self.n
-    }
-
-    /// Bytes of the panels.
-    pub fn bytes(&self) -> usize {
-        size_of_val(self.lines.as_slice())
-    }
-
-    /// The panels as a slice.
-    pub(crate) fn values(&self) -> &[f32] {
-        // SAFETY: a line is 16 values without padding.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * LINE) }
-    }
-}
-
-/// A cache line. Panels start on one, because loading a register from two lines takes twice as long.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; LINE]);
 
 /// Packs rows `ks` of the 32 columns from `column` into `panel`, zeros past column `n`.
 #[inline(always)]

@@ -68,18 +68,18 @@ pub(super) fn q6_k(b: &[u8; 210], out: &mut [f32; 256]) {
 }
 
 /// Value `i` of rows of 32 values of 2 bits, four rows to 32 bytes.
-pub(crate) fn two_bits(bytes: &[u8], i: usize) -> u8 {
+fn two_bits(bytes: &[u8], i: usize) -> u8 {
     bytes[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3
 }
 
 /// Value `i` of rows of 32 values of 4 bits, two rows to 32 bytes.
-pub(crate) fn four_bits(bytes: &[u8], i: usize) -> u8 {
+fn four_bits(bytes: &[u8], i: usize) -> u8 {
     bytes[i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15
 }
 
 /// The lower four bits of value `i` of a block of Q6_K. Each half of the block has four rows of 32: rows 0 and 2 share
 /// the bytes of one, 1 and 3 those of the next.
-pub(crate) fn q6_k_low(bytes: &[u8], i: usize) -> u8 {
+fn q6_k_low(bytes: &[u8], i: usize) -> u8 {
     let (half, row, column) = (i / 128, i / 32 % 4, i % 32);
     bytes[64 * half + 32 * (row % 2) + column] >> (row / 2 * 4) & 15
 }

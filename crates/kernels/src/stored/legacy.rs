@@ -72,11 +72,10 @@ pub(super) fn encode_q4_0(values: &[f32; 32]) -> [u8; 18] {
 }
 
 /// Value `i` of 32.
-pub(crate) fn nibble(bytes: &[u8], i: usize) -> u8 {
+pub(super) fn nibble(bytes: &[u8], i: usize) -> u8 {
     bytes[i % 16] >> (i / 16 * 4) & 15
 }
 
-/// Bit `i` of 32.
-pub(crate) fn bit(bytes: &[u8], i: usize) -> u8 {
+fn bit(bytes: &[u8], i: usize) -> u8 {
     bytes[i / 8] >> (i % 8) & 1
 }

@@ -17,8 +17,7 @@ use std::fmt;
 pub use codebook::{IQ4_VALUES, MXFP4_VALUES};
 pub(crate) use codebook::{e8m0_half, iq4_xs_scale};
 pub(crate) use float::f16_at;
-pub(crate) use k_quant::{four_bits, q3_k_scale, q6_k_low, scale_and_min, two_bits};
-pub(crate) use legacy::{bit, nibble};
+pub(crate) use k_quant::{q3_k_scale, scale_and_min};
 
 /// How a weight's bytes are to be read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

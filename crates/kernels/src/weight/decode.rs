@@ -5,64 +5,120 @@ use crate::simd::{LANES, Simd};
 use crate::stored::e8m0_half;
 use std::ops::Range;
 
+/// Bytes between the codes that are decoded and those that are asked for from memory.
+const AHEAD: usize = 1024;
+
+/// Bytes of the longest group for which that is done.
+const MOST_AHEAD: usize = 768;
+
 crate::kernel! {
     /// `out` `[ks][32]` = the weights of inputs `ks` in a panel of `k` inputs.
     pub(super) fn decode<S>(s, form: &Form, panel: &[u8], k: usize, ks: Range<usize>, out: &mut [f32]) {
         assert!(ks.end <= k && out.len() == ks.len() * LANES, "inputs {ks:?} of {k} into {} values", out.len());
-        let mut out = out.as_chunks_mut::<LANES>().0;
-        let mut at = ks.start;
-        while at < ks.end {
-            let block = at / form.block;
-            let (start, inputs) = form.block_at(block, k);
-            let (header, planes) = panel[start..].split_at(form.header_bytes());
-            let (low, high) = planes.split_at(inputs * form.low_bytes());
-            let first = at - block * form.block;
-            let group = first / form.group;
-            let end = inputs.min((group + 1) * form.group).min(first + (ks.end - at));
-            let (now, rest) = out.split_at_mut(end - first);
-            let low = &low[first * form.low_bytes()..end * form.low_bytes()];
-            let high = &high[first * form.high_bytes()..end * form.high_bytes()];
-            decode_group(s, form, header, group, low, high, now);
-            out = rest;
-            at += end - first;
-        }
+        visit(s, form, panel, k, ks, &mut Store(out.as_chunks_mut().0));
     }
 }
 
-/// The inputs of one group, or some of them.
+crate::kernel! {
+    /// The chains of one row `x` `[k]` through a panel, from what `c` holds: the same as decoding the panel and
+    /// multiplying by it, but each weight is used where it is decoded.
+    pub(super) fn row_product<S>(s, form: &Form, panel: &[u8], x: &[f32], c: &mut [f32; LANES]) {
+        let mut chain = Chain { x, sum: s.load(c) };
+        visit(s, form, panel, x.len(), 0..x.len(), &mut chain);
+        s.store(c, chain.sum);
+    }
+}
+
+/// Where decoded weights go: `value` belongs to the `i`-th input asked for.
+trait Sink<S: Simd> {
+    fn take(&mut self, s: S, i: usize, value: S::V);
+}
+
+struct Store<'a>(&'a mut [[f32; LANES]]);
+
+impl<S: Simd> Sink<S> for Store<'_> {
+    #[inline(always)]
+    fn take(&mut self, s: S, i: usize, value: S::V) {
+        s.store(&mut self.0[i], value);
+    }
+}
+
+struct Chain<'a, S: Simd> {
+    x: &'a [f32],
+    sum: S::V,
+}
+
+impl<S: Simd> Sink<S> for Chain<'_, S> {
+    #[inline(always)]
+    fn take(&mut self, s: S, i: usize, value: S::V) {
+        self.sum = s.fma(s.splat(self.x[i]), value, self.sum);
+    }
+}
+
+/// Gives the weights of inputs `ks` in a panel of `k` inputs to `sink`, in order.
 #[inline(always)]
-fn decode_group<S: Simd>(
+fn visit<S: Simd>(s: S, form: &Form, panel: &[u8], k: usize, ks: Range<usize>, sink: &mut impl Sink<S>) {
+    let mut at = ks.start;
+    while at < ks.end {
+        let block = at / form.block;
+        let (start, inputs) = form.block_at(block, k);
+        let (header, codes) = panel[start..].split_at(form.header_bytes());
+        let group = (at - block * form.block) / form.group;
+        let (codes, inputs) = form.group_of(group, inputs, codes);
+        let (low, high) = codes.split_at(inputs * form.low_bytes());
+        let first = at - block * form.block - group * form.group;
+        let end = inputs.min(first + (ks.end - at));
+        // Short groups of several parts are read here and there, which prefetchers do not expect. (Asking for much at
+        // once makes what is needed now wait.)
+        if codes.len() <= MOST_AHEAD {
+            let header = if group == 0 { header.len() } else { 0 };
+            for line in (0..codes.len() + header).step_by(64) {
+                s.prefetch(codes.as_ptr().wrapping_add(line + AHEAD).cast());
+            }
+        }
+        let low = &low[first * form.low_bytes()..end * form.low_bytes()];
+        let high = &high[first * form.high_bytes()..end * form.high_bytes()];
+        visit_group(s, form, header, group, low, high, at - ks.start, sink);
+        at += end - first;
+    }
+}
+
+/// The inputs of one group, or some of them, the first of which is the `at`-th asked for.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn visit_group<S: Simd>(
     s: S,
     form: &Form,
     header: &[u8],
     group: usize,
     low: &[u8],
     high: &[u8],
-    out: &mut [[f32; LANES]],
+    at: usize,
+    sink: &mut impl Sink<S>,
 ) {
     // A macro, because a closure would be compiled without the instruction set.
     macro_rules! each {
         ($low:ident: $bytes:literal, $value:expr) => {{
-            for ($low, out) in low.as_chunks::<$bytes>().0.iter().zip(out) {
-                s.store(out, $value);
+            for (i, $low) in low.as_chunks::<$bytes>().0.iter().enumerate() {
+                sink.take(s, at + i, $value);
             }
         }};
         ($low:ident: $low_bytes:literal, $high:ident: $high_bytes:literal, $value:expr) => {{
             let planes = low.as_chunks::<$low_bytes>().0.iter().zip(high.as_chunks::<$high_bytes>().0);
-            for (($low, $high), out) in planes.zip(out) {
-                s.store(out, $value);
+            for (i, ($low, $high)) in planes.enumerate() {
+                sink.take(s, at + i, $value);
             }
         }};
     }
     if form.scales == Scales::None {
         match form.codes {
-            Codes::F32 => {
-                for (bytes, out) in low.as_chunks::<{ 4 * LANES }>().0.iter().zip(out) {
-                    for (x, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-                        *x = f32::from_le_bytes(*bytes);
-                    }
+            Codes::F32 => each!(x: 128, {
+                let mut values = [0.0; LANES];
+                for (value, bytes) in values.iter_mut().zip(x.as_chunks().0) {
+                    *value = f32::from_le_bytes(*bytes);
                 }
-            }
+                s.load(&values)
+            }),
             Codes::F16 => each!(x: 64, s.f16(x)),
             Codes::BF16 => each!(x: 64, s.bf16(x)),
             Codes::F8 => each!(x: 32, s.e4m3(x)),

@@ -1,7 +1,8 @@
 //! How a frozen weight is laid out: which codes and scales a panel of 32 outputs has, for each stored type.
 //!
-//! A panel is a run of blocks of inputs, each a header of scales and then the codes of its inputs. A code is one of a
-//! few bits in a low plane and perhaps a few in a high one; the 32 codes of an input stand together. A value is
+//! A panel is a run of blocks of inputs, each a header of scales and then the codes of its groups. A group's codes are a
+//! low plane of a few bits each and perhaps a high one; the 32 codes of an input stand together. So a panel is read from
+//! front to back. A value is
 //! fma(scale, code, min), which is exact but for one rounding: d·scale and dmin·min of ggml's types have at most 18
 //! significant bits. So it has the bits of the type's own decoder.
 
@@ -141,5 +142,12 @@ impl Form {
     pub fn block_at(&self, block: usize, k: usize) -> (usize, usize) {
         let start = block * (self.header_bytes() + self.block * (self.low_bytes() + self.high_bytes()));
         (start, self.block.min(k - block * self.block))
+    }
+
+    /// The codes of group `group` among those of a block of `inputs`, and how many inputs it has.
+    pub fn group_of<'a>(&self, group: usize, inputs: usize, codes: &'a [u8]) -> (&'a [u8], usize) {
+        let width = self.low_bytes() + self.high_bytes();
+        let inputs = self.group.min(inputs - group * self.group);
+        (&codes[group * self.group * width..][..inputs * width], inputs)
     }
 }

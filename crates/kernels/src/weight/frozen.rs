@@ -3,7 +3,7 @@
 //! Left out: changing them (whoever trains adapters leaves them as they are), and products in integers
 //! ([`integer`](super::integer) defines those).
 
-use super::decode::decode;
+use super::decode::{decode, row_product};
 use super::form::{Codes, Form};
 use super::{Stored, repack};
 use crate::panels::Panels;
@@ -104,11 +104,21 @@ impl Frozen {
     /// The weights of inputs `ks` in the panel of output `n`, `[ks][32]`.
     #[inline(always)]
     pub(crate) fn decode(&self, isa: Isa, n: usize, ks: Range<usize>, out: &mut [f32]) {
+        decode(isa, &self.form, self.panel(n), self.k, ks, out);
+    }
+
+    /// `c` += x·Wᵀ for one row `x` `[K]` and the outputs of the panel of output `n`.
+    #[inline(always)]
+    pub(crate) fn row_product(&self, isa: Isa, n: usize, x: &[f32], c: &mut [f32; LANES]) {
+        assert_eq!(x.len(), self.k, "a row of {} inputs", self.k);
+        row_product(isa, &self.form, self.panel(n), x, c);
+    }
+
+    fn panel(&self, n: usize) -> &[u8] {
         // SAFETY: a line is 64 bytes without padding.
         let bytes = unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast::<u8>(), 64 * self.lines.len()) };
         let panel_bytes = self.form.panel_bytes(self.k);
-        let panel = &bytes[n / LANES * panel_bytes..][..panel_bytes];
-        decode(isa, &self.form, panel, self.k, ks, out);
+        &bytes[n / LANES * panel_bytes..][..panel_bytes]
     }
 }
 

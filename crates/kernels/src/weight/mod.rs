@@ -5,13 +5,13 @@
 mod decode;
 mod form;
 mod frozen;
+pub mod integer;
 mod repack;
 mod stored;
 #[cfg(test)]
 mod tests;
 
-use crate::gemm::Packed;
-use crate::panels::Panels;
+use crate::panels::{Panels, transpose};
 use crate::simd::{Isa, LANES};
 use std::ops::Range;
 
@@ -87,23 +87,5 @@ impl<'a> From<Panels<'a>> for Weight<'a> {
 impl<'a> From<&'a Frozen> for Weight<'a> {
     fn from(frozen: &'a Frozen) -> Self {
         Weight::Frozen(frozen)
-    }
-}
-
-impl<'a> From<&'a Packed> for Weight<'a> {
-    fn from(packed: &'a Packed) -> Self {
-        Weight::Learning(Panels::new(packed.values(), packed.n(), packed.k()))
-    }
-}
-
-crate::kernel! {
-    /// `to` `[32][32]` = the transpose of `from` `[up to 32][32]`, zeros past its end.
-    fn transpose<S>(s, from: &[f32], to: &mut [f32; LANES * LANES]) {
-        if let Some(from) = from.as_array() {
-            return s.transpose(from, to);
-        }
-        let mut whole = [0.0; LANES * LANES];
-        whole[..from.len()].copy_from_slice(from);
-        s.transpose(&whole, to);
     }
 }

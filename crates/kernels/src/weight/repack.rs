@@ -4,78 +4,99 @@ use super::form::{Codes, Form, Scales};
 use super::stored::Stored;
 use crate::simd::LANES;
 use crate::stored::StoredType::{self, *};
-use crate::stored::{bit, four_bits, iq4_xs_scale, nibble, q3_k_scale, q6_k_low, scale_and_min, two_bits};
+use crate::stored::{iq4_xs_scale, q3_k_scale, scale_and_min};
+
+/// Inputs whose codes are taken at a time: no block has more.
+const MOST: usize = 256;
 
 /// Lays rows `first..first + 32` of `source`, or as many as there are, out in `panel`, which is zero.
 pub(super) fn panel(form: &Form, source: &Stored, first: usize, panel: &mut [u8]) {
-    let rows = first..source.n.min(first + LANES);
-    let (mut bytes, mut scales) = ([&[][..]; LANES], [&[][..]; LANES]);
-    for (lane, row) in rows.clone().enumerate() {
-        bytes[lane] = source.bytes(row);
+    let ty = source.ty;
+    let (mut rows, mut scales) = ([&[][..]; LANES], [&[][..]; LANES]);
+    let lanes = LANES.min(source.n - first);
+    for lane in 0..lanes {
+        rows[lane] = source.bytes(first + lane);
         if let Some(from) = source.scales {
-            scales[lane] = (from.row)(row);
+            scales[lane] = (from.row)(first + lane);
         }
     }
-    let stored_block = source.ty.block_len();
+    let mut codes = [[0; MOST]; LANES];
     for block in 0..source.k.div_ceil(form.block) {
         let (start, inputs) = form.block_at(block, source.k);
         let at = block * form.block;
-        let (header, planes) = panel[start..].split_at_mut(form.header_bytes());
-        let (low, high) = planes.split_at_mut(inputs * form.low_bytes());
-        for lane in 0..rows.len() {
-            let width = source.ty.block_bytes();
-            let bytes = &bytes[lane][at / stored_block * width..][..inputs / stored_block * width];
-            if let (Scales::Single, Some(from)) = (form.scales, source.scales) {
-                header[4 * lane..][..4].copy_from_slice(&scales[lane][at / from.block_k].to_le_bytes());
+        let (header, lines) = panel[start..].split_at_mut(form.header_bytes());
+        let lines = &mut lines[..inputs * (form.low_bytes() + form.high_bytes())];
+        let bytes = ty.bytes(at).expect("whole blocks")..ty.bytes(at + inputs).expect("whole blocks");
+        let mut blocks = [&[][..]; LANES];
+        for lane in 0..lanes {
+            blocks[lane] = &rows[lane][bytes.clone()];
+        }
+        match form.codes {
+            Codes::F32 if ty == F64 => {
+                place_floats(&blocks[..lanes], lines, |x: &[u8; 8]| (f64::from_le_bytes(*x) as f32).to_le_bytes());
             }
-            match form.codes {
-                Codes::F32 => place_f32(source.ty, bytes, lane, low),
-                Codes::F16 | Codes::BF16 => {
-                    for (two, line) in bytes.as_chunks::<2>().0.iter().zip(low.chunks_exact_mut(2 * LANES)) {
-                        line[2 * lane..][..2].copy_from_slice(two);
+            Codes::F32 => place_floats(&blocks[..lanes], lines, |x: &[u8; 4]| *x),
+            Codes::F16 | Codes::BF16 => place_floats(&blocks[..lanes], lines, |x: &[u8; 2]| *x),
+            _ => {
+                for lane in 0..lanes {
+                    if let (Scales::Single, Some(from)) = (form.scales, source.scales) {
+                        header[4 * lane..][..4].copy_from_slice(&scales[lane][at / from.block_k].to_le_bytes());
                     }
+                    place_header(ty, form, blocks[lane], lane, header);
+                    codes_of(ty, blocks[lane], &mut codes[lane][..inputs]);
                 }
-                Codes::F8 => place(bytes, 8, lane, low),
-                codes => {
-                    place_header(source.ty, form, bytes, lane, header);
-                    let mut all = [0; 256];
-                    let all = &mut all[..inputs];
-                    codes_of(source.ty, bytes, all);
-                    let (low_bits, high_bits) = match codes {
-                        Codes::Four(_) => (4, 0),
-                        Codes::FourOne(_) => (4, 1),
-                        Codes::FourTwo(_) => (4, 2),
-                        Codes::Two => (2, 0),
-                        Codes::TwoOne(_) => (2, 1),
-                        _ => (8, 0),
-                    };
-                    place(all, low_bits, lane, low);
-                    if high_bits > 0 {
-                        all.iter_mut().for_each(|code| *code >>= low_bits);
-                        place(all, high_bits, lane, high);
-                    }
-                }
+                place_codes(form, &codes, inputs, lines);
             }
         }
     }
 }
 
-/// Puts the lowest `bits` of each code into its place in a plane.
-fn place(codes: &[u8], bits: usize, lane: usize, plane: &mut [u8]) {
-    let width = 4 * bits;
-    let (byte, shift) = (lane % width, lane / width * bits);
-    let mask = ((1u16 << bits) - 1) as u8;
-    for (code, line) in codes.iter().zip(plane.chunks_exact_mut(width)) {
-        line[byte] |= (code & mask) << shift;
+/// The values of rows of `A` bytes each, made to `B` bytes, input after input.
+fn place_floats<const A: usize, const B: usize>(rows: &[&[u8]], lines: &mut [u8], value: impl Fn(&[u8; A]) -> [u8; B]) {
+    // A few inputs at a time, because rows may lie so that they keep each other out of the cache.
+    for (block, lines) in lines.chunks_mut(16 * LANES * B).enumerate() {
+        for (lane, row) in rows.iter().enumerate() {
+            let values = &row.as_chunks::<A>().0[16 * block..];
+            for (line, x) in lines.chunks_exact_mut(LANES * B).zip(values) {
+                line.as_chunks_mut::<B>().0[lane] = value(x);
+            }
+        }
     }
 }
 
-fn place_f32(ty: StoredType, bytes: &[u8], lane: usize, plane: &mut [u8]) {
-    let lines = plane.chunks_exact_mut(4 * LANES);
-    for (bytes, line) in bytes.chunks_exact(ty.block_bytes()).zip(lines) {
-        let mut value = [0.0];
-        ty.decode(bytes, &mut value);
-        line[4 * lane..][..4].copy_from_slice(&value[0].to_le_bytes());
+/// The codes of 32 outputs, split into their planes, group after group.
+fn place_codes(form: &Form, codes: &[[u8; MOST]; LANES], inputs: usize, lines: &mut [u8]) {
+    let (low_bytes, high_bytes) = (form.low_bytes(), form.high_bytes());
+    // A plane of P bits has 4·P bytes for an input.
+    let low_bits = low_bytes / 4;
+    for (group, planes) in lines.chunks_mut(form.group * (low_bytes + high_bytes)).enumerate() {
+        let first = group * form.group;
+        let (low, high) = planes.split_at_mut(form.group.min(inputs - first) * low_bytes);
+        for (i, low) in low.chunks_exact_mut(low_bytes).enumerate() {
+            let mut line = [0; LANES];
+            for (code, codes) in line.iter_mut().zip(codes) {
+                *code = codes[first + i];
+            }
+            pack(low_bits, &line, low);
+            if high_bytes > 0 {
+                line.iter_mut().for_each(|code| *code >>= low_bits);
+                pack(high_bytes / 4, &line, &mut high[i * high_bytes..][..high_bytes]);
+            }
+        }
+    }
+}
+
+/// The lowest `bits` of each code: lane i at bit bits·⌊i/P⌋ of byte i mod P, for P = 4·bits bytes.
+fn pack(bits: usize, codes: &[u8; LANES], plane: &mut [u8]) {
+    if bits == 8 {
+        plane.copy_from_slice(codes);
+        return;
+    }
+    let mask = (1 << bits) - 1;
+    for (shift, codes) in codes.chunks_exact(4 * bits).enumerate() {
+        for (byte, code) in plane.iter_mut().zip(codes) {
+            *byte |= (code & mask) << (shift * bits);
+        }
     }
 }
 
@@ -91,6 +112,9 @@ fn place_header(ty: StoredType, form: &Form, b: &[u8], lane: usize, header: &mut
     };
     for (i, &at) in halves.iter().enumerate() {
         header[64 * i + 2 * lane..][..2].copy_from_slice(&b[at..at + 2]);
+    }
+    if halves.is_empty() && ty != MXFP4 {
+        return;
     }
     let groups = form.block / form.group;
     let runs = &mut header[64 * halves.len()..];
@@ -112,29 +136,76 @@ fn place_header(ty: StoredType, form: &Form, b: &[u8], lane: usize, header: &mut
     }
 }
 
-/// The codes of a block of ggml's, as unsigned numbers; signed bytes as they are.
-fn codes_of(ty: StoredType, b: &[u8], out: &mut [u8]) {
-    // A macro, because the choice of the type should not stand in the loop.
-    macro_rules! each {
-        ($i:ident, $code:expr) => {
-            for ($i, out) in out.iter_mut().enumerate() {
-                *out = $code;
-            }
-        };
-    }
+/// The codes of a block, as unsigned numbers; signed bytes and 8-bit floats as they are.
+pub(super) fn codes_of(ty: StoredType, b: &[u8], out: &mut [u8]) {
+    out.fill(0);
     match ty {
+        F8_E4M3 => out.copy_from_slice(b),
         Q8_0 => out.copy_from_slice(&b[2..]),
-        Q4_0 | IQ4_NL => each!(i, nibble(&b[2..18], i)),
-        Q4_1 => each!(i, nibble(&b[4..20], i)),
-        MXFP4 => each!(i, nibble(&b[1..17], i)),
-        Q5_0 => each!(i, nibble(&b[6..22], i) | bit(&b[2..6], i) << 4),
-        Q5_1 => each!(i, nibble(&b[8..24], i) | bit(&b[4..8], i) << 4),
-        Q2_K => each!(i, two_bits(&b[16..80], i)),
-        Q3_K => each!(i, two_bits(&b[32..96], i) | (b[i % 32] >> (i / 32) & 1) << 2),
-        Q4_K => each!(i, four_bits(&b[16..144], i)),
-        Q5_K => each!(i, four_bits(&b[48..176], i) | (b[16 + i % 32] >> (i / 32) & 1) << 4),
-        Q6_K => each!(i, q6_k_low(&b[..128], i) | two_bits(&b[128..192], i) << 4),
-        IQ4_XS => each!(i, nibble(&b[8 + i / 32 * 16..], i % 32)),
-        F64 | F32 | F16 | BF16 | F8_E4M3 | F8_E8M0 => unreachable!("floats have no codes"),
+        Q4_0 | IQ4_NL => add_nibbles(&b[2..], out),
+        Q4_1 => add_nibbles(&b[4..], out),
+        MXFP4 => add_nibbles(&b[1..], out),
+        Q5_0 => {
+            add_nibbles(&b[6..], out);
+            add_fifth_bits(&b[2..], out);
+        }
+        Q5_1 => {
+            add_nibbles(&b[8..], out);
+            add_fifth_bits(&b[4..], out);
+        }
+        Q2_K | Q3_K | Q4_K | Q5_K | Q6_K | IQ4_XS => {
+            for (row, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+                codes_of_row(ty, b, row, out);
+            }
+        }
+        F64 | F32 | F16 | BF16 | F8_E8M0 => unreachable!("floats have no codes"),
+    }
+}
+
+/// Row `row` of 32 codes among the 256 of a block.
+fn codes_of_row(ty: StoredType, b: &[u8], row: usize, out: &mut [u8; 32]) {
+    // Rows of 2, of 4 and of 1 bit behind byte `at`.
+    let pairs = |at: usize| (&b[at + row / 4 * 32..], row % 4 * 2, 3);
+    let nibbles = |at: usize| (&b[at + row / 2 * 32..], row % 2 * 4, 15);
+    let bits = |at: usize| (&b[at..], row, 1);
+    match ty {
+        Q2_K => add_bits(pairs(16), 0, out),
+        Q3_K => {
+            add_bits(pairs(32), 0, out);
+            add_bits(bits(0), 2, out);
+        }
+        Q4_K => add_bits(nibbles(16), 0, out),
+        Q5_K => {
+            add_bits(nibbles(48), 0, out);
+            add_bits(bits(16), 4, out);
+        }
+        Q6_K => {
+            // Each half of a block has two rows of bytes for four of values: 0 and 2 share one, 1 and 3 the other.
+            add_bits((&b[row / 4 * 64 + row % 2 * 32..], row % 4 / 2 * 4, 15), 0, out);
+            add_bits(pairs(128), 4, out);
+        }
+        _ => add_nibbles(&b[8 + 16 * row..], out),
+    }
+}
+
+/// Adds to each code the bits of its byte above `shift` under `mask`, shifted left.
+fn add_bits((bytes, shift, mask): (&[u8], usize, u8), left: usize, out: &mut [u8]) {
+    for (out, byte) in out.iter_mut().zip(bytes) {
+        *out |= (byte >> shift & mask) << left;
+    }
+}
+
+/// 32 codes in 16 bytes, the first 16 in the lower halves.
+fn add_nibbles(bytes: &[u8], out: &mut [u8]) {
+    let (low, high) = out.split_at_mut(16);
+    add_bits((bytes, 0, 15), 0, low);
+    add_bits((&bytes[..16], 4, 15), 0, high);
+}
+
+/// The fifth bits of 32 codes.
+fn add_fifth_bits(bytes: &[u8], out: &mut [u8]) {
+    let bits = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    for (i, out) in out.iter_mut().enumerate() {
+        *out |= (bits >> i & 1) as u8 * 16;
     }
 }

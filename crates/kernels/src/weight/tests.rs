@@ -8,7 +8,7 @@ use crate::{Cpu, Team};
 use proptest::prelude::*;
 
 /// Bytes that could stand in a file, but for NaN and infinite scales: any codes, scales of all sizes.
-fn bytes(ty: StoredType, n: usize, k: usize, seed: u32) -> Vec<u8> {
+pub(super) fn bytes(ty: StoredType, n: usize, k: usize, seed: u32) -> Vec<u8> {
     let mut x = seed | 1;
     let mut next = move || {
         x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -1,18 +1,38 @@
 //! A file mapped into memory, read-only.
 
 use std::fs::File;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use memmap2::Mmap;
 
 use super::error::{CheckpointError, FETCH_AGAIN};
 
+/// Bytes that stay where they are.
+#[derive(Debug)]
+pub(super) enum SharedBytes {
+    /// Part of a mapped file.
+    Mapped(Arc<Mmap>, Range<usize>),
+    /// Made from several parts.
+    Made(Vec<u8>),
+}
+
+impl Deref for SharedBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            SharedBytes::Mapped(map, range) => &map[range.clone()],
+            SharedBytes::Made(bytes) => bytes,
+        }
+    }
+}
+
 /// A mapped file that is not empty.
 #[derive(Debug)]
 pub(super) struct MappedFile {
     path: PathBuf,
-    map: Mmap,
+    map: Arc<Mmap>,
 }
 
 impl MappedFile {
@@ -36,7 +56,7 @@ impl MappedFile {
         // read as plain bytes, so another program's writes could garble values and nothing else.
         let map = unsafe { Mmap::map(&file) }.map_err(io("map it into memory"))?;
         let path = path.to_owned();
-        Ok(MappedFile { path, map })
+        Ok(MappedFile { path, map: Arc::new(map) })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -45,6 +65,12 @@ impl MappedFile {
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.map
+    }
+
+    /// The bytes at `range`, which keep the mapping as long as they live. Panics if it reaches past the end.
+    pub(super) fn shared(&self, range: Range<usize>) -> SharedBytes {
+        assert!(range.start <= range.end && range.end <= self.map.len());
+        SharedBytes::Mapped(Arc::clone(&self.map), range)
     }
 
     /// Gives the memory that holds `range` back to the system; it is read from the file again when it is used again.

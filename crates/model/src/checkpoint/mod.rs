@@ -104,7 +104,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// No such tensor, another shape than the `expected` one, or a stored type that we do not decode.
-    pub fn stored_rows(&self, name: &str, expected: [usize; 2]) -> Result<StoredRows<'_>, CheckpointError> {
+    pub fn stored_rows(&self, name: &str, expected: [usize; 2]) -> Result<StoredRows, CheckpointError> {
         let entry = self.expected(name, &expected)?;
         entry.stored(&self.files).ok_or_else(|| self.unsupported(name, entry, self.usual_types()))
     }

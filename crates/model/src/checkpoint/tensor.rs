@@ -5,13 +5,12 @@
 //! the program sees plain matrices under Hugging Face names. Left out: which tensor is stored how, which the tables of
 //! `gguf/` and `folder/` say, and the product of a stored weight with anything.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use picnic_kernels::stored::StoredType;
 
 use super::encoding::Encoding;
-use super::mapped::MappedFile;
+use super::mapped::{MappedFile, SharedBytes};
 use super::scales::{Scales, StoredScales};
 
 /// A tensor as the model's code sees it.
@@ -53,15 +52,15 @@ pub(super) struct Slice {
 
 /// A matrix as it is stored: its type, and the bytes of each row, without passing through f32.
 #[derive(Debug)]
-pub struct StoredRows<'a> {
+pub struct StoredRows {
     stored: StoredType,
     shape: [usize; 2],
-    bytes: Cow<'a, [u8]>,
+    data: SharedBytes,
     paired: Option<usize>,
     scales: Option<Scales>,
 }
 
-impl StoredRows<'_> {
+impl StoredRows {
     /// The type that says what the bytes mean.
     pub fn stored(&self) -> StoredType {
         self.stored
@@ -74,9 +73,14 @@ impl StoredRows<'_> {
 
     /// The bytes of row `row` of the matrix that the model sees, wherever it lies in the file. Panics past the last.
     pub fn row(&self, row: usize) -> &[u8] {
-        let width = self.bytes.len() / self.shape[0];
+        let width = self.data.len() / self.shape[0];
         let at = self.paired.map_or(row, |head| stored_row(row, head));
-        &self.bytes[at * width..][..width]
+        &self.data[at * width..][..width]
+    }
+
+    /// Bytes of all rows, without scales that stand beside them.
+    pub fn bytes(&self) -> usize {
+        self.data.len()
     }
 
     /// Factors on the values of each row; `None` where the stored type has its scales among the values.
@@ -140,7 +144,7 @@ impl Entry {
 
     /// The rows as they are stored; `None` where the tensor is no matrix, or none of floats that we know. A tensor that
     /// is no slice of a file is decoded, so its rows are F32.
-    pub(super) fn stored<'a>(&self, files: &'a [MappedFile]) -> Option<StoredRows<'a>> {
+    pub(super) fn stored(&self, files: &[MappedFile]) -> Option<StoredRows> {
         let shape: [usize; 2] = self.shape.as_slice().try_into().ok()?;
         match &self.source {
             Source::Slice(slice) => {
@@ -150,13 +154,13 @@ impl Entry {
                     None => None,
                     Some(scales) => Some(scales.read(files)?),
                 };
-                let bytes = Cow::Borrowed(slice.bytes(files));
-                Some(StoredRows { stored, shape, bytes, paired: slice.paired, scales })
+                let data = files[slice.file].shared(slice.bytes.clone());
+                Some(StoredRows { stored, shape, data, paired: slice.paired, scales })
             }
             Source::KeysAndValues { .. } => {
                 let bytes: Vec<u8> = self.values(files)?.iter().flat_map(|x| x.to_le_bytes()).collect();
-                let bytes = Cow::Owned(bytes);
-                Some(StoredRows { stored: StoredType::F32, shape, bytes, paired: None, scales: None })
+                let data = SharedBytes::Made(bytes);
+                Some(StoredRows { stored: StoredType::F32, shape, data, paired: None, scales: None })
             }
         }
     }

@@ -1,14 +1,28 @@
 //! From the words of [`Ops`](crate::Ops) to those of the kernels.
 
+use super::{CpuFrozen, CpuOps};
 use crate::config::{GroupScore, RopeStyle, Scoring};
-use crate::ops::{AdamW, AttentionShape, MlaDims, RotaryTable, RouterConfig};
+use crate::ops::{AdamW, AttentionShape, Dims, MlaDims, RotaryTable, RouterConfig, Weight};
+use picnic_kernels::panels::Panels;
 use picnic_kernels::rope::{RopeTable, Style};
-use picnic_kernels::{adamw, attention, columns, router};
+use picnic_kernels::{adamw, attention, columns, router, weight};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 pub(super) fn attention(shape: &AttentionShape) -> attention::Shape {
     let AttentionShape { heads, kv_heads, dk, dv, scale } = *shape;
     attention::Shape { heads, kv_heads, dk, dv, scale }
+}
+
+pub(super) fn weight(weight: Weight<'_, CpuOps>, dims: Dims) -> weight::Weight<'_> {
+    match weight {
+        Weight::Learning(values) => Panels::new(values, dims.n, dims.k).into(),
+        Weight::Frozen(CpuFrozen::Weight(frozen)) => frozen.into(),
+        Weight::Frozen(CpuFrozen::Table(_)) => panic!("a table that only looks rows up is no weight"),
+    }
+}
+
+pub(super) fn weights<'a>(weights: &[Weight<'a, CpuOps>], dims: Dims) -> Vec<weight::Weight<'a>> {
+    weights.iter().map(|&w| weight(w, dims)).collect()
 }
 
 pub(super) fn mla(dims: MlaDims) -> columns::MlaDims {

@@ -10,16 +10,19 @@ impl<'a, O: Ops> Tape<'a, O> {
     /// # Errors
     /// If memory runs out.
     pub fn embedding(&mut self, table: &'a Param<O>, ids: &[u32]) -> Result<Var<O>, OutOfMemory> {
-        let [vocabulary, width] = table.spec.shape[..] else { unreachable!("a table has two sizes") };
-        assert!(ids.iter().all(|&id| (id as usize) < vocabulary), "token id past the vocabulary");
-        let mut out = self.scratch("the embedding", ids.len() * width)?;
-        self.ops.embedding(table.value(), ids, &mut out);
-        let out = self.var(out, ids.len(), width, self.learns(table));
+        let dims = table.spec.dims();
+        assert!(ids.iter().all(|&id| (id as usize) < dims.n), "token id past the vocabulary");
+        let mut out = self.scratch("the embedding", ids.len() * dims.k)?;
+        self.ops.embedding(table.table(), ids, &mut out, dims);
+        let out = self.var(out, ids.len(), dims.k, self.learns(table));
         let ids = ids.to_vec();
         self.record(&out, move |gradients, d| {
             let ops = gradients.ops;
             if let Some(dtable) = gradients.param(table) {
-                ops.embedding_backward(&d, &ids, dtable);
+                match table.spec.product() {
+                    Some(dims) => ops.tied_embedding_backward(&d, &ids, dtable, dims),
+                    None => ops.embedding_backward(&d, &ids, dtable),
+                }
             }
             Ok(())
         });

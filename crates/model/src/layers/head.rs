@@ -4,7 +4,7 @@
 //! the target tokens with denominators known beforehand, so a chunk's logits become their gradient as soon as they are
 //! there and are never computed twice.
 
-use crate::ops::{Dims, Loss, Ops, OutOfMemory};
+use crate::ops::{Loss, Ops, OutOfMemory};
 use crate::params::Param;
 use crate::tape::{Tape, Var};
 
@@ -46,7 +46,7 @@ impl<'a, O: Ops> Tape<'a, O> {
         targets: Targets,
         loss: Loss,
     ) -> Result<TokenStats, OutOfMemory> {
-        let dims = Dims { n: head.spec.shape[0], k: head.spec.shape[1] };
+        let dims = head.spec.dims();
         let whole = targets.rows.len() == h.rows;
         let rows = if whole { h.clone() } else { self.take_rows(h, targets.rows)? };
         let ops = self.ops;
@@ -64,7 +64,7 @@ impl<'a, O: Ops> Tape<'a, O> {
             let (len, ids) = (end - start, &targets.ids[start..end]);
             let chunk = ops.slice_rows(rows.value(), start..end, dims.k)?;
             let mut logits = self.scratch(HEAD, len * dims.n)?;
-            ops.linear(0..len, &chunk, head.panels(), None, &mut logits, dims);
+            ops.linear(0..len, &chunk, head.weight(), None, &mut logits, dims);
             let (mut said, mut stats) = (self.scratch(HEAD, len)?, self.scratch(HEAD, 2 * len)?);
             ops.logprobs(&logits, ids, &mut said, &mut stats);
             ops.write_rows(&mut logprobs, start, 1, &said);
@@ -81,7 +81,7 @@ impl<'a, O: Ops> Tape<'a, O> {
                     ops.linear_dw(0..len, &chunk, &logits, dw, dims);
                 }
                 let mut dchunk = self.scratch(HEAD, len * dims.k)?;
-                ops.linear_dx(0..len, &logits, head.value(), &mut dchunk, dims, true);
+                ops.linear_dx(0..len, &logits, head.weight(), &mut dchunk, dims, true);
                 ops.write_rows(drows, start, dims.k, &dchunk);
             }
         }

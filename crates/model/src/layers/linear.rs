@@ -1,6 +1,6 @@
 //! y = x·Wᵀ + b, on all rows, or on each expert's rows by its own weight.
 
-use crate::ops::{Dims, Ops, OutOfMemory};
+use crate::ops::{Ops, OutOfMemory, Weight};
 use crate::params::Param;
 use crate::tape::{Tape, Var};
 use std::sync::Arc;
@@ -16,10 +16,10 @@ impl<'a, O: Ops> Tape<'a, O> {
         weight: &'a Param<O>,
         bias: Option<&'a Param<O>>,
     ) -> Result<Var<O>, OutOfMemory> {
-        let dims = Dims { n: weight.spec.shape[0], k: weight.spec.shape[1] };
+        let dims = weight.spec.dims();
         assert_eq!(x.width, dims.k, "{} gets rows of {}", weight.spec.name, x.width);
         let mut y = self.scratch("a linear layer", x.rows * dims.n)?;
-        self.ops.linear(0..x.rows, x.value(), weight.panels(), bias.map(Param::value), &mut y, dims);
+        self.ops.linear(0..x.rows, x.value(), weight.weight(), bias.map(Param::value), &mut y, dims);
         let learns = self.learns(weight) || bias.is_some_and(|b| self.learns(b));
         let y = self.var(y, x.rows, dims.n, x.needs_grad || learns);
         let x = x.clone();
@@ -33,7 +33,7 @@ impl<'a, O: Ops> Tape<'a, O> {
             }
             if x.needs_grad {
                 let (mut dx, started) = gradients.take_or_scratch(&x)?;
-                ops.linear_dx(0..x.rows, &dy, weight.value(), &mut dx, dims, !started);
+                ops.linear_dx(0..x.rows, &dy, weight.weight(), &mut dx, dims, !started);
                 gradients.put(&x, dx);
             }
             Ok(())
@@ -51,10 +51,10 @@ impl<'a, O: Ops> Tape<'a, O> {
         x: &Var<O>,
         weights: Vec<&'a Param<O>>,
     ) -> Result<Var<O>, OutOfMemory> {
-        let dims = Dims { n: weights[0].spec.shape[0], k: weights[0].spec.shape[1] };
+        let dims = weights[0].spec.dims();
         let mut y = self.scratch("experts", x.rows * dims.n)?;
-        let panels: Vec<&O::Panels> = weights.iter().map(|weight| weight.panels()).collect();
-        self.ops.grouped_linear(routing, x.value(), &panels, &mut y, dims);
+        let all: Vec<Weight<O>> = weights.iter().map(|weight| weight.weight()).collect();
+        self.ops.grouped_linear(routing, x.value(), &all, &mut y, dims);
         let learns = weights.iter().any(|weight| self.learns(weight));
         let y = self.var(y, x.rows, dims.n, x.needs_grad || learns);
         let (x, routing) = (x.clone(), Arc::clone(routing));
@@ -64,8 +64,8 @@ impl<'a, O: Ops> Tape<'a, O> {
             if x.needs_grad {
                 // Every row belongs to one expert, so the experts together overwrite all of dx.
                 let (mut dx, started) = gradients.take_or_scratch(&x)?;
-                let values: Vec<&O::Buffer> = weights.iter().map(|weight| weight.value()).collect();
-                ops.grouped_linear_dx(&routing, &dy, &values, &mut dx, dims, !started);
+                let all: Vec<Weight<O>> = weights.iter().map(|weight| weight.weight()).collect();
+                ops.grouped_linear_dx(&routing, &dy, &all, &mut dx, dims, !started);
                 gradients.put(&x, dx);
             }
             Ok(())

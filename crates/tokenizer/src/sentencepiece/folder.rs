@@ -66,13 +66,13 @@ pub(crate) fn to_json(model: &[u8], config: &mut Map<String, Value>, notes: &mut
         charsmap: normalizer.charsmap,
         remove_extra_whitespaces: normalizer.remove_extra_whitespaces,
         prefix,
-        isolate_user_defined: true,
+        cut_out: SentencePiece::user_defined(&pieces, &types, |_| true),
         ..SentencePiece::bpe(pieces, scores, types)
     };
     let vocab = vocab(&pieces.pieces, &pieces.types)?;
     let mut json = pieces.to_json(match unigram {
         true => pieces.unigram_model(),
-        false => pieces.bpe_model(vocab.into(), |kind| kind == TokenType::Normal)?,
+        false => pieces.bpe_model(vocab.into())?,
     });
     // User-defined pieces are cut out of the text by the rule, not as added tokens, after which a space would follow.
     let types: Vec<TokenType> = pieces

@@ -12,6 +12,7 @@
 mod folder;
 mod proto;
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
@@ -39,8 +40,8 @@ pub(crate) struct SentencePiece {
     /// Whether spaces at the ends go, and several in a row become one.
     pub(crate) remove_extra_whitespaces: bool,
     pub(crate) prefix: Prefix,
-    /// Whether user-defined pieces are cut out before anything is joined, as SentencePiece does.
-    pub(crate) isolate_user_defined: bool,
+    /// Pieces that are cut out of the text before anything is joined, the longest first.
+    pub(crate) cut_out: Vec<String>,
 }
 
 /// Where a space is put that the text does not have.
@@ -65,7 +66,7 @@ impl SentencePiece {
             charsmap: Vec::new(),
             remove_extra_whitespaces: false,
             prefix: Prefix::EveryChunk,
-            isolate_user_defined: false,
+            cut_out: Vec::new(),
         }
     }
 
@@ -91,8 +92,9 @@ impl SentencePiece {
         if self.prefix == Prefix::First {
             cuts.push(json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": false}));
         }
-        if let Some(regex) = self.user_defined() {
-            let pattern = json!({"Regex": regex});
+        if !self.cut_out.is_empty() {
+            let pieces: Vec<String> = self.cut_out.iter().map(|piece| escape(piece)).collect();
+            let pattern = json!({"Regex": pieces.join("|")});
             cuts.push(json!({"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": false}));
         }
         let pre_tokenizer =
@@ -114,19 +116,20 @@ impl SentencePiece {
         })
     }
 
-    /// The `model` of a BPE vocabulary: merges of all pieces of a `mergeable` type.
+    /// The `model` of a BPE vocabulary.
     ///
     /// # Errors
     /// A piece that is too long.
-    pub(crate) fn bpe_model(&self, vocab: Value, mergeable: impl Fn(TokenType) -> bool) -> Result<Value> {
-        let kinds = self.pieces.iter().zip(&self.scores).zip(&self.types);
-        let merges = merges(kinds.filter(|(_, kind)| mergeable(**kind)).map(|((piece, score), _)| (&**piece, *score)))?;
+    pub(crate) fn bpe_model(&self, vocab: Value) -> Result<Value> {
+        let pieces = self.pieces.iter().zip(&self.scores).zip(&self.types);
+        let normal = pieces.filter(|(_, kind)| **kind == TokenType::Normal);
+        let merges = merges(normal.map(|((piece, score), _)| (piece.as_str(), *score)))?;
         let unknown = self.unknown.and_then(|id| self.pieces.get(id));
         Ok(json!({
             "type": "BPE", "dropout": null, "unk_token": unknown, "continuing_subword_prefix": null,
             "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": self.byte_fallback,
-            // A user-defined piece that was cut out is taken whole.
-            "ignore_merges": self.user_defined().is_some(), "vocab": vocab, "merges": merges
+            // What was cut out is taken whole.
+            "ignore_merges": !self.cut_out.is_empty(), "vocab": vocab, "merges": merges
         }))
     }
 
@@ -137,19 +140,15 @@ impl SentencePiece {
         json!({"type": "Unigram", "unk_id": self.unknown, "vocab": vocab, "byte_fallback": self.byte_fallback})
     }
 
-    /// What matches a user-defined piece that is to be cut out, the longest first.
-    fn user_defined(&self) -> Option<String> {
-        let pieces = self.pieces.iter().zip(&self.types);
-        let mut pieces: Vec<&String> = pieces
-            .filter(|(piece, kind)| **kind == TokenType::UserDefined && !piece.is_empty())
-            .map(|(piece, _)| piece)
+    /// The user-defined pieces for which `which` holds, the longest first.
+    pub(crate) fn user_defined(pieces: &[String], types: &[TokenType], which: impl Fn(&str) -> bool) -> Vec<String> {
+        let pieces = pieces.iter().zip(types);
+        let mut pieces: Vec<String> = pieces
+            .filter(|(piece, kind)| **kind == TokenType::UserDefined && !piece.is_empty() && which(piece))
+            .map(|(piece, _)| piece.clone())
             .collect();
-        if pieces.is_empty() || !self.isolate_user_defined {
-            return None;
-        }
-        pieces.sort_by_key(|piece| std::cmp::Reverse(piece.len()));
-        let escaped: Vec<String> = pieces.into_iter().map(|piece| escape(piece)).collect();
-        Some(escaped.join("|"))
+        pieces.sort_by_key(|piece| Reverse(piece.len()));
+        pieces
     }
 }
 

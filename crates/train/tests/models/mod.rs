@@ -42,7 +42,7 @@ fn merged(common: &Value, own: Value) -> Value {
 pub fn weights(ops: &CpuOps, model: &Model) -> ParamStore<CpuOps> {
     let mut params = initialise(ops, model, 7).unwrap();
     let mut noise = Noise(1);
-    params.update(ops, |_, spec, buffer| {
+    params.update(|_, spec, buffer| {
         let size = match spec.role {
             Role::Norm | Role::Bias => 0.3,
             Role::RouterBias => 0.05,

@@ -33,8 +33,8 @@ pub struct GgufTokenizer {
     pub unknown_token_id: Option<u32>,
     /// Token that fills up batches.
     pub padding_token_id: Option<u32>,
-    /// Whether [`GgufTokenizer::bos_token_id`] is put before every text.
-    pub add_bos: bool,
+    /// Whether [`GgufTokenizer::bos_token_id`] is put before every text; `None` where the file is silent.
+    pub add_bos: Option<bool>,
     /// Whether [`GgufTokenizer::eos_token_id`] is put after every text.
     pub add_eos: bool,
     /// Whether SentencePiece puts a space before every text; `None` where the file is silent.
@@ -71,8 +71,7 @@ pub(super) fn read(gguf: &Gguf, vocab_size: usize) -> Result<GgufTokenizer, Chec
         eom_token_id: id("eom")?,
         unknown_token_id: id("unknown")?,
         padding_token_id: id("padding")?,
-        // Where the file is silent, SentencePiece models have it and BPE models do not.
-        add_bos: flag("add_bos_token")?.unwrap_or(model == "llama"),
+        add_bos: flag("add_bos_token")?,
         add_eos: flag("add_eos_token")?.unwrap_or(false),
         add_space_prefix: flag("add_space_prefix")?,
         chat_template: owned("tokenizer.chat_template")?,
@@ -115,7 +114,9 @@ impl GgufTokenizer {
                 out.number(&format!("tokenizer.ggml.{key}_token_id"), id);
             }
         }
-        out.boolean("tokenizer.ggml.add_bos_token", self.add_bos);
+        if let Some(add) = self.add_bos {
+            out.boolean("tokenizer.ggml.add_bos_token", add);
+        }
         out.boolean("tokenizer.ggml.add_eos_token", self.add_eos);
         if let Some(add) = self.add_space_prefix {
             out.boolean("tokenizer.ggml.add_space_prefix", add);

@@ -104,7 +104,7 @@ fn vocabulary(json: &Value, config: &Value) -> Result<GgufTokenizer, String> {
         pre: Some(pre),
         scores,
         merges: if pieces { Vec::new() } else { merges },
-        add_bos: bos.is_some() && (first == bos || flag("add_bos_token") == Some(true)),
+        add_bos: Some(bos.is_some() && (first == bos || flag("add_bos_token") == Some(true))),
         add_eos: eos.is_some() && (last == eos || flag("add_eos_token") == Some(true)),
         add_space_prefix: pieces.then(|| puts_space(json)),
         bos_token_id: bos,

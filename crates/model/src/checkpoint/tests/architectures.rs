@@ -22,7 +22,7 @@ pub(super) fn tokenizer() -> GgufTokenizer {
         eom_token_id: None,
         unknown_token_id: None,
         padding_token_id: Some(3),
-        add_bos: false,
+        add_bos: Some(false),
         add_eos: false,
         add_space_prefix: None,
         chat_template: Some("{{ messages }}".into()),
@@ -131,7 +131,7 @@ fn every_architecture_comes_back_from_gguf() {
             (&back.merges, back.eot_token_id, &back.chat_template),
             (&sent.merges, sent.eot_token_id, &sent.chat_template)
         );
-        assert_eq!((back.add_bos, back.padding_token_id), (false, Some(3)));
+        assert_eq!((back.add_bos, back.padding_token_id), (Some(false), Some(3)));
     }
 }
 

