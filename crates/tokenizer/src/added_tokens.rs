@@ -95,10 +95,12 @@ pub(crate) fn add(
     Ok(())
 }
 
-/// `bos_token`, `eos_token`, … of a `tokenizer_config.json`, each a string or an object with `content`.
+/// `bos_token`, `eos_token`, … of a `tokenizer_config.json`, each a string or an object with `content`. Those that are
+/// no model's but this one's may stand in `extra_special_tokens`.
 pub(crate) fn named(config: &Map<String, Value>) -> BTreeMap<String, String> {
+    let extra = config.get("extra_special_tokens").and_then(Value::as_object).into_iter().flatten();
     let tokens = config.iter().filter(|(key, _)| key.ends_with("_token"));
-    tokens.filter_map(|(key, value)| Some((key.clone(), content(value)?.to_owned()))).collect()
+    extra.chain(tokens).filter_map(|(key, value)| Some((key.clone(), content(value)?.to_owned()))).collect()
 }
 
 /// The content of every token that has a name or stands in a list of special ones.
@@ -157,14 +159,19 @@ fn after_a_gap(
     }
     let broken = |error: serde_json::Error| Error::Vocabulary(error.to_string());
     let mut json: Value = serde_json::from_slice(json).map_err(broken)?;
+    // The library counts the ids of added tokens from the size of the vocabulary, which grows here: so those that it
+    // has already go into the vocabulary too.
+    let known = library.get_added_vocabulary().get_added_tokens_decoder().clone();
+    let known = known.into_iter().map(|(id, token)| (id, token.content));
+    let named: Vec<(u32, String)> = known.chain(new.iter().map(|(id, token)| (*id, token.content.clone()))).collect();
+    if let Some(vocab) = json["model"]["vocab"].as_object_mut() {
+        vocab.extend(named.into_iter().map(|(id, content)| (content, id.into())));
+    }
+    if json["added_tokens"].is_null() {
+        json["added_tokens"] = json!([]);
+    }
     for (id, token) in new {
         let flags = serde_json::to_value(&token).map_err(broken)?;
-        if let Some(vocab) = json["model"]["vocab"].as_object_mut() {
-            vocab.insert(token.content, id.into());
-        }
-        if json["added_tokens"].is_null() {
-            json["added_tokens"] = json!([]);
-        }
         if let (Some(added), Value::Object(mut entry)) = (json["added_tokens"].as_array_mut(), flags) {
             entry.insert("id".to_owned(), id.into());
             added.push(entry.into());

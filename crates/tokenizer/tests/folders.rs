@@ -99,13 +99,28 @@ fn tokens_that_only_the_config_has_are_added() {
     assert!(tokenizer.is_special(264) && !tokenizer.is_special(265));
     assert_eq!(tokenizer.decode(&[264, 265], true), "<b>");
     assert_eq!(tokenizer.notes(), [""; 0]);
-    // An id after a gap is kept, and stays when saved.
-    let tokenizer =
-        with_config(json!({"added_tokens_decoder": {"300": {"content": "<a>", "special": true}}}), &[]).unwrap();
-    assert_eq!(tokenizer.encode("<a>", false).unwrap(), [300]);
+}
+
+/// Where the vocabulary's own added tokens lie behind its words, the library counts them anew.
+#[test]
+fn an_id_after_a_gap_is_kept_and_moves_no_other() {
+    let words = json!({"a": 0, "b": 1});
+    let added = |id: u32, content: &str| {
+        json!({"id": id, "content": content, "special": true, "single_word": false, "lstrip": false, "rstrip": false,
+               "normalized": false})
+    };
+    let json = json!({
+        "added_tokens": [added(2, "<x>"), added(3, "<y>")],
+        "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "vocab": words, "merges": []}
+    });
+    let config = json!({"added_tokens_decoder": {"300": {"content": "<a>", "special": true}}});
+    let dir = folder(&[("tokenizer.json", json), ("tokenizer_config.json", config)]);
+    let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
+    assert_eq!(tokenizer.encode("a<x><y><a>b", false).unwrap(), [0, 2, 3, 300, 1]);
     assert_eq!(tokenizer.vocab_size(), 301);
     let again = Tokenizer::from_bytes(tokenizer.to_json().unwrap()).unwrap();
-    assert_eq!(again.encode("<a>", false).unwrap(), [300]);
+    assert_eq!(again.encode("a<x><y><a>b", false).unwrap(), [0, 2, 3, 300, 1]);
 }
 
 #[test]
@@ -130,11 +145,12 @@ fn ids_that_contradict_the_vocabulary_are_noted() {
 fn named_and_listed_tokens_are_special() {
     let config = json!({
         "bos_token": {"content": "<|bos|>", "lstrip": false}, "eos_token": "</answer>",
-        "additional_special_tokens": ["<think>", "<extra>"], "pad_token": "[PAD]"
+        "additional_special_tokens": ["<think>", "<extra>"], "pad_token": "[PAD]",
+        "extra_special_tokens": {"answer_token": "<answer>"}
     });
     let tokenizer = with_config(config, &[]).unwrap();
     assert_eq!((tokenizer.bos(), tokenizer.eos()), (Some(0), Some(7)));
-    assert!(tokenizer.is_special(4) && tokenizer.is_special(7) && !tokenizer.is_special(5));
+    assert!(tokenizer.is_special(4) && tokenizer.is_special(6) && tokenizer.is_special(7) && !tokenizer.is_special(5));
     assert_eq!(tokenizer.encode("<extra>", false).unwrap(), [264]);
     assert!(tokenizer.notes()[0].contains("<extra>"), "{:?}", tokenizer.notes());
 }
