@@ -104,7 +104,7 @@ fn foreign_files_are_refused_by_name() {
                 _ => command.args(["--prompt", "hi"]),
             };
             let line = refuse(&mut command, words);
-            assert!(!line.contains("is missing"), "{line}");
+            assert!(!line.contains("` is missing"), "{line}");
         }
     };
     for (method, word) in [("gptq", "GPTQ"), ("awq", "AWQ"), ("bitsandbytes", "bitsandbytes"), ("hqq", "HQQ")] {

@@ -1,9 +1,9 @@
-//! Checkpoints on disk: Hugging Face folders (read and written) and GGUF files (read).
+//! Checkpoints on disk: Hugging Face folders and GGUF files, read and written.
 //!
-//! A header is read and checked whole when a checkpoint is opened: after that every tensor's bytes
-//! are known to lie inside its file, and nothing is allocated that the file's own size does not
-//! warrant. Tensors are decoded to f32 one at a time, on demand, from mapped memory. Left out:
-//! tokenizer files, optimizer state, and weights kept in their stored form.
+//! A header is read and checked whole when a checkpoint is opened: after that every tensor's bytes are known to lie inside
+//! its file, and nothing is allocated that the file's own size does not warrant. Tensors come one at a time, on demand,
+//! from mapped memory: as f32, or as rows in the type in which they are stored. Left out: tokenizer files but for GGUF's,
+//! optimizer state, and products.
 
 mod encoding;
 mod error;
@@ -97,7 +97,7 @@ impl Checkpoint {
     /// No such tensor, or a stored type that we do not decode (integers, rare GGUF types).
     pub fn read_f32(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
         let entry = self.locate(name)?;
-        entry.values(&self.files).ok_or_else(|| self.unsupported(name, entry, "F32, F16 or BF16"))
+        entry.values(&self.files).ok_or_else(|| self.unsupported(name, entry, self.usual_types()))
     }
 
     /// A matrix of a certain shape as it is stored, for products that decode it themselves.
@@ -106,7 +106,7 @@ impl Checkpoint {
     /// No such tensor, another shape than the `expected` one, or a stored type that we do not decode.
     pub fn stored_rows(&self, name: &str, expected: [usize; 2]) -> Result<StoredRows, CheckpointError> {
         let entry = self.expected(name, &expected)?;
-        entry.stored(&self.files).ok_or_else(|| self.unsupported(name, entry, "F32, F16 or BF16"))
+        entry.stored(&self.files).ok_or_else(|| self.unsupported(name, entry, self.usual_types()))
     }
 
     /// Gives back the memory in which a tensor of the file lies mapped, once its values are kept elsewhere. It can
@@ -186,6 +186,11 @@ impl Checkpoint {
             found: entry.slices().map(|slice| slice.encoding.to_string()).collect::<Vec<_>>().join(" and "),
             wanted,
         }
+    }
+
+    /// What to have instead of a type that is not read.
+    fn usual_types(&self) -> &'static str {
+        if self.gguf.is_some() { "F16, Q8_0, Q4_K or another usual type" } else { "F32, F16 or BF16" }
     }
 
     fn file_of(&self, entry: &Entry) -> &Path {
