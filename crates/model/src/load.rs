@@ -1,7 +1,7 @@
 //! From a checkpoint to a model and its parameters, and back.
 
 use crate::arch::mtp_mark;
-use crate::checkpoint::{Checkpoint, CheckpointError, FloatType, TensorView, write_folder};
+use crate::checkpoint::{Checkpoint, CheckpointError, FloatType, TensorView, Values, write_folder};
 use crate::init::initial_values;
 use crate::ops::OutOfMemory;
 use crate::params::Source;
@@ -69,16 +69,18 @@ pub fn save<O: Ops>(
     dtype: FloatType,
     shard_bytes: u64,
 ) -> Result<(), CheckpointError> {
-    let values: Vec<Vec<f32>> = params.iter().map(|p| p.to_rows(ops)).collect();
-    let tensors = params.iter().zip(&values).map(|(param, data)| TensorView {
+    // A tensor's rows are made when it is written: never is the whole model there a second time.
+    type Rows<'r> = Box<dyn Fn() -> Vec<f32> + 'r>;
+    let rows: Vec<Rows> = params.iter().map(|param| Box::new(|| param.to_rows(ops)) as Rows).collect();
+    let tensors = params.iter().zip(&rows).map(|(param, rows)| TensorView {
         name: &param.spec.name,
         shape: &param.spec.shape,
-        data,
+        data: Values::Made(rows),
     });
     let copies = model.mtp_copies();
     let copies = copies.iter().map(|(name, id)| {
         let shape = &params.get(*id).spec.shape;
-        TensorView { name, shape, data: &values[id.0] }
+        TensorView { name, shape, data: Values::Made(&rows[id.0]) }
     });
     write_folder(dir, model.config(), tensors.chain(copies), dtype, shard_bytes)
 }

@@ -29,7 +29,7 @@ pub use error::CheckpointError;
 pub use gguf::{GgufTokenizer, write_gguf};
 pub use scales::Scales;
 pub use tensor::StoredRows;
-pub use write::{FloatType, SHARD_BYTES, TensorView, write_folder};
+pub use write::{FloatType, SHARD_BYTES, TensorView, Values, write_folder};
 
 /// An opened checkpoint: tensors by their Hugging Face names, and the model's configuration.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 //! exchanged at once: shards are only written where no model is, and their index comes last, so
 //! they are a model or they are not. Equal tensors give equal bytes. Left out: tokenizer files.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -23,14 +24,33 @@ use crate::config::ModelConfig;
 pub const SHARD_BYTES: u64 = 5_000_000_000;
 
 /// A tensor to be written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct TensorView<'a> {
     /// Its Hugging Face name.
     pub name: &'a str,
     /// Its sizes, the fastest-running last.
     pub shape: &'a [usize],
     /// Its values in row-major order.
-    pub data: &'a [f32],
+    pub data: Values<'a>,
+}
+
+/// Where a tensor's values come from.
+#[derive(Clone, Copy)]
+pub enum Values<'a> {
+    /// They are there.
+    Given(&'a [f32]),
+    /// They are made when they are written, so that no two tensors need be in memory. As many as the shape says, and the
+    /// same each time.
+    Made(&'a dyn Fn() -> Vec<f32>),
+}
+
+impl Values<'_> {
+    pub(super) fn get(&self) -> Cow<'_, [f32]> {
+        match self {
+            Values::Given(values) => Cow::Borrowed(values),
+            Values::Made(make) => Cow::Owned(make()),
+        }
+    }
 }
 
 /// How floats are stored.
@@ -114,8 +134,13 @@ struct Stored<'a> {
 }
 
 impl Stored<'_> {
+    /// Values in the tensor, by its shape, which was checked.
+    fn len(&self) -> usize {
+        self.tensor.shape.iter().product()
+    }
+
     fn bytes(&self) -> u64 {
-        (self.tensor.data.len() * self.dtype.width()) as u64
+        (self.len() * self.dtype.width()) as u64
     }
 }
 
@@ -198,8 +223,9 @@ pub(super) fn refused(file: &Path, source: io::Error) -> CheckpointError {
 fn write_safetensors(out: &mut impl Write, tensors: &[Stored]) -> io::Result<()> {
     let mut header = String::from(r#"{"__metadata__":{"format":"pt"}"#);
     let mut offset = 0;
-    for Stored { dtype, tensor } in tensors {
-        let end = offset + tensor.data.len() * dtype.width();
+    for stored in tensors {
+        let Stored { dtype, tensor } = stored;
+        let end = offset + stored.len() * dtype.width();
         let info = json!({
             "dtype": dtype.name(), "shape": tensor.shape, "data_offsets": [offset, end],
         });
@@ -212,8 +238,12 @@ fn write_safetensors(out: &mut impl Write, tensors: &[Stored]) -> io::Result<()>
     }
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(header.as_bytes())?;
-    for Stored { dtype, tensor } in tensors {
-        for &x in tensor.data {
+    for stored in tensors {
+        let Stored { dtype, tensor } = stored;
+        let values = tensor.data.get();
+        // The header has said so; fewer would shift all that follows.
+        assert_eq!(values.len(), stored.len(), "{}", tensor.name);
+        for &x in values.iter() {
             match dtype {
                 FloatType::F32 => out.write_all(&x.to_le_bytes())?,
                 FloatType::Bf16 => out.write_all(&bf16::from_f32(x).to_le_bytes())?,
@@ -228,9 +258,14 @@ fn check(tensors: &[Stored]) -> Result<(), CheckpointError> {
     let unwritable =
         |tensor: &TensorView, problem: String| CheckpointError::Unwritable { tensor: tensor.name.to_owned(), problem };
     for (i, Stored { dtype, tensor }) in tensors.iter().enumerate() {
-        let (shape, have) = (tensor.shape, tensor.data.len());
+        let shape = tensor.shape;
         let size = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
-        if size != Some(have) {
+        let have = match tensor.data {
+            Values::Given(values) => Some(values.len()),
+            Values::Made(_) => size,
+        };
+        if size.is_none() || size != have {
+            let have = have.map_or_else(|| "more".to_owned(), |n| n.to_string());
             let problem = format!("its shape {shape:?} does not hold its {have} values");
             return Err(unwritable(tensor, problem));
         }
@@ -239,7 +274,7 @@ fn check(tensors: &[Stored]) -> Result<(), CheckpointError> {
         }
         let overflows = |x: &&f32| x.is_finite() && f16::from_f32(**x).is_infinite();
         if *dtype == FloatType::F16
-            && let Some(x) = tensor.data.iter().find(overflows)
+            && let Some(x) = tensor.data.get().iter().find(overflows)
         {
             let problem = format!("F16 cannot hold {x}; write BF16 or F32");
             return Err(unwritable(tensor, problem));
