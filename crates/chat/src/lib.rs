@@ -12,6 +12,7 @@ mod error;
 mod folder;
 mod format;
 mod message;
+mod methods;
 mod page;
 mod picnic;
 mod python;

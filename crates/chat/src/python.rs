@@ -2,6 +2,7 @@
 //! `tojson`, `%` on strings, `raise_exception`, `strftime_now`, and that tools are not there.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -146,6 +147,19 @@ impl Formatter for Style {
         self.close(out, b"}")
     }
 
+    fn write_f64<W: ?Sized + Write>(&mut self, out: &mut W, value: f64) -> io::Result<()> {
+        // The same digits as Rust's; only where and how an exponent stands is Python's own.
+        let scientific = format!("{value:e}");
+        let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+        match exponent.parse::<i32>() {
+            Ok(exponent) if !(-4..16).contains(&exponent) => {
+                let sign = if exponent < 0 { '-' } else { '+' };
+                write!(out, "{digits}e{sign}{:02}", exponent.abs())
+            }
+            _ => write!(out, "{value:?}"),
+        }
+    }
+
     fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, text: &str) -> io::Result<()> {
         if !self.ascii {
             return out.write_all(text.as_bytes());
@@ -205,6 +219,10 @@ impl Object for Nothing {
 
     fn is_true(self: &Arc<Self>) -> bool {
         false
+    }
+
+    fn render(self: &Arc<Self>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("None")
     }
 }
 
@@ -279,6 +297,10 @@ mod tests {
             (r#"{"b": 1, "a": [1.5, true, none]} | tojson"#, r#"{"b": 1, "a": [1.5, true, null]}"#),
             (r#""<a href='x'>&\u00e9\n\t\u0001\u007f" | tojson"#, "\"<a href='x'>&é\\n\\t\\u0001\u{7f}\""),
             (r#"[[], {}] | tojson"#, "[[], {}]"),
+            (
+                r#"[1.0, -2.5, 1e15, 1e16, 1.5e-7, 0.0001, 1e100] | tojson"#,
+                "[1.0, -2.5, 1000000000000000.0, 1e+16, 1.5e-07, 0.0001, 1e+100]",
+            ),
             (r#"{"a": [1, 2], "b": {}} | tojson(indent=2)"#, "{\n  \"a\": [\n    1,\n    2\n  ],\n  \"b\": {}\n}"),
             (r#"[1] | tojson(ensure_ascii=false)"#, "[1]"),
             (r#"{"b": {"z": 1, "a": []}, "a": 2} | tojson(sort_keys=true)"#, r#"{"a": 2, "b": {"a": [], "z": 1}}"#),

@@ -13,7 +13,7 @@ use minijinja::Environment;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 
-use crate::{Error, FunctionCall, Message, Result, Role, ToolCall, python, source};
+use crate::{Error, FunctionCall, Message, Result, Role, ToolCall, methods, python, source};
 
 /// Instructions that one rendering may execute. The templates of DeepSeek and Qwen3 take about 40 a message.
 const FUEL: u64 = 1_000_000;
@@ -159,7 +159,8 @@ fn environment() -> Result<Environment<'static>> {
     environment.set_syntax(syntax);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_fuel(Some(FUEL));
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_unknown_method_callback(methods::call);
+    minijinja_contrib::add_to_environment(&mut environment);
     environment.add_filter("tojson", python::tojson);
     environment.add_filter("percent", python::percent);
     environment.add_test("defined", python::is_defined);
