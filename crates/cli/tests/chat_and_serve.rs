@@ -21,7 +21,7 @@ fn model_folder() -> tempfile::TempDir {
     });
     let model = Model::new(ModelConfig::from_value(&config, Path::new("test")).unwrap());
     let ops = CpuOps::with_threads(1).unwrap();
-    let params = initialise(&ops, &model, 1);
+    let params = initialise(&ops, &model, 1).unwrap();
     save(&ops, &model, &params, folder.path(), FloatType::Bf16, SHARD_BYTES).unwrap();
     folder
 }

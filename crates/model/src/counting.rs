@@ -215,8 +215,8 @@ impl Ops for Counting {
     fn scale(&self, x: &mut Counted, _factor: f32) {
         self.count(x.len, 2 * x.len);
     }
-    fn sum_of_squares(&self, x: &Counted) -> f64 {
-        self.count(2 * x.len, x.len);
+    fn sum_of_squares(&self, all: &[&Counted]) -> f64 {
+        all.iter().for_each(|x| self.count(2 * x.len, x.len));
         0.0
     }
     fn embedding(&self, _table: &Counted, _ids: &[u32], out: &mut Counted) {

@@ -226,8 +226,8 @@ impl Ops for CpuOps {
     fn scale(&self, x: &mut Buffer, factor: f32) {
         vector::scale_assign(&self.cpu, x, factor);
     }
-    fn sum_of_squares(&self, x: &Buffer) -> f64 {
-        vector::sum_of_squares(&self.cpu, x)
+    fn sum_of_squares(&self, all: &[&Buffer]) -> f64 {
+        all.iter().map(|x| vector::sum_of_squares(&self.cpu, x)).sum()
     }
 
     fn embedding(&self, table: &Buffer, ids: &[u32], out: &mut Buffer) {

@@ -178,8 +178,8 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
     fn add_assign(&self, x: &mut Self::Buffer, y: &Self::Buffer);
     /// x ·= factor.
     fn scale(&self, x: &mut Self::Buffer, factor: f32);
-    /// Σ x².
-    fn sum_of_squares(&self, x: &Self::Buffer) -> f64;
+    /// Σ x² over all of several buffers, one after the other.
+    fn sum_of_squares(&self, all: &[&Self::Buffer]) -> f64;
 
     /// Rows `ids` of `table`, `[V, d]`.
     fn embedding(&self, table: &Self::Buffer, ids: &[u32], out: &mut Self::Buffer);

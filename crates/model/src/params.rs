@@ -226,6 +226,6 @@ impl<O: Ops> Grads<O> {
 
     /// Euclidean norm over all gradients, tensors in order.
     pub fn norm(&self, ops: &O) -> f64 {
-        self.buffers.iter().flatten().map(|g| ops.sum_of_squares(g)).sum::<f64>().sqrt()
+        ops.sum_of_squares(&self.buffers.iter().flatten().collect::<Vec<_>>()).sqrt()
     }
 }
