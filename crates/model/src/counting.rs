@@ -145,9 +145,6 @@ impl Ops for Counting {
     fn weight_rows(&self, w: &Counted, _: Dims) -> Vec<f32> {
         self.download(w)
     }
-    fn weight_sum_of_squares(&self, w: &Counted, _: Dims) -> f64 {
-        self.sum_of_squares(w)
-    }
     fn freeze_weight(&self, stored: &StoredRows) -> Result<Counted, OutOfMemory> {
         Ok(self.buffer(stored.bytes() / 4))
     }
@@ -241,8 +238,8 @@ impl Ops for Counting {
     fn scale(&self, x: &mut Counted, _factor: f32) {
         self.count(x.len, 2 * x.len);
     }
-    fn sum_of_squares(&self, x: &Counted) -> f64 {
-        self.count(2 * x.len, x.len);
+    fn sum_of_squares(&self, all: &[(&Counted, Option<Dims>)]) -> f64 {
+        all.iter().for_each(|(x, _)| self.count(2 * x.len, x.len));
         0.0
     }
     fn embedding(&self, _table: Table<Self>, _ids: &[u32], out: &mut Counted, _: Dims) {

@@ -150,9 +150,6 @@ impl Ops for CpuOps {
         panels::to_rows(&self.cpu, Panels::new(w, dims.n, dims.k), &mut rows);
         rows
     }
-    fn weight_sum_of_squares(&self, w: &Buffer, dims: Dims) -> f64 {
-        panels::sum_of_squares_rows(&self.cpu, Panels::new(w, dims.n, dims.k))
-    }
     fn freeze_weight(&self, stored: &StoredRows) -> Result<CpuFrozen, OutOfMemory> {
         CpuFrozen::weight(&self.cpu, stored)
     }
@@ -252,8 +249,12 @@ impl Ops for CpuOps {
     fn scale(&self, x: &mut Buffer, factor: f32) {
         vector::scale_assign(&self.cpu, x, factor);
     }
-    fn sum_of_squares(&self, x: &Buffer) -> f64 {
-        vector::sum_of_squares(&self.cpu, x)
+    fn sum_of_squares(&self, all: &[(&Buffer, Option<Dims>)]) -> f64 {
+        let squares = all.iter().map(|(x, dims)| match dims {
+            Some(dims) => panels::sum_of_squares_rows(&self.cpu, Panels::new(x, dims.n, dims.k)),
+            None => vector::sum_of_squares(&self.cpu, x),
+        });
+        squares.sum()
     }
 
     fn embedding(&self, table: Table<Self>, ids: &[u32], out: &mut Buffer, dims: Dims) {

@@ -92,8 +92,6 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
     fn write_weight(&self, w: &mut Self::Buffer, rows: &[f32], dims: Dims);
     /// The rows `[n, k]` of a weight, its gradient or a moment.
     fn weight_rows(&self, w: &Self::Buffer, dims: Dims) -> Vec<f32>;
-    /// Σ x² over the rows of a weight's gradient, in their order.
-    fn weight_sum_of_squares(&self, w: &Self::Buffer, dims: Dims) -> f64;
     /// Takes a stored matrix as a weight.
     fn freeze_weight(&self, stored: &StoredRows) -> Result<Self::Frozen, OutOfMemory>;
     /// Takes a stored matrix as a table that only looks rows up.
@@ -195,8 +193,9 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
     fn add_assign(&self, x: &mut Self::Buffer, y: &Self::Buffer);
     /// x ·= factor.
     fn scale(&self, x: &mut Self::Buffer, factor: f32);
-    /// Σ x².
-    fn sum_of_squares(&self, x: &Self::Buffer) -> f64;
+    /// Σ x² over all of several buffers, one after the other; over one with sizes, which has the layout of a weight, in
+    /// the order of its rows.
+    fn sum_of_squares(&self, all: &[(&Self::Buffer, Option<Dims>)]) -> f64;
 
     /// Rows `ids` of a table of `n` rows of `k` values.
     fn embedding(&self, table: Table<'_, Self>, ids: &[u32], out: &mut Self::Buffer, dims: Dims);

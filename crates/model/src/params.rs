@@ -333,13 +333,8 @@ impl<O: Ops> Grads<O> {
 
     /// Euclidean norm over all gradients, tensors in order.
     pub fn norm(&self, ops: &O) -> f64 {
-        let squares = |(gradient, product): (&Option<O::Buffer>, &Option<Dims>)| {
-            let gradient = gradient.as_ref()?;
-            Some(match product {
-                Some(dims) => ops.weight_sum_of_squares(gradient, *dims),
-                None => ops.sum_of_squares(gradient),
-            })
-        };
-        self.buffers.iter().zip(&self.products).filter_map(squares).sum::<f64>().sqrt()
+        let all: Vec<(&O::Buffer, Option<Dims>)> =
+            self.buffers.iter().zip(&self.products).filter_map(|(g, dims)| Some((g.as_ref()?, *dims))).collect();
+        ops.sum_of_squares(&all).sqrt()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A stage's folder holds the finished model (a Hugging Face folder), its recipe and `outcome.json`, and, until then,
 //! `checkpoints/step-N/`: the model in f32 and in `training/` the optimizer's moments, the reference policy if there is
-//! one, and `state.json`. A checkpoint is written beside and renamed, so it is whole or not there. Everything that is
+//! one, and `state.json`. A checkpoint is written to a temporary folder, then renamed, so it is whole or not there. Everything that is
 //! random is a function of (seed, step), so the step is all the cursor there is.
 
 use crate::error::Error;
@@ -407,13 +407,9 @@ impl<'s> Training<'s> {
 
     /// An update that overflows shows in the next step's loss, which is too late to keep it out of a checkpoint.
     fn check_weights(&self) -> Result<(), Error> {
-        let squares: f64 = self
-            .policy
-            .params()
-            .iter()
-            .filter_map(|p| p.learning())
-            .map(|values| self.ops.sum_of_squares(values))
-            .sum();
+        let params = self.policy.params();
+        let learning = params.iter().filter_map(|p| Some((p.learning()?, None)));
+        let squares = self.ops.sum_of_squares(&learning.collect::<Vec<_>>());
         if squares.is_finite() { Ok(()) } else { Err(self.not_finite(self.step, "sum of squared weights", squares)) }
     }
 
