@@ -43,11 +43,11 @@ def picnic_answers(program, model, tokens):
     return [answers[str(i)] for i in range(len(QUESTIONS))]
 
 
-def llama_answers(file, tokens):
+def llama_answers(file, tokens, threads):
     """What llama.cpp writes, with its own rendering of the file's template."""
     import llama_cpp
 
-    llama = llama_cpp.Llama(str(file), n_ctx=1024, n_threads=2, type_k=llama_cpp.GGML_TYPE_F32,
+    llama = llama_cpp.Llama(str(file), n_ctx=1024, n_threads=threads, type_k=llama_cpp.GGML_TYPE_F32,
                             type_v=llama_cpp.GGML_TYPE_F32, flash_attn=False, verbose=False)
     answers = []
     for question in QUESTIONS:
@@ -64,10 +64,11 @@ def main():
     parser.add_argument("--picnic", default="target/release/picnic")
     parser.add_argument("--model", help="what Picnic reads, if not the file")
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=2, help="llama.cpp's; 1 where the machine is busy")
     args = parser.parse_args()
 
     ours = picnic_answers(args.picnic, args.model or str(args.file), args.tokens)
-    theirs = llama_answers(args.file, args.tokens)
+    theirs = llama_answers(args.file, args.tokens, args.threads)
     same = 0
     for question, a, b in zip(QUESTIONS, ours, theirs):
         if a.strip() == b.strip():

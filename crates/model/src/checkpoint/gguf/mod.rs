@@ -17,11 +17,11 @@ mod split;
 mod tokenizer;
 mod vocabulary;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::path::Path;
 
 use super::error::{CheckpointError, FETCH_AGAIN, quoted};
-use super::tensor::{Entry, Slice, Source};
+use super::tensor::{Entry, Source};
 use super::{Checkpoint, refused};
 use crate::config::{Attention, ModelConfig};
 use architecture::{Architecture, Layout, TOP};
@@ -81,7 +81,7 @@ fn map(
 ) -> Result<BTreeMap<String, Entry>, CheckpointError> {
     let damaged = |problem: String| CheckpointError::damaged(path, problem, FETCH_AGAIN);
     let mut mapped = BTreeMap::new();
-    let mut halves: BTreeMap<u32, [Option<(Slice, Vec<usize>)>; 2]> = BTreeMap::new();
+    let mut halves: BTreeMap<u32, [Option<Entry>; 2]> = BTreeMap::new();
     for &(file, tensor) in tensors {
         if tensor.name == FREQUENCIES || tensor.name.ends_with(IGNORED) {
             continue;
@@ -122,9 +122,8 @@ fn map(
                 }
             }
             Layout::Keys | Layout::Values => {
-                let Source::Slice(slice) = entry.source else { continue };
                 let half = usize::from(part.layout == Layout::Values);
-                if halves.entry(layer).or_default()[half].replace((slice, entry.shape)).is_some() {
+                if halves.entry(layer).or_default()[half].replace(entry).is_some() {
                     return Err(damaged(format!("tensor {} is there twice", quoted(tensor.name))));
                 }
             }
@@ -133,9 +132,9 @@ fn map(
     for (layer, halves) in halves {
         let name = format!("model.layers.{layer}.self_attn.kv_b_proj.weight");
         // Some files have both forms; the whole one needs no joining.
-        if !mapped.contains_key(&name) {
+        if let btree_map::Entry::Vacant(place) = mapped.entry(name) {
             let joined = keys_and_values(halves, config);
-            mapped.insert(name, joined.ok_or_else(|| damaged(format!("block {layer} has no whole kv_b_proj")))?);
+            place.insert(joined.ok_or_else(|| damaged(format!("block {layer} has no whole kv_b_proj")))?);
         }
     }
     Ok(mapped)
@@ -158,13 +157,14 @@ fn experts(stack: &Entry, config: &ModelConfig) -> Option<Vec<(usize, Entry)>> {
 }
 
 /// MLA's `kv_b_proj` from its two halves, if both are there in the sizes of `config`.
-fn keys_and_values(halves: [Option<(Slice, Vec<usize>)>; 2], config: &ModelConfig) -> Option<Entry> {
-    let [Some((keys, keys_shape)), Some((values, values_shape))] = halves else { return None };
+fn keys_and_values(halves: [Option<Entry>; 2], config: &ModelConfig) -> Option<Entry> {
+    let [Some(keys), Some(values)] = halves else { return None };
     let Attention::Mla(mla) = &config.attention else { return None };
     let (heads, rank) = (mla.num_attention_heads, mla.kv_lora_rank);
     let (nope, v) = (mla.qk_nope_head_dim, mla.v_head_dim);
+    let fits = keys.shape == [heads, rank, nope] && values.shape == [heads, v, rank];
+    let (Source::Slice(keys), Source::Slice(values)) = (keys.source, values.source) else { return None };
     let known = [&keys, &values].iter().all(|half| half.encoding.block().is_some());
-    let fits = known && keys_shape == [heads, rank, nope] && values_shape == [heads, v, rank];
     let shape = vec![heads * (nope + v), rank];
-    fits.then_some(Entry { shape, source: Source::KeysAndValues { keys, values, heads } })
+    (fits && known).then_some(Entry { shape, source: Source::KeysAndValues { keys, values, heads } })
 }
