@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
         let shape = checkpoint.shape(name).expect("a listed tensor has a shape");
         let values = checkpoint.read_f32(name);
         if let Ok(values) = &values {
-            assert_eq!(values.len(), shape.iter().product());
+            assert_eq!(values.len(), shape.iter().product::<usize>());
         }
         let Ok(shape) = <[usize; 2]>::try_from(shape) else { continue };
         let Ok(rows) = checkpoint.stored_rows(name, shape) else { continue };

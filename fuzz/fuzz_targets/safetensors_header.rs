@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     for name in checkpoint.tensor_names() {
         let shape = checkpoint.shape(name).expect("a listed tensor has a shape");
         if let Ok(values) = checkpoint.read_f32(name) {
-            assert_eq!(values.len(), shape.iter().product());
+            assert_eq!(values.len(), shape.iter().product::<usize>());
         }
         if let Ok(shape) = <[usize; 2]>::try_from(shape)
             && let Ok(rows) = checkpoint.stored_rows(name, shape)
