@@ -164,7 +164,12 @@ impl Conversation {
         self.interrupt.pressed.store(false, Ordering::SeqCst);
         self.interrupt.answering.store(true, Ordering::SeqCst);
         while !engine.is_idle() && !self.interrupt.pressed.load(Ordering::SeqCst) {
-            for event in engine.step()? {
+            let step = engine.step();
+            if let Some(dropped) = step.dropped.into_iter().next() {
+                self.interrupt.answering.store(false, Ordering::SeqCst);
+                return Err(dropped.into());
+            }
+            for event in step.events {
                 let mut piece = reply.push(chat, event.token);
                 if event.finish.is_some() && !reply.is_stopped() {
                     piece += reply.finish();

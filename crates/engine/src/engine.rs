@@ -1,21 +1,22 @@
-//! Continuous batching: every step is one forward pass over new tokens of all running sequences.
+//! Continuous batching: every step is a forward pass over new tokens of all running sequences.
 //!
 //! The engine holds its model: it cannot be called with another's parameters, and when whoever trains them changed them
 //! since the last step, what was cached of them is computed again. Where threads share one processor and the model is
-//! small, a step runs as several passes at once, each over some of the sequences: a row's bits are its own, so that
+//! small, each thread takes a share of the sequences further by itself (`share.rs`): a row's bits are its own, so that
 //! does not show.
 
 use crate::limits::Limits;
 use crate::pages::Pages;
-use crate::pass::{Done, Plan};
 use crate::request::{Dropped, Event, Request, RequestError, RequestId, Sampling};
 use crate::sequence::Sequence;
-use picnic_model::ops::{Ops, OutOfMemory};
+use crate::share::{Share, Worked};
+use picnic_model::ops::Ops;
 use picnic_model::{Model, ParamStore, SharedModel};
 use std::collections::VecDeque;
 
-/// Parameters up to which a step is cut into a pass for each thread: as many as fit into caches. Threads that share the
-/// operations of one pass wait for each other some hundred times a token; threads with a pass each all read every weight.
+/// Parameters up to which each thread gets a share of the sequences: as many as fit into caches. Threads that share the
+/// operations of one pass wait for each other some hundred times a token; threads with passes of their own all read every
+/// weight.
 const SMALL: usize = 8 << 20;
 
 /// Requests under way on one model.
@@ -31,6 +32,17 @@ pub struct Engine<O: Ops> {
     /// In the order in which they were admitted.
     running: Vec<Sequence>,
     next_id: u64,
+    /// Whether memory ran out in the last step, which nothing was dropped for.
+    is_tight: bool,
+}
+
+/// What a step came to.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// The tokens drawn, round by round in the order in which requests were admitted.
+    pub events: Vec<Event>,
+    /// Requests that ended without an answer because memory ran out. All others go on.
+    pub dropped: Vec<Dropped>,
 }
 
 impl<O: Ops> Engine<O> {
@@ -44,6 +56,7 @@ impl<O: Ops> Engine<O> {
             waiting: VecDeque::new(),
             running: Vec::new(),
             next_id: 0,
+            is_tight: false,
             ops,
             model,
             limits,
@@ -89,13 +102,17 @@ impl<O: Ops> Engine<O> {
         self.pages.tokens_used()
     }
 
-    /// One token more for every sequence whose prompt has been read, as far as the limits allow. Returns the tokens
-    /// drawn, in the order in which requests were admitted.
+    /// One token more for every sequence whose prompt has been read, as far as the limits allow.
+    pub fn step(&mut self) -> Step {
+        self.steps(1)
+    }
+
+    /// Up to `rounds` tokens more. Threads with shares of their own meet only once in the meantime, so that none waits
+    /// for another after every token; nobody is admitted until then.
     ///
-    /// # Errors
-    /// If memory ran out: of the requests that took part the one that was admitted last is then dropped, and nothing else
-    /// has changed.
-    pub fn step(&mut self) -> Result<Vec<Event>, Dropped> {
+    /// When memory runs out, pages of requests that ended are given back. If the next step cannot do with that, the
+    /// request that was admitted last of those that it ran out for is dropped.
+    pub fn steps(&mut self, rounds: usize) -> Step {
         let model = self.model.clone();
         let params = model.params();
         if params.version() != self.version {
@@ -103,45 +120,57 @@ impl<O: Ops> Engine<O> {
             self.running.iter_mut().for_each(Sequence::forget);
         }
         self.admit();
-        let done = self.pass(model.model(), &params).or_else(|_| {
-            // Pages of requests that ended may hold what is missing.
-            drop(self.ops.split_cache(&mut self.cache, &[self.pages.free().to_vec()]));
-            self.pass(model.model(), &params)
-        });
-        let mut done = done.map_err(|(last, source)| {
-            let id = self.running[last].id;
-            self.cancel(id);
-            Dropped { id, source }
-        })?;
-        done.sort_by_key(|done| done.sequence);
-        let events: Vec<Event> = done.into_iter().filter_map(|done| self.running[done.sequence].take(done)).collect();
-        events.iter().filter(|event| event.finish.is_some()).for_each(|event| self.cancel(event.id));
-        Ok(events)
-    }
-
-    /// Reads the next tokens of the running sequences. After an error, which names the last sequence that took part, the
-    /// same can be tried again.
-    fn pass(&mut self, model: &Model, params: &ParamStore<O>) -> Result<Vec<Done>, (usize, OutOfMemory)> {
-        let plans = self.plan(params);
-        let last = plans.iter().filter_map(Plan::last_sequence).max().unwrap_or(0);
-        self.run(model, params, plans).map_err(|source| (last, source))
-    }
-
-    /// Runs the plans, at once if there are several.
-    fn run(&mut self, model: &Model, params: &ParamStore<O>, plans: Vec<Plan>) -> Result<Vec<Done>, OutOfMemory> {
-        if plans.len() <= 1 {
-            let done = plans.into_iter().map(|plan| plan.run(&self.ops, model, params, &mut self.cache));
-            return Ok(done.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect());
+        let mut step = Step::default();
+        let (mut events, mut refused) = (Vec::new(), Vec::new());
+        let mut running = Vec::with_capacity(self.running.len());
+        for worked in self.work(model.model(), &params, rounds) {
+            running.extend(worked.sequences);
+            events.extend(worked.events);
+            refused.extend(worked.refused);
         }
-        let pages: Vec<Vec<u32>> = plans.iter().map(Plan::pages).collect();
-        let caches = self.ops.split_cache(&mut self.cache, &pages);
-        let parts = plans.into_iter().zip(caches).collect();
-        let done = self.ops.in_parallel(parts, |(plan, mut cache): (Plan, O::Cache), ops| {
-            (plan.run(ops, model, params, &mut cache), cache)
-        });
-        let (done, caches): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+        running.sort_by_key(|(place, _)| *place);
+        self.running = running.into_iter().map(|(_, sequence)| sequence).collect();
+        events.sort_by_key(|(round, place, _)| (*round, *place));
+        step.events.extend(events.into_iter().map(|(_, _, event)| event));
+        step.events.iter().filter(|event| event.finish.is_some()).for_each(|event| self.cancel(event.id));
+        let is_short = !refused.is_empty();
+        if self.is_tight {
+            refused.iter().for_each(|dropped| self.cancel(dropped.id));
+            step.dropped = refused;
+        }
+        if is_short {
+            drop(self.ops.split_cache(&mut self.cache, &[self.pages.free().to_vec()]));
+        }
+        self.is_tight = is_short && !self.is_tight;
+        step
+    }
+
+    /// Works on all that runs, in shares of about as many tokens each.
+    fn work(&mut self, model: &Model, params: &ParamStore<O>, rounds: usize) -> Vec<Worked> {
+        let threads = if params.count() <= SMALL { self.ops.parallelism() } else { 1 };
+        let count = threads.clamp(1, self.running.len().max(1));
+        let batch_tokens = (self.limits.batch_tokens / count).max(1);
+        let mut shares: Vec<(usize, Vec<(usize, Sequence)>)> = Vec::new();
+        shares.resize_with(count, Default::default);
+        for (place, sequence) in std::mem::take(&mut self.running).into_iter().enumerate() {
+            if let Some((tokens, share)) = shares.iter_mut().min_by_key(|(tokens, _)| *tokens) {
+                *tokens += sequence.unread();
+                share.push((place, sequence));
+            }
+        }
+        let mut shares: Vec<Vec<(usize, Sequence)>> = shares.into_iter().map(|(_, sequences)| sequences).collect();
+        if count == 1 {
+            let share = Share { sequences: shares.remove(0), cache: &mut self.cache };
+            return vec![share.work(&self.ops, model, params, rounds, batch_tokens)];
+        }
+        let pages_of = |share: &Vec<(usize, Sequence)>| share.iter().flat_map(|(_, s)| &s.pages).copied().collect();
+        let pages: Vec<Vec<u32>> = shares.iter().map(pages_of).collect();
+        let mut caches = self.ops.split_cache(&mut self.cache, &pages);
+        let parts = shares.into_iter().zip(&mut caches).map(|(sequences, cache)| Share { sequences, cache }).collect();
+        let worked =
+            self.ops.in_parallel(parts, |share: Share<O>, ops| share.work(ops, model, params, rounds, batch_tokens));
         self.ops.join_cache(&mut self.cache, caches);
-        Ok(done.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        worked
     }
 
     fn check(&self, request: &Request) -> Result<(), RequestError> {
@@ -178,27 +207,6 @@ impl<O: Ops> Engine<O> {
         {
             self.running.push(Sequence::new(id, request, pages));
         }
-    }
-
-    /// The next tokens of the running sequences, as many as fit into a step, in passes of about as many rows each; none
-    /// if nothing runs.
-    fn plan(&mut self, params: &ParamStore<O>) -> Vec<Plan> {
-        let at_once = if params.count() <= SMALL { self.ops.parallelism() } else { 1 };
-        let mut plans: Vec<Plan> = Vec::new();
-        plans.resize_with(at_once.clamp(1, self.running.len().max(1)), Plan::default);
-        let mut room = self.limits.batch_tokens.max(1);
-        for (s, sequence) in self.running.iter_mut().enumerate() {
-            let count = sequence.unread().min(room);
-            if count == 0 {
-                break;
-            }
-            room -= count;
-            if let Some(plan) = plans.iter_mut().min_by_key(|plan| plan.len()) {
-                sequence.join(plan, s, count);
-            }
-        }
-        plans.retain(|plan| plan.len() > 0);
-        plans
     }
 }
 

@@ -7,6 +7,9 @@ use picnic_model::SharedModel;
 use picnic_model::ops::{Ops, OutOfMemory};
 use std::collections::HashMap;
 
+/// Tokens that sequences go ahead before new requests take the places of those that ended: few beside an answer's.
+const ROUNDS: usize = 8;
+
 /// Why there are no answers.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
@@ -52,7 +55,11 @@ pub fn generate_counted<O: Ops>(
     }
     let mut whole = 0;
     while !engine.is_idle() {
-        for event in engine.step().map_err(|dropped| dropped.source)? {
+        let step = engine.steps(ROUNDS);
+        if let Some(dropped) = step.dropped.into_iter().next() {
+            return Err(dropped.source.into());
+        }
+        for event in step.events {
             whole += usize::from(event.finish.is_some());
             let answer = &mut answers[places[&event.id]];
             answer.tokens.push(event.token);

@@ -13,8 +13,9 @@ mod pass;
 mod request;
 mod sampler;
 mod sequence;
+mod share;
 
-pub use engine::Engine;
+pub use engine::{Engine, Step};
 pub use generate::{GenerateError, generate, generate_counted};
 pub use limits::Limits;
 pub use request::{Completion, Dropped, Event, Finish, Reading, Request, RequestError, RequestId, Sampling, Wants};

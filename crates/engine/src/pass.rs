@@ -17,7 +17,7 @@ pub(crate) struct Plan {
 
 /// The rows of one sequence and what is wanted of them.
 pub(crate) struct Part {
-    /// Which of the running sequences.
+    /// Which of the sequences.
     pub(crate) sequence: usize,
     /// Rows of the pass.
     pub(crate) rows: Range<usize>,
@@ -33,7 +33,7 @@ pub(crate) struct Part {
 
 /// What a part came to.
 pub(crate) struct Done {
-    /// Which of the running sequences.
+    /// Which of the sequences.
     pub(crate) sequence: usize,
     /// Its tokens that are in the cache now.
     pub(crate) rows: usize,
@@ -61,11 +61,6 @@ impl Plan {
     /// The sequence that was admitted last.
     pub(crate) fn last_sequence(&self) -> Option<usize> {
         self.parts.iter().map(|part| part.sequence).max()
-    }
-
-    /// The pages of its sequences.
-    pub(crate) fn pages(&self) -> Vec<u32> {
-        self.spans.iter().flat_map(|span| &span.pages).copied().collect()
     }
 
     /// Runs the pass.

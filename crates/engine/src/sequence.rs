@@ -17,6 +17,7 @@ pub(crate) struct Sequence {
     sampler: Sampler,
     wants: Wants,
     reading: Reading,
+    has_ended: bool,
 }
 
 impl Sequence {
@@ -33,7 +34,13 @@ impl Sequence {
             sampler: Sampler::new(request.sampling),
             wants: request.wants,
             reading: Reading::default(),
+            has_ended: false,
         }
+    }
+
+    /// Whether its last token has come.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended
     }
 
     /// Tokens that the model has not read yet.
@@ -70,6 +77,7 @@ impl Sequence {
         self.sampler.drawn();
         self.tokens.push(drawn.token);
         let finish = self.finish(drawn.token);
+        self.has_ended = finish.is_some();
         let wanted = finish.is_some() && self.wants != Wants::default();
         let reading = wanted.then(|| Box::new(std::mem::take(&mut self.reading)));
         Some(Event { id: self.id, token: drawn.token, logprob: drawn.logprob, finish, reading })

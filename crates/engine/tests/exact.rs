@@ -91,7 +91,7 @@ fn cancelled_neighbours_do_not_show() {
                 engine.cancel(others.remove(0));
                 others.push(engine.submit(requests().remove(step % 6)).unwrap());
             }
-            for event in engine.step().unwrap().into_iter().filter(|event| event.id == id) {
+            for event in engine.step().events.into_iter().filter(|event| event.id == id) {
                 tokens.push(event.token);
                 logprobs.push(event.logprob.to_bits());
                 if event.finish.is_some() {
@@ -204,12 +204,12 @@ fn changed_weights_invalidate_what_was_cached() {
         engine.submit(request.clone()).unwrap();
         let mut tokens = Vec::new();
         while tokens.len() < 4 {
-            tokens.extend(engine.step().unwrap().into_iter().map(|event| event.token));
+            tokens.extend(engine.step().events.into_iter().map(|event| event.token));
         }
         change(&model);
         let mut logprobs = Vec::new();
         while !engine.is_idle() {
-            for event in engine.step().unwrap() {
+            for event in engine.step().events {
                 tokens.push(event.token);
                 logprobs.push(event.logprob.to_bits());
             }
@@ -239,16 +239,13 @@ fn a_request_without_memory_ends_alone() {
     let large = engine.submit(endless).unwrap();
     let (mut dropped, mut answer) = (Vec::new(), (Vec::new(), Vec::new(), Finish::Length));
     while !engine.is_idle() {
-        match engine.step() {
-            Ok(events) => {
-                for event in events.into_iter().filter(|event| event.id == id) {
-                    answer.0.push(event.token);
-                    answer.1.push(event.logprob.to_bits());
-                    answer.2 = event.finish.unwrap_or(answer.2);
-                }
-            }
-            Err(error) => dropped.push(error.id),
+        let step = engine.step();
+        for event in step.events.into_iter().filter(|event| event.id == id) {
+            answer.0.push(event.token);
+            answer.1.push(event.logprob.to_bits());
+            answer.2 = event.finish.unwrap_or(answer.2);
         }
+        dropped.extend(step.dropped.into_iter().map(|dropped| dropped.id));
     }
     assert_eq!((dropped, vec![answer]), (vec![large], alone));
     assert_eq!(engine.cache_tokens_used(), 0);

@@ -1,25 +1,26 @@
-//! Buffers that come back: a training step asks for the same sizes again and again, and giving megabytes back to the
+//! Buffers that come back: a training step asks for the same memory again and again, and giving megabytes back to the
 //! kernel at every step costs more than the arithmetic between.
 //!
 //! They are cut from large mappings: on huge pages, because a matrix product that walks rows otherwise waits for
 //! address translation; each at the start of a cache line, because a register loaded from two lines takes twice as
 //! long; and at different places in their pages, because a load waits for a store to the same place in another page.
+//! What comes back joins its free neighbours, so that sequences of other lengths find the same memory whole.
 
 use crate::ops::OutOfMemory;
 use memmap2::{MmapMut, MmapRaw};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Values in a mapping, unless a buffer needs more: 32 MiB, of which only what is used takes memory.
-const MAPPING: usize = 8 << 20;
+/// Values in a mapping, unless a buffer needs more: 64 MiB, of which only what is used takes memory.
+const MAPPING: usize = 16 << 20;
 
 /// Values in a cache line.
 const LINE: usize = 16;
 
-/// Values in a page (4 KiB). Buffers of a page or more lie whole pages and a quarter apart, so that four differ in
-/// place.
+/// Values in a page (4 KiB). Buffers of a page or more take whole pages and a quarter, so that four that lie side by
+/// side differ in place.
 const PAGE: usize = 1024;
 
 /// More values than any buffer has; sums with it do not overflow.
@@ -37,13 +38,12 @@ struct Memory {
     limit: Option<usize>,
     /// Bytes of mappings and blocks.
     taken: usize,
-    /// Starts of free stretches, by their length.
-    free: BTreeMap<usize, Vec<Stretch>>,
-    /// The newest last; buffers are cut from that one. Raw, because a reference to a whole mapping would claim the
-    /// buffers in it.
+    /// Raw, because a reference to a whole mapping would claim the buffers in it.
     mappings: Vec<MmapRaw>,
-    /// Values of the newest mapping that have been cut off.
-    used: usize,
+    /// Values of each free stretch, by where it starts: its mapping and the value in it. No two touch.
+    free: BTreeMap<(usize, usize), usize>,
+    /// The same stretches by their length, shortest first.
+    by_length: BTreeSet<(usize, (usize, usize))>,
 }
 
 /// Where some values start that nobody else uses, in a mapping that lives as long as the pool.
@@ -58,6 +58,9 @@ unsafe impl Sync for Stretch {}
 /// f32 values that return to their pool when dropped.
 pub struct Buffer {
     start: Stretch,
+    /// Its mapping, and the first of its values there.
+    at: (usize, usize),
+    /// Values of the stretch.
     capacity: usize,
     len: usize,
     pool: Pool,
@@ -72,9 +75,8 @@ impl Pool {
         }
         let capacity = capacity(len);
         let mut memory = self.lock();
-        let free = memory.free.get_mut(&capacity).and_then(Vec::pop);
-        let start = free.or_else(|| memory.cut(capacity)).or_else(|| memory.divide(capacity)).ok_or(refused)?;
-        Ok(Buffer { start, capacity, len, pool: self.clone() })
+        let (at, start) = memory.cut(capacity).ok_or(refused)?;
+        Ok(Buffer { start, at, capacity, len, pool: self.clone() })
     }
 
     /// `len` zeros that go back to the system when they are dropped: for what is large, lives long and has a length that
@@ -106,17 +108,52 @@ impl Pool {
 }
 
 impl Memory {
-    /// The start of the smallest free stretch that has `capacity` values and more, of which the rest stays free: when
-    /// there is no memory but in pieces of other sizes.
-    fn divide(&mut self, capacity: usize) -> Option<Stretch> {
-        let (&larger, stretches) = self.free.range_mut(capacity..).find(|(_, stretches)| !stretches.is_empty())?;
-        let start = stretches.pop()?;
-        if larger > capacity {
-            // SAFETY: the stretch has `larger` values, of which the first `capacity` are given away.
-            let rest = unsafe { start.0.add(capacity) };
-            self.free.entry(larger - capacity).or_default().push(Stretch(rest));
+    /// `capacity` values from the shortest free stretch that has as many, or from a mapping more; `None` if there is no
+    /// memory.
+    fn cut(&mut self, capacity: usize) -> Option<((usize, usize), Stretch)> {
+        let shortest = |memory: &Memory| memory.by_length.range((capacity, (0, 0))..).next().copied();
+        let (free, at) = match shortest(self) {
+            Some(found) => found,
+            None => {
+                self.grow(capacity)?;
+                shortest(self)?
+            }
+        };
+        self.remove(at, free);
+        if free > capacity {
+            self.insert((at.0, at.1 + capacity), free - capacity);
         }
-        Some(start)
+        let start = self.mappings[at.0].as_mut_ptr().cast::<f32>();
+        // SAFETY: the stretch lies within the mapping.
+        let start = unsafe { start.add(at.1) };
+        NonNull::new(start).map(|start| (at, Stretch(start)))
+    }
+
+    /// Takes a stretch back and joins it with free ones before and behind it.
+    fn give(&mut self, mut at: (usize, usize), mut len: usize) {
+        if let Some((&before, &free)) = self.free.range(..at).next_back()
+            && before.0 == at.0
+            && before.1 + free == at.1
+        {
+            self.remove(before, free);
+            (at, len) = (before, free + len);
+        }
+        let behind = (at.0, at.1 + len);
+        if let Some(&free) = self.free.get(&behind) {
+            self.remove(behind, free);
+            len += free;
+        }
+        self.insert(at, len);
+    }
+
+    fn insert(&mut self, at: (usize, usize), len: usize) {
+        self.free.insert(at, len);
+        self.by_length.insert((len, at));
+    }
+
+    fn remove(&mut self, at: (usize, usize), len: usize) {
+        self.free.remove(&at);
+        self.by_length.remove(&(len, at));
     }
 
     /// Counts `bytes` as taken, if there is room for them.
@@ -133,29 +170,21 @@ impl Memory {
         self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.taken))
     }
 
-    /// `capacity` values that were never used, all of them zero; `None` if there is no memory.
-    fn cut(&mut self, capacity: usize) -> Option<Stretch> {
-        let taken = if capacity < PAGE { capacity } else { capacity.next_multiple_of(PAGE) + PAGE / 4 };
-        let fits = |map: &&MmapRaw| self.used + taken <= map.len() / size_of::<f32>();
-        if self.mappings.last().filter(fits).is_none() {
-            // Near the limit a mapping leaves room for others.
-            let len = taken.max(MAPPING.min(self.room() / size_of::<f32>() / 4));
-            let bytes = len * size_of::<f32>();
-            if !self.claim(bytes) {
-                return None;
-            }
-            let Some(map) = map(bytes) else {
-                self.taken -= bytes;
-                return None;
-            };
-            self.mappings.push(map);
-            self.used = 0;
+    /// A mapping more, with room for `capacity` values; `None` if there is no memory.
+    fn grow(&mut self, capacity: usize) -> Option<()> {
+        // Near the limit a mapping leaves room for others.
+        let len = capacity.max(MAPPING.min(self.room() / size_of::<f32>() / 4));
+        let bytes = len * size_of::<f32>();
+        if !self.claim(bytes) {
+            return None;
         }
-        let map = self.mappings.last()?;
-        // SAFETY: `used + taken` values fit into the mapping.
-        let start = unsafe { map.as_mut_ptr().cast::<f32>().add(self.used) };
-        self.used += taken;
-        NonNull::new(start).map(Stretch)
+        let Some(map) = map(bytes) else {
+            self.taken -= bytes;
+            return None;
+        };
+        self.mappings.push(map);
+        self.insert((self.mappings.len() - 1, 0), len);
+        Some(())
     }
 }
 
@@ -194,16 +223,14 @@ impl Drop for Block {
     }
 }
 
-/// `len` rounded up to a quarter of its power of two, so that lengths that vary share stretches; always whole lines.
+/// Values of the stretch for a buffer of `len`: whole lines, and from a page on whole pages and a quarter.
 fn capacity(len: usize) -> usize {
-    let quarter = (len.next_power_of_two() / 8).max(4 * LINE);
-    len.next_multiple_of(quarter)
+    if len < PAGE { len.next_multiple_of(LINE).max(LINE) } else { len.next_multiple_of(PAGE) + PAGE / 4 }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let start = Stretch(self.start.0);
-        self.pool.lock().free.entry(self.capacity).or_default().push(start);
+        self.pool.lock().give(self.at, self.capacity);
     }
 }
 
@@ -227,15 +254,26 @@ impl DerefMut for Buffer {
 mod tests {
     use super::*;
 
+    /// A training step on sequences of `rows` rows: buffers of several widths, which come back in any order.
+    fn step(pool: &Pool, rows: usize) -> usize {
+        let mut buffers: Vec<Buffer> = (0..60).map(|i| pool.take(rows * (64 + 96 * (i % 5))).unwrap()).collect();
+        buffers.iter_mut().enumerate().for_each(|(i, buffer)| buffer.fill(i as f32));
+        assert!(buffers.iter().enumerate().all(|(i, buffer)| buffer.iter().all(|&x| x == i as f32)));
+        while !buffers.is_empty() {
+            buffers.swap_remove(buffers.len() * 5 / 7 % buffers.len());
+        }
+        pool.lock().taken
+    }
+
     #[test]
-    fn lengths_nearby_share_memory() {
+    fn sequences_of_other_lengths_find_the_same_memory() {
         let pool = Pool::default();
-        let first = pool.take(1000).unwrap();
-        let at = first.as_ptr();
-        drop(first);
-        let second = pool.take(990).unwrap();
-        assert_eq!((second.as_ptr(), second.len()), (at, 990));
-        assert!((1..100_000).step_by(37).all(|len| (len..=len.max(256) * 3 / 2).contains(&capacity(len))));
+        let taken = step(&pool, 2000);
+        assert!([1990, 700, 1301, 3, 1999, 1000].iter().all(|&rows| step(&pool, rows) == taken));
+        // Everything is back in one piece a mapping.
+        let memory = pool.lock();
+        assert_eq!((memory.free.len(), memory.by_length.len()), (memory.mappings.len(), memory.mappings.len()));
+        assert_eq!(memory.free.values().sum::<usize>() * size_of::<f32>(), taken);
     }
 
     #[test]

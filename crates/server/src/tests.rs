@@ -4,7 +4,7 @@ use super::*;
 use axum::body::Body;
 use axum::http::{Request as HttpRequest, StatusCode};
 use http_body_util::BodyExt;
-use picnic_engine::{Dropped, Event, Finish, Request, RequestError, RequestId};
+use picnic_engine::{Event, Finish, Request, RequestError, RequestId, Step};
 use picnic_tokenizer::{ASSISTANT, Tokenizer, TrainConfig, USER};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -54,7 +54,7 @@ impl Generator for Echo {
         self.active.store(self.requests.len(), Ordering::SeqCst);
     }
 
-    fn step(&mut self) -> Result<Vec<Event>, Dropped> {
+    fn step(&mut self) -> Step {
         std::thread::sleep(Duration::from_micros(100));
         let (eos, mut events) = (self.tokenizer.eos(), Vec::new());
         for Echoing { id, script, said, max_tokens } in &mut self.requests {
@@ -69,7 +69,7 @@ impl Generator for Echo {
         for event in events.iter().filter(|event| event.finish.is_some()) {
             self.cancel(event.id);
         }
-        Ok(events)
+        Step { events, dropped: Vec::new() }
     }
 
     fn reset(&mut self) {

@@ -4,7 +4,7 @@
 //! request cancelled. A panic in a step costs its culprit alone: the others are generated again, one at a time, and
 //! since a request's tokens depend on nothing but itself, they go on where they were.
 
-use picnic_engine::{Dropped, Engine, Event, Finish, Request, RequestError, RequestId};
+use picnic_engine::{Dropped, Engine, Event, Finish, Request, RequestError, RequestId, Step};
 use picnic_model::{Ops, OutOfMemory};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 pub(crate) trait Generator: Send + 'static {
     fn submit(&mut self, request: Request) -> Result<RequestId, RequestError>;
     fn cancel(&mut self, id: RequestId);
-    fn step(&mut self) -> Result<Vec<Event>, Dropped>;
+    fn step(&mut self) -> Step;
     /// Forgets all requests, after a panic.
     fn reset(&mut self);
 }
@@ -30,7 +30,7 @@ impl<O: Ops> Generator for Engine<O> {
         Engine::cancel(self, id);
     }
 
-    fn step(&mut self) -> Result<Vec<Event>, Dropped> {
+    fn step(&mut self) -> Step {
         Engine::step(self)
     }
 
@@ -186,8 +186,10 @@ impl<G: Generator> State<G> {
         let generator = &mut self.generator;
         // What a panic leaves behind is reset before it is used again.
         match catch_unwind(AssertUnwindSafe(|| generator.step())) {
-            Ok(Ok(events)) => events.into_iter().for_each(|event| self.deliver(event)),
-            Ok(Err(dropped)) => self.refuse(dropped),
+            Ok(Step { events, dropped }) => {
+                events.into_iter().for_each(|event| self.deliver(event));
+                dropped.into_iter().for_each(|dropped| self.refuse(dropped));
+            }
             Err(_) => self.recover(),
         }
     }
@@ -244,10 +246,11 @@ mod tests {
         fn cancel(&mut self, _: RequestId) {
             self.said.send("cancel").unwrap();
         }
-        fn step(&mut self) -> Result<Vec<Event>, Dropped> {
+        fn step(&mut self) -> Step {
             self.said.send("step").unwrap();
             self.leave.recv().unwrap();
-            Ok(vec![Event { id: RequestId(0), token: 7, logprob: 0.0, finish: None, reading: None }])
+            let event = Event { id: RequestId(0), token: 7, logprob: 0.0, finish: None, reading: None };
+            Step { events: vec![event], dropped: Vec::new() }
         }
         fn reset(&mut self) {}
     }

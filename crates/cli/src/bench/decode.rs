@@ -66,7 +66,11 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
         }
         let (start, mut first, mut drawn) = (Instant::now(), None, 0);
         while !engine.is_idle() {
-            drawn += engine.step()?.len();
+            let step = engine.step();
+            if let Some(dropped) = step.dropped.into_iter().next() {
+                return Err(dropped.into());
+            }
+            drawn += step.events.len();
             // Every sequence has its first token: from here on nothing is read any more.
             if first.is_none() && drawn >= args.parallel {
                 first = Some((start.elapsed().as_secs_f64(), drawn));

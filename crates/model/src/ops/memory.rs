@@ -4,7 +4,7 @@
 /// give up that much and go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "out of memory: {operation} needs {} MiB more; take shorter or fewer sequences at once (in training also a smaller \
+    "out of memory: there are no {} MiB for {operation}; take shorter or fewer sequences at once (in training also a smaller \
      micro_batch_tokens or recompute = true), a smaller model, or close other programs",
     .bytes.div_ceil(1 << 20)
 )]
