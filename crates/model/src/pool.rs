@@ -10,6 +10,7 @@ use memmap2::{MmapMut, MmapRaw};
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Values in a mapping, unless a buffer needs more: 32 MiB, of which only what is used takes memory.
@@ -29,14 +30,20 @@ const MOST: usize = isize::MAX as usize / 64;
 #[derive(Clone, Default)]
 pub(crate) struct Pool {
     memory: Arc<Mutex<Memory>>,
+    budget: Arc<Budget>,
+}
+
+/// What several pools may take together.
+#[derive(Default)]
+struct Budget {
+    /// Bytes that may be taken; `None` for as many as the system gives.
+    limit: Option<usize>,
+    /// Bytes of mappings and blocks.
+    taken: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Memory {
-    /// Bytes that may be taken; `None` for as many as the system gives.
-    limit: Option<usize>,
-    /// Bytes of mappings and blocks.
-    taken: usize,
     /// Starts of free stretches, by their length.
     free: BTreeMap<usize, Vec<Stretch>>,
     /// The newest last; buffers are cut from that one. Raw, because a reference to a whole mapping would claim the
@@ -73,7 +80,8 @@ impl Pool {
         let capacity = capacity(len);
         let mut memory = self.lock();
         let free = memory.free.get_mut(&capacity).and_then(Vec::pop);
-        let start = free.or_else(|| memory.cut(capacity)).or_else(|| memory.divide(capacity)).ok_or(refused)?;
+        let start =
+            free.or_else(|| memory.cut(capacity, &self.budget)).or_else(|| memory.divide(capacity)).ok_or(refused)?;
         Ok(Buffer { start, capacity, len, pool: self.clone() })
     }
 
@@ -83,7 +91,7 @@ impl Pool {
         let bytes = len.saturating_mul(size_of::<f32>());
         let refused = OutOfMemory { operation: "a block", bytes };
         let mut values = Vec::new();
-        if !self.lock().claim(bytes) {
+        if !self.budget.claim(bytes) {
             return Err(refused);
         }
         // Dropped on failure, it gives back what it claimed.
@@ -96,12 +104,38 @@ impl Pool {
 
     /// A pool that takes `bytes` of memory at most.
     pub(crate) fn with_limit(bytes: usize) -> Pool {
-        Pool { memory: Arc::new(Mutex::new(Memory { limit: Some(bytes), ..Memory::default() })) }
+        let budget = Budget { limit: Some(bytes), taken: AtomicUsize::new(0) };
+        Pool { memory: Arc::default(), budget: Arc::new(budget) }
+    }
+
+    /// A pool for another thread, which shares the limit and no buffers: those that a thread gives back are in its caches
+    /// when it takes them again.
+    pub(crate) fn beside(&self) -> Pool {
+        Pool { memory: Arc::default(), budget: Arc::clone(&self.budget) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Memory> {
         // A panic elsewhere leaves the lists whole: they are only pushed to and popped from.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Budget {
+    /// Counts `bytes` as taken, if there is room for them.
+    fn claim(&self, bytes: usize) -> bool {
+        let limit = self.limit.unwrap_or(usize::MAX);
+        let claimed = |taken: usize| taken.checked_add(bytes).filter(|&taken| taken <= limit);
+        self.taken.fetch_update(Relaxed, Relaxed, claimed).is_ok()
+    }
+
+    /// Counts `bytes` as given back.
+    fn give(&self, bytes: usize) {
+        self.taken.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Bytes up to the limit.
+    fn room(&self) -> usize {
+        self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.taken.load(Relaxed)))
     }
 }
 
@@ -119,33 +153,19 @@ impl Memory {
         Some(start)
     }
 
-    /// Counts `bytes` as taken, if there is room for them.
-    fn claim(&mut self, bytes: usize) -> bool {
-        let fits = bytes <= self.room();
-        if fits {
-            self.taken += bytes;
-        }
-        fits
-    }
-
-    /// Bytes up to the limit.
-    fn room(&self) -> usize {
-        self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.taken))
-    }
-
     /// `capacity` values that were never used, all of them zero; `None` if there is no memory.
-    fn cut(&mut self, capacity: usize) -> Option<Stretch> {
+    fn cut(&mut self, capacity: usize, budget: &Budget) -> Option<Stretch> {
         let taken = if capacity < PAGE { capacity } else { capacity.next_multiple_of(PAGE) + PAGE / 4 };
         let fits = |map: &&MmapRaw| self.used + taken <= map.len() / size_of::<f32>();
         if self.mappings.last().filter(fits).is_none() {
             // Near the limit a mapping leaves room for others.
-            let len = taken.max(MAPPING.min(self.room() / size_of::<f32>() / 4));
+            let len = taken.max(MAPPING.min(budget.room() / size_of::<f32>() / 4));
             let bytes = len * size_of::<f32>();
-            if !self.claim(bytes) {
+            if !budget.claim(bytes) {
                 return None;
             }
             let Some(map) = map(bytes) else {
-                self.taken -= bytes;
+                budget.give(bytes);
                 return None;
             };
             self.mappings.push(map);
@@ -190,7 +210,7 @@ impl DerefMut for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        self.pool.lock().taken -= self.bytes;
+        self.pool.budget.give(self.bytes);
     }
 }
 
