@@ -7,12 +7,14 @@
 
 use crate::limits::Limits;
 use crate::pages::Pages;
+use crate::queue::Queue;
 use crate::request::{Dropped, Event, Request, RequestError, RequestId, Sampling};
 use crate::sequence::Sequence;
-use crate::share::{Share, Worked};
+use crate::share::{Share, Stint, Worked};
 use picnic_model::ops::Ops;
 use picnic_model::{Model, ParamStore, SharedModel};
 use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Parameters up to which each thread gets a share of the sequences: as many as fit into caches. Threads that share the
 /// operations of one pass wait for each other some hundred times a token; threads with passes of their own all read every
@@ -27,8 +29,7 @@ pub struct Engine<O: Ops> {
     cache: O::Cache,
     /// Of the parameters that the cache was computed with.
     version: u64,
-    pages: Pages,
-    waiting: VecDeque<(RequestId, Request)>,
+    queue: Mutex<Queue>,
     /// In the order in which they were admitted.
     running: Vec<Sequence>,
     next_id: u64,
@@ -52,8 +53,7 @@ impl<O: Ops> Engine<O> {
         Engine {
             cache: empty_cache(&ops, model.model()),
             version,
-            pages: Pages::new(limits.cache_tokens, O::PAGE_TOKENS),
-            waiting: VecDeque::new(),
+            queue: Mutex::new(empty_queue::<O>(limits)),
             running: Vec::new(),
             next_id: 0,
             is_tight: false,
@@ -71,35 +71,34 @@ impl<O: Ops> Engine<O> {
         self.check(&request)?;
         let id = RequestId(self.next_id);
         self.next_id += 1;
-        self.waiting.push_back((id, request));
+        self.queue_mut().waiting.push_back((id, request));
         Ok(id)
     }
 
     /// Drops a request and frees its pages at once; one that ended already is ignored.
     pub fn cancel(&mut self, id: RequestId) {
-        self.waiting.retain(|(waiting, _)| *waiting != id);
+        self.queue_mut().waiting.retain(|(waiting, _)| *waiting != id);
         if let Some(at) = self.running.iter().position(|s| s.id == id) {
             let sequence = self.running.remove(at);
-            self.pages.give(sequence.pages);
+            self.queue_mut().pages.give(sequence.pages);
         }
     }
 
     /// Drops all requests and the cache.
     pub fn clear(&mut self) {
-        self.waiting.clear();
+        *self.queue_mut() = empty_queue::<O>(self.limits);
         self.running.clear();
         self.cache = empty_cache(&self.ops, self.model.model());
-        self.pages = Pages::new(self.limits.cache_tokens, O::PAGE_TOKENS);
     }
 
     /// Whether nothing waits or runs.
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.running.is_empty()
+        self.queue().waiting.is_empty() && self.running.is_empty()
     }
 
     /// Tokens of cache in use.
     pub fn cache_tokens_used(&self) -> usize {
-        self.pages.tokens_used()
+        self.queue().pages.tokens_used()
     }
 
     /// One token more for every sequence whose prompt has been read, as far as the limits allow.
@@ -108,7 +107,7 @@ impl<O: Ops> Engine<O> {
     }
 
     /// Up to `rounds` tokens more. Threads with shares of their own meet only once in the meantime, so that none waits
-    /// for another after every token; nobody is admitted until then.
+    /// for another after every token.
     ///
     /// When memory runs out, pages of requests that ended are given back. If the next step cannot do with that, the
     /// request that was admitted last of those that it ran out for is dropped.
@@ -120,26 +119,25 @@ impl<O: Ops> Engine<O> {
             self.running.iter_mut().for_each(Sequence::forget);
         }
         self.admit();
-        let mut step = Step::default();
         let (mut events, mut refused) = (Vec::new(), Vec::new());
-        let mut running = Vec::with_capacity(self.running.len());
         for worked in self.work(model.model(), &params, rounds) {
-            running.extend(worked.sequences);
+            self.running.extend(worked.sequences);
+            self.queue_mut().pages.give(worked.freed);
             events.extend(worked.events);
             refused.extend(worked.refused);
         }
-        running.sort_by_key(|(place, _)| *place);
-        self.running = running.into_iter().map(|(_, sequence)| sequence).collect();
-        events.sort_by_key(|(round, place, _)| (*round, *place));
-        step.events.extend(events.into_iter().map(|(_, _, event)| event));
-        step.events.iter().filter(|event| event.finish.is_some()).for_each(|event| self.cancel(event.id));
+        // Ids count up, so they are the order of admission.
+        self.running.sort_by_key(|sequence| sequence.id);
+        events.sort_by_key(|(round, event)| (*round, event.id));
+        let mut step = Step { events: events.into_iter().map(|(_, event)| event).collect(), dropped: Vec::new() };
         let is_short = !refused.is_empty();
         if self.is_tight {
             refused.iter().for_each(|dropped| self.cancel(dropped.id));
             step.dropped = refused;
         }
         if is_short {
-            drop(self.ops.split_cache(&mut self.cache, &[self.pages.free().to_vec()]));
+            let free = self.queue_mut().pages.free().to_vec();
+            drop(self.ops.split_cache(&mut self.cache, &[free]));
         }
         self.is_tight = is_short && !self.is_tight;
         step
@@ -149,28 +147,38 @@ impl<O: Ops> Engine<O> {
     fn work(&mut self, model: &Model, params: &ParamStore<O>, rounds: usize) -> Vec<Worked> {
         let threads = if params.count() <= SMALL { self.ops.parallelism() } else { 1 };
         let count = threads.clamp(1, self.running.len().max(1));
-        let batch_tokens = (self.limits.batch_tokens / count).max(1);
-        let mut shares: Vec<(usize, Vec<(usize, Sequence)>)> = Vec::new();
+        let of = |all: usize| (all / count).max(1);
+        let stint = Stint { rounds, batch_tokens: of(self.limits.batch_tokens), sequences: of(self.limits.sequences) };
+        let mut shares: Vec<(usize, Vec<Sequence>)> = Vec::new();
         shares.resize_with(count, Default::default);
-        for (place, sequence) in std::mem::take(&mut self.running).into_iter().enumerate() {
+        for sequence in std::mem::take(&mut self.running) {
             if let Some((tokens, share)) = shares.iter_mut().min_by_key(|(tokens, _)| *tokens) {
                 *tokens += sequence.unread();
-                share.push((place, sequence));
+                share.push(sequence);
             }
         }
-        let mut shares: Vec<Vec<(usize, Sequence)>> = shares.into_iter().map(|(_, sequences)| sequences).collect();
+        let mut shares: Vec<Vec<Sequence>> = shares.into_iter().map(|(_, sequences)| sequences).collect();
         if count == 1 {
             let share = Share { sequences: shares.remove(0), cache: &mut self.cache };
-            return vec![share.work(&self.ops, model, params, rounds, batch_tokens)];
+            return vec![share.work(&self.ops, model, params, &self.queue, stint)];
         }
-        let pages_of = |share: &Vec<(usize, Sequence)>| share.iter().flat_map(|(_, s)| &s.pages).copied().collect();
-        let pages: Vec<Vec<u32>> = shares.iter().map(pages_of).collect();
+        let pages = |share: &Vec<Sequence>| share.iter().flat_map(|sequence| &sequence.pages).copied().collect();
+        let pages: Vec<Vec<u32>> = shares.iter().map(pages).collect();
         let mut caches = self.ops.split_cache(&mut self.cache, &pages);
         let parts = shares.into_iter().zip(&mut caches).map(|(sequences, cache)| Share { sequences, cache }).collect();
-        let worked =
-            self.ops.in_parallel(parts, |share: Share<O>, ops| share.work(ops, model, params, rounds, batch_tokens));
+        let queue = &self.queue;
+        let worked = self.ops.in_parallel(parts, |share: Share<O>, ops| share.work(ops, model, params, queue, stint));
         self.ops.join_cache(&mut self.cache, caches);
         worked
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // A panic elsewhere leaves the queue whole.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn queue_mut(&mut self) -> &mut Queue {
+        self.queue.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check(&self, request: &Request) -> Result<(), RequestError> {
@@ -184,7 +192,7 @@ impl<O: Ops> Engine<O> {
         if let Some((index, &id)) = request.prompt.iter().enumerate().find(|&(_, &id)| id as usize >= vocabulary) {
             return Err(RequestError::UnknownToken { index, id, vocabulary });
         }
-        let (needed, limit) = (request.prompt.len().saturating_add(request.max_tokens), self.pages.tokens());
+        let (needed, limit) = (request.prompt.len().saturating_add(request.max_tokens), self.queue().pages.tokens());
         if needed > limit {
             return Err(RequestError::TooLong { needed, limit });
         }
@@ -201,13 +209,15 @@ impl<O: Ops> Engine<O> {
     /// Starts waiting requests while there is room for all that they may come to need, oldest first.
     fn admit(&mut self) {
         while self.running.len() < self.limits.sequences
-            && let Some((_, request)) = self.waiting.front()
-            && let Some(pages) = self.pages.take(request.prompt.len() + request.max_tokens)
-            && let Some((id, request)) = self.waiting.pop_front()
+            && let Some(sequence) = self.queue_mut().admit(&mut Vec::new())
         {
-            self.running.push(Sequence::new(id, request, pages));
+            self.running.push(sequence);
         }
     }
+}
+
+fn empty_queue<O: Ops>(limits: Limits) -> Queue {
+    Queue { waiting: VecDeque::new(), pages: Pages::new(limits.cache_tokens, O::PAGE_TOKENS) }
 }
 
 fn empty_cache<O: Ops>(ops: &O, model: &Model) -> O::Cache {

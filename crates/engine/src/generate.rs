@@ -7,8 +7,8 @@ use picnic_model::SharedModel;
 use picnic_model::ops::{Ops, OutOfMemory};
 use std::collections::HashMap;
 
-/// Tokens that sequences go ahead before new requests take the places of those that ended: few beside an answer's.
-const ROUNDS: usize = 8;
+/// Tokens that sequences go ahead before anybody hears of them.
+const ROUNDS: usize = 32;
 
 /// Why there are no answers.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@ mod generate;
 mod limits;
 mod pages;
 mod pass;
+mod queue;
 mod request;
 mod sampler;
 mod sequence;

@@ -25,14 +25,16 @@ impl Pages {
         tokens.div_ceil(self.page_tokens)
     }
 
-    /// Pages for `tokens` tokens, or none if there are not that many left.
-    pub(crate) fn take(&mut self, tokens: usize) -> Option<Vec<u32>> {
+    /// Pages for `tokens` tokens, out of `freed` first, or none if there are not that many left.
+    pub(crate) fn take(&mut self, tokens: usize, freed: &mut Vec<u32>) -> Option<Vec<u32>> {
         let count = self.needed(tokens);
-        let fresh = count.saturating_sub(self.free.len());
+        let reused = count.min(freed.len());
+        let fresh = (count - reused).saturating_sub(self.free.len());
         if fresh > (self.limit - self.next) as usize {
             return None;
         }
-        let mut pages = self.free.split_off(self.free.len() - (count - fresh));
+        let mut pages = freed.split_off(freed.len() - reused);
+        pages.extend(self.free.split_off(self.free.len() - (count - reused - fresh)));
         pages.extend(self.next..self.next + fresh as u32);
         self.next += fresh as u32;
         Some(pages)
@@ -60,15 +62,18 @@ mod tests {
 
     #[test]
     fn pages_come_back() {
-        let mut pages = Pages::new(57, 10);
+        let (mut pages, mut none) = (Pages::new(57, 10), Vec::new());
         assert_eq!(pages.tokens(), 50);
-        let a = pages.take(21).unwrap();
-        assert!(a.len() == 3 && pages.take(30).is_none());
-        let b = pages.take(20).unwrap();
+        let mut a = pages.take(21, &mut none).unwrap();
+        assert!(a.len() == 3 && pages.take(30, &mut none).is_none());
+        let b = pages.take(20, &mut none).unwrap();
         assert_eq!(pages.tokens_used(), 50);
+        let one = pages.take(10, &mut a).unwrap();
+        assert!(a.len() == 2 && !a.contains(&one[0]) && pages.take(30, &mut a).is_none());
         pages.give(a);
-        let c = pages.take(30).unwrap();
+        pages.give(one);
+        let c = pages.take(30, &mut none).unwrap();
         assert!(c.iter().all(|page| !b.contains(page)));
-        assert!(pages.take(1).is_none());
+        assert!(pages.take(1, &mut none).is_none());
     }
 }

@@ -1,67 +1,98 @@
 //! Some of the running sequences, which one thread takes some tokens further by itself.
 //!
-//! Threads that do not wait for each other after every token lose nothing to the slower one.
+//! Threads that do not wait for each other after every token lose nothing to the slower one. A share admits requests in
+//! the place of those of its own that ended, into their pages first: no page passes from one share to another meanwhile.
 
 use crate::pass::Plan;
+use crate::queue::Queue;
 use crate::request::{Dropped, Event};
 use crate::sequence::Sequence;
 use picnic_model::ops::Ops;
 use picnic_model::{Model, ParamStore};
+use std::sync::{Mutex, PoisonError};
 
 /// Sequences with the cache that holds their pages.
 pub(crate) struct Share<'c, O: Ops> {
-    /// Each with its place among all that run.
-    pub(crate) sequences: Vec<(usize, Sequence)>,
-    /// Their pages.
+    pub(crate) sequences: Vec<Sequence>,
     pub(crate) cache: &'c mut O::Cache,
 }
 
+/// How far a share goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Stint {
+    /// Passes at most.
+    pub(crate) rounds: usize,
+    /// Tokens in a pass.
+    pub(crate) batch_tokens: usize,
+    /// Sequences at once.
+    pub(crate) sequences: usize,
+}
+
 /// What a share came to.
+#[derive(Default)]
 pub(crate) struct Worked {
-    /// The sequences again.
-    pub(crate) sequences: Vec<(usize, Sequence)>,
-    /// Tokens drawn, each with its round and its sequence's place.
-    pub(crate) events: Vec<(usize, usize, Event)>,
-    /// The request that came last of those that memory ran out for. The others can be tried again as they are.
+    /// The sequences that have not ended.
+    pub(crate) sequences: Vec<Sequence>,
+    /// The pages of those that have.
+    pub(crate) freed: Vec<u32>,
+    /// Tokens drawn, each with its round.
+    pub(crate) events: Vec<(usize, Event)>,
+    /// The request that came last of those that memory ran out for. All can be tried again as they are.
     pub(crate) refused: Option<Dropped>,
 }
 
 impl<O: Ops> Share<'_, O> {
-    /// Goes `rounds` passes of at most `batch_tokens` tokens ahead, or less if all sequences end or memory does.
+    /// Goes on until the stint is over, all sequences have ended, or memory has.
     pub(crate) fn work(
         self,
         ops: &O,
         model: &Model,
         params: &ParamStore<O>,
-        rounds: usize,
-        batch_tokens: usize,
+        queue: &Mutex<Queue>,
+        stint: Stint,
     ) -> Worked {
-        let Share { mut sequences, cache } = self;
-        let (mut events, mut refused) = (Vec::new(), None);
-        for round in 0..rounds {
-            let plan = plan(&mut sequences, batch_tokens);
+        let mut worked = Worked { sequences: self.sequences, ..Worked::default() };
+        for round in 0..stint.rounds {
+            if round > 0 && worked.sequences.len() < stint.sequences && !worked.freed.is_empty() {
+                worked.admit(queue, stint.sequences);
+            }
+            let plan = plan(&mut worked.sequences, stint.batch_tokens);
             let Some(last) = plan.last_sequence() else { break };
-            match plan.run(ops, model, params, cache) {
+            match plan.run(ops, model, params, self.cache) {
                 Ok(done) => {
                     for done in done {
-                        let (place, sequence) = &mut sequences[done.sequence];
-                        events.extend(sequence.take(done).map(|event| (round, *place, event)));
+                        let event = worked.sequences[done.sequence].take(done);
+                        worked.events.extend(event.map(|event| (round, event)));
                     }
+                    let ended = worked.sequences.extract_if(.., |sequence| sequence.has_ended());
+                    worked.freed.extend(ended.flat_map(|sequence| sequence.pages));
                 }
                 Err(source) => {
-                    refused = Some(Dropped { id: sequences[last].1.id, source });
+                    worked.refused = Some(Dropped { id: worked.sequences[last].id, source });
                     break;
                 }
             }
         }
-        Worked { sequences, events, refused }
+        worked
     }
 }
 
-/// The next tokens of the sequences that have not ended, as many as fit into a pass.
-fn plan(sequences: &mut [(usize, Sequence)], batch_tokens: usize) -> Plan {
+impl Worked {
+    /// Fills the places of sequences that ended.
+    fn admit(&mut self, queue: &Mutex<Queue>, sequences: usize) {
+        let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.sequences.len() < sequences
+            && let Some(sequence) = queue.admit(&mut self.freed)
+        {
+            self.sequences.push(sequence);
+        }
+    }
+}
+
+/// The next tokens of the sequences, as many as fit into a pass.
+fn plan(sequences: &mut [Sequence], batch_tokens: usize) -> Plan {
     let mut plan = Plan::default();
-    for (at, (_, sequence)) in sequences.iter_mut().enumerate().filter(|(_, (_, sequence))| !sequence.has_ended()) {
+    for (at, sequence) in sequences.iter_mut().enumerate() {
         let count = sequence.unread().min(batch_tokens - plan.len());
         if count == 0 {
             break;

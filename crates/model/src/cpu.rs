@@ -29,6 +29,8 @@ pub struct CpuOps {
     /// The same instructions on one thread.
     solo: Arc<Cpu>,
     pool: Pool,
+    /// For pieces of work that run at once, one for each thread.
+    pools: Arc<[Pool]>,
     cosines: Arc<Cosines>,
 }
 
@@ -36,7 +38,7 @@ impl CpuOps {
     /// Computes on `cpu`: with [`Isa::scalar`](picnic_kernels::Isa::scalar) in it, this is the oracle.
     pub fn new(cpu: Cpu) -> CpuOps {
         let solo = Arc::new(Cpu { isa: cpu.isa, team: Team::solo() });
-        CpuOps { cpu: Arc::new(cpu), solo, pool: Pool::default(), cosines: Arc::default() }
+        CpuOps::assemble(Arc::new(cpu), solo, Pool::default(), Arc::default())
     }
 
     /// The best instructions of this processor and `threads` threads.
@@ -47,7 +49,12 @@ impl CpuOps {
         Ok(CpuOps::new(Cpu::new(threads)?))
     }
 
-    /// Shares this one's memory and has a team of `threads` of its own.
+    fn assemble(cpu: Arc<Cpu>, solo: Arc<Cpu>, pool: Pool, cosines: Arc<Cosines>) -> CpuOps {
+        let pools = (0..cpu.team.size()).map(|_| pool.beside()).collect();
+        CpuOps { cpu, solo, pool, pools, cosines }
+    }
+
+    /// A team of `threads` of its own with buffers of its own, under the same limit of memory.
     ///
     /// # Errors
     /// If the system refuses to start the threads.
@@ -56,12 +63,13 @@ impl CpuOps {
             0 | 1 => Arc::clone(&self.solo),
             _ => Arc::new(Cpu { isa: self.cpu.isa, team: Team::new(threads)? }),
         };
-        Ok(CpuOps { cpu, ..self.clone() })
+        Ok(CpuOps::assemble(cpu, Arc::clone(&self.solo), self.pool.beside(), Arc::clone(&self.cosines)))
     }
 
     /// The same threads with buffers of their own, which together take `bytes` at most.
     pub fn with_memory_limit(&self, bytes: usize) -> CpuOps {
-        CpuOps { pool: Pool::with_limit(bytes), ..self.clone() }
+        let [cpu, solo] = [&self.cpu, &self.solo].map(Arc::clone);
+        CpuOps::assemble(cpu, solo, Pool::with_limit(bytes), Arc::clone(&self.cosines))
     }
 }
 
@@ -98,13 +106,14 @@ impl Ops for CpuOps {
         if parts.len() <= 1 {
             return parts.into_iter().map(|part| work(part, self)).collect();
         }
-        let alone = CpuOps { cpu: Arc::clone(&self.solo), ..self.clone() };
+        let alone = |pool: &Pool| CpuOps { cpu: Arc::clone(&self.solo), pool: pool.clone(), ..self.clone() };
         let places: Vec<Mutex<(Option<T>, Option<U>)>> =
             parts.into_iter().map(|part| Mutex::new((Some(part), None))).collect();
         self.cpu.team.split(places.len(), 1, |range| {
-            for place in &places[range] {
-                let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-                place.1 = place.0.take().map(|part| work(part, &alone));
+            for at in range {
+                let mut place = places[at].lock().unwrap_or_else(PoisonError::into_inner);
+                let ops = alone(&self.pools[at % self.pools.len()]);
+                place.1 = place.0.take().map(|part| work(part, &ops));
             }
         });
         places.into_iter().filter_map(|place| place.into_inner().unwrap_or_else(PoisonError::into_inner).1).collect()

@@ -11,6 +11,7 @@ use memmap2::{MmapMut, MmapRaw};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Values in a mapping, unless a buffer needs more: 64 MiB, of which only what is used takes memory.
@@ -30,14 +31,20 @@ const MOST: usize = isize::MAX as usize / 64;
 #[derive(Clone, Default)]
 pub(crate) struct Pool {
     memory: Arc<Mutex<Memory>>,
+    budget: Arc<Budget>,
+}
+
+/// What several pools may take together.
+#[derive(Default)]
+struct Budget {
+    /// Bytes that may be taken; `None` for as many as the system gives.
+    limit: Option<usize>,
+    /// Bytes of mappings and blocks.
+    taken: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Memory {
-    /// Bytes that may be taken; `None` for as many as the system gives.
-    limit: Option<usize>,
-    /// Bytes of mappings and blocks.
-    taken: usize,
     /// Raw, because a reference to a whole mapping would claim the buffers in it.
     mappings: Vec<MmapRaw>,
     /// Values of each free stretch, by where it starts: its mapping and the value in it. No two touch.
@@ -75,7 +82,7 @@ impl Pool {
         }
         let capacity = capacity(len);
         let mut memory = self.lock();
-        let (at, start) = memory.cut(capacity).ok_or(refused)?;
+        let (at, start) = memory.cut(capacity, &self.budget).ok_or(refused)?;
         Ok(Buffer { start, at, capacity, len, pool: self.clone() })
     }
 
@@ -85,7 +92,7 @@ impl Pool {
         let bytes = len.saturating_mul(size_of::<f32>());
         let refused = OutOfMemory { operation: "a block", bytes };
         let mut values = Vec::new();
-        if !self.lock().claim(bytes) {
+        if !self.budget.claim(bytes) {
             return Err(refused);
         }
         // Dropped on failure, it gives back what it claimed.
@@ -98,7 +105,14 @@ impl Pool {
 
     /// A pool that takes `bytes` of memory at most.
     pub(crate) fn with_limit(bytes: usize) -> Pool {
-        Pool { memory: Arc::new(Mutex::new(Memory { limit: Some(bytes), ..Memory::default() })) }
+        let budget = Budget { limit: Some(bytes), taken: AtomicUsize::new(0) };
+        Pool { memory: Arc::default(), budget: Arc::new(budget) }
+    }
+
+    /// A pool for another thread, which shares the limit and no buffers: those that a thread gives back are in its caches
+    /// when it takes them again.
+    pub(crate) fn beside(&self) -> Pool {
+        Pool { memory: Arc::default(), budget: Arc::clone(&self.budget) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Memory> {
@@ -107,15 +121,34 @@ impl Pool {
     }
 }
 
+impl Budget {
+    /// Counts `bytes` as taken, if there is room for them.
+    fn claim(&self, bytes: usize) -> bool {
+        let limit = self.limit.unwrap_or(usize::MAX);
+        let claimed = |taken: usize| taken.checked_add(bytes).filter(|&taken| taken <= limit);
+        self.taken.fetch_update(Relaxed, Relaxed, claimed).is_ok()
+    }
+
+    /// Counts `bytes` as given back.
+    fn give(&self, bytes: usize) {
+        self.taken.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Bytes up to the limit.
+    fn room(&self) -> usize {
+        self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.taken.load(Relaxed)))
+    }
+}
+
 impl Memory {
     /// `capacity` values from the shortest free stretch that has as many, or from a mapping more; `None` if there is no
     /// memory.
-    fn cut(&mut self, capacity: usize) -> Option<((usize, usize), Stretch)> {
+    fn cut(&mut self, capacity: usize, budget: &Budget) -> Option<((usize, usize), Stretch)> {
         let shortest = |memory: &Memory| memory.by_length.range((capacity, (0, 0))..).next().copied();
         let (free, at) = match shortest(self) {
             Some(found) => found,
             None => {
-                self.grow(capacity)?;
+                self.grow(capacity, budget)?;
                 shortest(self)?
             }
         };
@@ -156,30 +189,16 @@ impl Memory {
         self.by_length.remove(&(len, at));
     }
 
-    /// Counts `bytes` as taken, if there is room for them.
-    fn claim(&mut self, bytes: usize) -> bool {
-        let fits = bytes <= self.room();
-        if fits {
-            self.taken += bytes;
-        }
-        fits
-    }
-
-    /// Bytes up to the limit.
-    fn room(&self) -> usize {
-        self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.taken))
-    }
-
     /// A mapping more, with room for `capacity` values; `None` if there is no memory.
-    fn grow(&mut self, capacity: usize) -> Option<()> {
+    fn grow(&mut self, capacity: usize, budget: &Budget) -> Option<()> {
         // Near the limit a mapping leaves room for others.
-        let len = capacity.max(MAPPING.min(self.room() / size_of::<f32>() / 4));
+        let len = capacity.max(MAPPING.min(budget.room() / size_of::<f32>() / 4));
         let bytes = len * size_of::<f32>();
-        if !self.claim(bytes) {
+        if !budget.claim(bytes) {
             return None;
         }
         let Some(map) = map(bytes) else {
-            self.taken -= bytes;
+            budget.give(bytes);
             return None;
         };
         self.mappings.push(map);
@@ -219,7 +238,7 @@ impl DerefMut for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        self.pool.lock().taken -= self.bytes;
+        self.pool.budget.give(self.bytes);
     }
 }
 
@@ -262,7 +281,7 @@ mod tests {
         while !buffers.is_empty() {
             buffers.swap_remove(buffers.len() * 5 / 7 % buffers.len());
         }
-        pool.lock().taken
+        pool.budget.taken.load(Relaxed)
     }
 
     #[test]
