@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(refused.bytes, 800_000);
         // What is free again is there for others, in smaller pieces too, and blocks count against the same limit.
         drop(kept);
-        assert!(pool.take(100_000).is_ok() && pool.block(150_000).is_err());
+        assert!(pool.take(100_000).is_ok() && pool.block(170_000).is_err());
         let pieces: Vec<Buffer> = (0..50).map_while(|_| pool.take(10_000).ok()).collect();
         assert!((20..50).contains(&pieces.len()), "{} pieces", pieces.len());
         let mut starts: Vec<usize> = pieces.iter().map(|piece| piece.as_ptr().addr()).collect();
