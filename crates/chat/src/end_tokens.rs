@@ -75,7 +75,7 @@ fn end_of_turn(tokenizer: &Tokenizer, template: &ChatTemplate) -> Option<u32> {
 
 /// Names of tokens that end a turn in the models that are passed around as GGUF files, whose keys often lack them.
 /// llama.cpp goes by names too (`special_eog_ids` in its `llama-vocab.cpp`), so its users' files count on it.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 25] = [
     "<|eot_id|>",
     "<|eom_id|>",
     "<|im_end|>",
@@ -93,6 +93,14 @@ const NAMES: [&str; 17] = [
     "<eos>",
     "<turn|>",
     "<｜end▁of▁sentence｜>",
+    "<|calls|>",
+    "<|flush|>",
+    "_<EOT>",
+    "<|fim_pad|>",
+    "<fim-pad>",
+    "<|repo_name|>",
+    "<|file_sep|>",
+    "<PAD>",
 ];
 
 /// The tokens of a vocabulary that end a turn by their names. In harmony, the format of gpt-oss, `<|end|>` ends a

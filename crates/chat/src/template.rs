@@ -18,6 +18,9 @@ use crate::{Error, FunctionCall, Message, Result, Role, ToolCall, methods, pytho
 /// Instructions that one rendering may execute. The templates of DeepSeek and Qwen3 take about 40 a message.
 const FUEL: u64 = 1_000_000;
 
+/// Bytes of a template's source at most. Published ones have up to about 20,000.
+const MAX_SOURCE: usize = 1 << 18;
+
 /// Stack of one rendering. A list in a list in a list … gets one level deeper in about eight steps, which
 /// leaves 1000 bytes a level for freeing or printing it. Untouched pages cost nothing.
 const STACK_BYTES: usize = 128 << 20;
@@ -78,12 +81,19 @@ impl ChatTemplate {
 
     /// Compiles the value of `chat_template`: a string, or a list of `{name, template}`.
     pub fn from_json(source: &serde_json::Value, special_tokens: BTreeMap<String, String>) -> Result<Self> {
-        let (mut environment, mut names) = (environment()?, BTreeMap::new());
-        for (name, template) in named_templates(source)? {
-            environment.add_template_owned(name.clone(), source::readable(&template))?;
-            names.insert(name, OnceLock::new());
-        }
-        Ok(Self { environment, names, special_tokens })
+        on_a_deep_stack(|| {
+            let (mut environment, mut names) = (environment()?, BTreeMap::new());
+            for (name, template) in named_templates(source)? {
+                let bytes = template.len();
+                if bytes > MAX_SOURCE {
+                    let problem = format!("`{name}` has {bytes} bytes; a template may have {MAX_SOURCE} at most");
+                    return Err(Error::Template(problem));
+                }
+                environment.add_template_owned(name.clone(), source::readable(&template))?;
+                names.insert(name, OnceLock::new());
+            }
+            Ok(Self { environment, names, special_tokens })
+        })
     }
 
     /// One prompt of a conversation.
@@ -92,18 +102,7 @@ impl ChatTemplate {
     /// When the template refuses the conversation (`raise_exception`), asks for what is not there, or
     /// does not end.
     pub fn render(&self, messages: &[Message], options: &ChatOptions) -> Result<String> {
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new()
-                .name("chat template".to_owned())
-                .stack_size(STACK_BYTES)
-                .spawn_scoped(scope, || self.render_here(messages, options));
-            let failed = |what: String| Err(Error::Template(what));
-            match thread.map(|thread| thread.join()) {
-                Ok(Ok(rendered)) => rendered,
-                Ok(Err(_)) => failed("the renderer panicked; report the template".to_owned()),
-                Err(error) => failed(format!("no thread to render in: {error}")),
-            }
-        })
+        on_a_deep_stack(|| self.render_here(messages, options))
     }
 
     fn render_here(&self, messages: &[Message], options: &ChatOptions) -> Result<String> {
@@ -150,6 +149,20 @@ impl ChatTemplate {
         let probe = || styles.into_iter().find(writes).unwrap_or_default();
         self.names.get(name).map_or(CallStyle::default(), |known| *known.get_or_init(probe))
     }
+}
+
+/// Compiling recurses as deep as the source is nested, rendering as deep as the values are.
+fn on_a_deep_stack<T: Send>(run: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let name = "chat template".to_owned();
+        let thread = std::thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn_scoped(scope, run);
+        let failed = |what: String| Err(Error::Template(what));
+        match thread.map(|thread| thread.join()) {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => failed("the template engine panicked; report the template".to_owned()),
+            Err(error) => failed(format!("no thread to render in: {error}")),
+        }
+    })
 }
 
 /// Jinja as `transformers` sets it up.
@@ -297,6 +310,36 @@ mod tests {
     fn blocks_leave_no_lines_behind() {
         let source = "{% if true %}\n    {% set x = 1 %}\na\n{% endif %}\n";
         assert_eq!(render(source, &ChatOptions::default()), "a\n");
+    }
+
+    #[test]
+    fn a_source_nested_as_deep_as_its_length_allows_does_not_overflow_the_stack() {
+        let many = |open: &str, close: &str| {
+            let n = (MAX_SOURCE - 10) / (open.len() + close.len());
+            format!("{{{{ {}1{} }}}}", open.repeat(n), close.repeat(n))
+        };
+        let sources = [
+            many("(", ")"),
+            many("[", "]"),
+            many("-", ""),
+            many("not ", ""),
+            many("1+", ""),
+            many("1~", ""),
+            many("1 if 1 else ", ""),
+            many("1**", ""),
+            format!("{{{{ a{} }}}}", ".a".repeat(MAX_SOURCE / 2 - 10)),
+            format!("{{{{ a{} }}}}", "|e".repeat(MAX_SOURCE / 2 - 10)),
+            format!("{{% if 1 %}}{}{{% endif %}}", "{% elif 1 %}".repeat(MAX_SOURCE / 12 - 10)),
+            "{% if 1 %}".repeat(MAX_SOURCE / 10),
+        ];
+        for source in sources {
+            // Whether it compiles is up to the engine.
+            if let Ok(template) = ChatTemplate::new(&source, BTreeMap::new()) {
+                let _either = template.render(&[], &ChatOptions::default());
+            }
+        }
+        let line = ChatTemplate::new(&" ".repeat(MAX_SOURCE + 1), BTreeMap::new()).unwrap_err().to_string();
+        assert!(line.contains("at most"), "{line}");
     }
 
     #[test]

@@ -28,9 +28,10 @@ pub struct EvalArgs {
     /// Perplexity of this text file; then the first argument is the model
     #[arg(long, value_name = "FILE", conflicts_with_all = ["problems", "choices", "samples"])]
     perplexity: Option<PathBuf>,
-    /// With --perplexity: tokens of a window; predictions do not see beyond theirs
-    #[arg(long, default_value_t = 512, value_parser = context)]
-    context: usize,
+    /// With --perplexity: tokens of a window; predictions do not see beyond theirs [default: 512, or the model's
+    /// positions if they are fewer]
+    #[arg(long, value_parser = context)]
+    context: Option<usize>,
     /// Choose the likeliest continuation: {"prompt", "choices", "answer"} a line; then the first argument is the model
     #[arg(long, value_name = "FILE", conflicts_with = "problems")]
     choices: Option<PathBuf>,
@@ -93,8 +94,10 @@ fn judged(args: &EvalArgs, option: &str) -> Result<Judged> {
 fn perplexity(args: &EvalArgs, path: &Path) -> Result<()> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut judged = judged(args, "--perplexity")?;
+    let positions = judged.model.model().config().max_position_embeddings;
+    let context = args.context.unwrap_or(positions.clamp(2, 512));
     let shows = !args.recipe.common.quiet && !args.recipe.common.json && std::io::stderr().is_terminal();
-    let found = judged.perplexity(&text, args.context, |done, total| {
+    let found = judged.perplexity(&text, context, |done, total| {
         if shows {
             eprint!("\r{done} of {total} tokens");
         }

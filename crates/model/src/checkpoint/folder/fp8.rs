@@ -1,4 +1,5 @@
-//! DeepSeek's FP8 files: E4M3 values with a factor for each block beside them (`NAME_scale_inv`).
+//! FP8 files: E4M3 values with factors beside them. DeepSeek has one for each block of a matrix (`NAME_scale_inv`), others
+//! one for each row or one for all of it (`NAME_scale`). Either is what the values are multiplied by.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +11,7 @@ use crate::checkpoint::error::{CheckpointError, quoted};
 use crate::checkpoint::scales::StoredScales;
 use crate::checkpoint::tensor::{Entry, Source};
 
-const SCALES: &str = "_scale_inv";
+const SCALES: [&str; 2] = ["_scale_inv", "_scale"];
 
 /// DeepSeek-V3's blocks, where `config.json` does not say.
 const USUAL_BLOCK: [usize; 2] = [128, 128];
@@ -24,14 +25,14 @@ pub(super) fn attach(
     tensors: &mut BTreeMap<String, Entry>,
     config: Option<&Value>,
 ) -> Result<(), CheckpointError> {
-    let names: Vec<String> = tensors
-        .keys()
-        .filter(|name| name.ends_with(SCALES))
-        .map(|name| name[..name.len() - SCALES.len()].to_owned())
-        .collect();
+    let scaled = |scales: &String| {
+        let name = SCALES.iter().find_map(|suffix| scales.strip_suffix(suffix))?;
+        tensors.contains_key(name).then(|| (name.to_owned(), scales.clone()))
+    };
+    let pairs: Vec<(String, String)> = tensors.keys().filter_map(scaled).collect();
     let block = block_size(config);
-    for name in names {
-        let Some(scales) = tensors.remove(&format!("{name}{SCALES}")) else { continue };
+    for (name, scales) in pairs {
+        let Some(scales) = tensors.remove(&scales) else { continue };
         let Some(entry) = tensors.get_mut(&name) else { continue };
         let stored = stored_scales(entry, &scales, block).ok_or_else(|| {
             let (shape, found) = (&entry.shape, &scales.shape);
@@ -61,8 +62,13 @@ fn stored_scales(entry: &Entry, scales: &Entry, block: [usize; 2]) -> Option<Sto
         [experts, n, k] if n.is_multiple_of(block[0]) => [experts.checked_mul(n)?, k],
         _ => return None,
     };
-    // One factor for the whole tensor is a block of all of it.
-    let block = if count == 1 { [shape[0].max(1), shape[1].max(1)] } else { block };
+    // One factor for the whole tensor is a block of all of it, one for each row a block of that row. No grid of blocks
+    // has the shape of the latter: `[n]`, or `[n, 1]` with n > 1.
+    let block = match *scales.shape.as_slice() {
+        _ if count == 1 => [shape[0].max(1), shape[1].max(1)],
+        [n] | [n, 1] if n == shape[0] => [1, shape[1].max(1)],
+        _ => block,
+    };
     StoredScales::new((slice.file, slice.encoding.clone(), slice.bytes.clone()), count, shape, block)
 }
 

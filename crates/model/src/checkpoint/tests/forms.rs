@@ -169,6 +169,32 @@ fn fp8_is_multiplied_by_the_scales_of_its_blocks() {
     }
 }
 
+/// What vLLM and others write: `NAME_scale`, one for the tensor or one for each row.
+#[test]
+fn fp8_with_a_scale_for_each_row_or_for_all_is_multiplied_by_it() {
+    let values = [0x38, 0x40, 0x38, 0x40];
+    for (name, shape, scales, expected) in [
+        ("w.weight_scale", json!([2, 1]), &[3f32, 5.][..], [3., 6., 5., 10.]),
+        ("w.weight_scale", json!([2]), &[3., 5.], [3., 6., 5., 10.]),
+        ("w.weight_scale_inv", json!([2, 1]), &[3., 5.], [3., 6., 5., 10.]),
+        ("w.weight_scale", json!([]), &[3.], [3., 6., 3., 6.]),
+        ("w.weight_scale", json!([1]), &[3.], [3., 6., 3., 6.]),
+    ] {
+        let scales: Vec<u8> = scales.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let header = json!({
+            "w.weight": {"dtype": "F8_E4M3", "shape": [2, 2], "data_offsets": [0, 4]},
+            name: {"dtype": "F32", "shape": shape, "data_offsets": [4, 4 + scales.len()]},
+        });
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = safetensors_bytes(&header.to_string(), &[&values[..], &scales].concat());
+        fs::write(dir.path().join("model.safetensors"), bytes).unwrap();
+        fs::write(dir.path().join("config.json"), "{}").unwrap();
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        assert_eq!(checkpoint.tensor_names().collect::<Vec<_>>(), ["w.weight"]);
+        assert_eq!(checkpoint.read_f32("w.weight").unwrap(), expected, "{name} {shape}");
+    }
+}
+
 /// Each is refused by what it is, never as a missing tensor.
 #[test]
 fn foreign_formats_are_refused_by_name() {
