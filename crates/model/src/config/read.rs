@@ -81,7 +81,7 @@ fn family(keys: &Keys) -> Result<&'static Family, ConfigError> {
 
 /// Settings under which our code would compute something else than upstream's.
 fn refuse_unsupported(keys: &Keys) -> Result<(), ConfigError> {
-    if let Some(name) = keys.text("hidden_act")?.filter(|&name| name != "silu") {
+    if let Some(name) = keys.text("hidden_act")?.filter(|&name| !matches!(name, "silu" | "swish")) {
         return Err(keys.unsupported("hidden_act", name, "use a model with \"silu\", the only activation there is"));
     }
     if keys.boolean("use_sliding_window")? == Some(true) {

@@ -42,6 +42,7 @@ fn with(mut value: Value, key: &str, new: Value) -> Value {
 #[test]
 fn reads_dense_and_sparse() {
     let config = read(&llama()).unwrap();
+    assert_eq!(read(&with(llama(), "hidden_act", json!("swish"))).unwrap(), config, "SiLU's other name");
     assert_eq!(config.eos_token_ids, [1, 2]);
     assert_eq!(config.rope_dim(), 16);
     let Attention::Gqa(gqa) = &config.attention else { panic!("{:?}", config.attention) };

@@ -169,6 +169,7 @@ impl Settings<'_> {
 
 /// A token id; what does not fit 32 bits lies outside every vocabulary.
 pub(super) fn token_id(gguf: &Gguf, key: &str) -> Result<Option<u32>, CheckpointError> {
-    let id = gguf.unsigned(key)?;
-    Ok(id.map(|id| u32::try_from(id).unwrap_or(u32::MAX)))
+    let id = gguf.unsigned(key)?.map(|id| u32::try_from(id).unwrap_or(u32::MAX - 1));
+    // All ones is llama.cpp's −1, which stands for no token.
+    Ok(id.filter(|&id| id != u32::MAX))
 }

@@ -27,6 +27,17 @@ fn gguf_reads_as_a_hugging_face_checkpoint() {
     assert_eq!(tokenizer.add_bos, None);
 }
 
+/// Converters write llama.cpp's −1 where there is no such token.
+#[test]
+fn a_token_of_all_ones_is_none() {
+    let (mut metadata, tensors) = tiny_gguf();
+    metadata.push(number("tokenizer.ggml.bos_token_id", u32::MAX));
+    let (_dir, path) = folder_with("tiny.gguf", &whole(&metadata, &tensors));
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    assert_eq!(checkpoint.config().unwrap().bos_token_id, None);
+    assert_eq!(checkpoint.gguf_tokenizer().unwrap().bos_token_id, None);
+}
+
 #[test]
 fn lying_gguf_headers_are_refused() {
     type Change<'a> = &'a dyn Fn(&mut Vec<Vec<u8>>, &mut Vec<Tensor>);
