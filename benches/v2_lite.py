@@ -1,8 +1,8 @@
 """A random model in DeepSeek-V2-Lite's full shape, 15.7 billion parameters in 4 bits, to see whether it loads and answers.
 
     pip install gguf numpy
-    python benches/v2_lite.py /tmp/v2-lite.gguf             # writes 8.9 GB, a tensor at a time
-    python benches/v2_lite.py /tmp/v2-lite.gguf --run picnic/binary
+    python benches/v2_lite.py v2-lite.gguf             # writes 8.9 GB, a tensor at a time
+    python benches/v2_lite.py v2-lite.gguf --run picnic/binary
 
 With --run it then asks the model one question and prints the seconds and the most memory that the program held
 (`VmHWM`, mapped pages of the file included). What such a model answers is noise; that it answers is the point.
