@@ -100,16 +100,21 @@ fn pack(bits: usize, codes: &[u8; LANES], plane: &mut [u8]) {
     }
 }
 
-/// The scales of a block of ggml's, for one output.
-fn place_header(ty: StoredType, form: &Form, b: &[u8], lane: usize, header: &mut [u8]) {
-    let halves: &[usize] = match ty {
+/// Where the F16 scales stand in a block of ggml's.
+pub(super) fn half_scales(ty: StoredType) -> &'static [usize] {
+    match ty {
         Q8_0 | Q4_0 | Q5_0 | IQ4_NL | IQ4_XS => &[0],
         Q4_1 | Q5_1 | Q4_K | Q5_K => &[0, 2],
         Q2_K => &[80, 82],
         Q3_K => &[108],
         Q6_K => &[208],
         _ => &[],
-    };
+    }
+}
+
+/// The scales of a block of ggml's, for one output.
+fn place_header(ty: StoredType, form: &Form, b: &[u8], lane: usize, header: &mut [u8]) {
+    let halves = half_scales(ty);
     for (i, &at) in halves.iter().enumerate() {
         header[64 * i + 2 * lane..][..2].copy_from_slice(&b[at..at + 2]);
     }

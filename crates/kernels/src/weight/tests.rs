@@ -1,5 +1,6 @@
 //! Frozen weights against the decoders of their types, and their products against those of the decoded weights.
 
+use super::repack::half_scales;
 use super::*;
 use crate::linear;
 use crate::stored::StoredType;
@@ -23,18 +24,6 @@ pub(super) fn bytes(ty: StoredType, n: usize, k: usize, seed: u32) -> Vec<u8> {
         }
     }
     bytes
-}
-
-fn half_scales(ty: StoredType) -> &'static [usize] {
-    use StoredType::*;
-    match ty {
-        Q8_0 | Q4_0 | Q5_0 | IQ4_NL | IQ4_XS => &[0],
-        Q4_1 | Q5_1 | Q4_K | Q5_K => &[0, 2],
-        Q2_K => &[80, 82],
-        Q3_K => &[108],
-        Q6_K => &[208],
-        _ => &[],
-    }
 }
 
 fn weights() -> impl Iterator<Item = StoredType> {
