@@ -144,6 +144,7 @@ fn kept_answers_are_right_and_can_be_learned_from() {
             &base,
             easy,
             &weight_key,
+            "overlong_share=0",
             "steps=1",
             "--quiet",
             "--out",

@@ -6,9 +6,9 @@
 //!
 //! N: outputs, K: inputs.
 
+use crate::Cpu;
 use crate::simd::{Isa, LANES};
 use crate::team::Shared;
-use crate::{Cpu, scratch, vector};
 use std::ops::Range;
 
 /// A weight `[N, K]` in panels.
@@ -89,27 +89,6 @@ pub fn to_rows(cpu: &Cpu, panels: Panels, rows: &mut [f32]) {
     });
 }
 
-/// [`vector::sum_of_squares`] of the rows that `panels` stand for, with the bits that those rows give.
-pub fn sum_of_squares_rows(cpu: &Cpu, panels: Panels) -> f64 {
-    let Panels { n, k, .. } = panels;
-    // So many panels hold whole blocks of the sum.
-    let group = LANES * (vector::BLOCK / LANES / gcd(k.max(1), vector::BLOCK / LANES)).max(1);
-    let mut sums = vec![0.0; (n * k).div_ceil(vector::BLOCK)];
-    let shared = Shared::new(&mut sums);
-    cpu.split_rows(n.div_ceil(group), group * k, |groups| {
-        for first in groups.map(|i| i * group) {
-            let outputs = first..n.min(first + group);
-            scratch::with(outputs.len() * k, |rows| {
-                copy_rows(cpu.isa, panels, outputs.clone(), rows);
-                let blocks = first * k / vector::BLOCK..(outputs.end * k).div_ceil(vector::BLOCK);
-                // SAFETY: teams get disjoint groups, and a group that is not the last ends with a block.
-                vector::square_blocks(cpu.isa, rows, unsafe { shared.part(blocks) });
-            });
-        }
-    });
-    sums.iter().map(|&sum| f64::from(sum)).sum()
-}
-
 /// Copies the rows of `outputs`, which start at a multiple of 32, into `rows`. Tile by tile, so that lines are used up
 /// while they are near.
 fn copy_rows(isa: Isa, panels: Panels, outputs: Range<usize>, rows: &mut [f32]) {
@@ -125,11 +104,6 @@ fn copy_rows(isa: Isa, panels: Panels, outputs: Range<usize>, rows: &mut [f32]) 
             }
         }
     }
-}
-
-/// The greatest common divisor.
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 crate::kernel! {
@@ -166,9 +140,6 @@ mod tests {
             let mut back = vec![9.0; n * k];
             to_rows(&plain(), panels, &mut back);
             assert_same_bits("rows", &back, &rows);
-            for cpu in cpus() {
-                prop_assert_eq!(sum_of_squares_rows(cpu, panels), vector::sum_of_squares(&plain(), &rows));
-            }
         }
     }
 }

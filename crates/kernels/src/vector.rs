@@ -7,7 +7,7 @@ use crate::simd::LANES;
 use crate::team::Shared;
 
 /// Elements of one f32 partial sum of [`sum_of_squares`].
-pub(crate) const BLOCK: usize = 4096;
+const BLOCK: usize = 4096;
 
 /// out = x + y.
 pub fn add(cpu: &Cpu, x: &[f32], y: &[f32], out: &mut [f32]) {
@@ -83,7 +83,7 @@ crate::kernel! {
 }
 
 crate::kernel! {
-    pub(crate) fn square_blocks<S>(s, x: &[f32], sums: &mut [f32]) {
+    fn square_blocks<S>(s, x: &[f32], sums: &mut [f32]) {
         for (block, sum) in x.chunks(BLOCK).zip(sums) {
             let mut lanes = s.splat(0.0);
             for i in (0..block.len()).step_by(LANES) {

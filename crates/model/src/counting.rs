@@ -238,8 +238,8 @@ impl Ops for Counting {
     fn scale(&self, x: &mut Counted, _factor: f32) {
         self.count(x.len, 2 * x.len);
     }
-    fn sum_of_squares(&self, all: &[(&Counted, Option<Dims>)]) -> f64 {
-        all.iter().for_each(|(x, _)| self.count(2 * x.len, x.len));
+    fn sum_of_squares(&self, all: &[&Counted]) -> f64 {
+        all.iter().for_each(|x| self.count(2 * x.len, x.len));
         0.0
     }
     fn embedding(&self, _table: Table<Self>, _ids: &[u32], out: &mut Counted, _: Dims) {

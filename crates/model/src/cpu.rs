@@ -258,12 +258,8 @@ impl Ops for CpuOps {
     fn scale(&self, x: &mut Buffer, factor: f32) {
         vector::scale_assign(&self.cpu, x, factor);
     }
-    fn sum_of_squares(&self, all: &[(&Buffer, Option<Dims>)]) -> f64 {
-        let squares = all.iter().map(|(x, dims)| match dims {
-            Some(dims) => panels::sum_of_squares_rows(&self.cpu, Panels::new(x, dims.n, dims.k)),
-            None => vector::sum_of_squares(&self.cpu, x),
-        });
-        squares.sum()
+    fn sum_of_squares(&self, all: &[&Buffer]) -> f64 {
+        all.iter().map(|x| vector::sum_of_squares(&self.cpu, x)).sum()
     }
 
     fn embedding(&self, table: Table<Self>, ids: &[u32], out: &mut Buffer, dims: Dims) {

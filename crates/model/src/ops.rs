@@ -193,9 +193,8 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
     fn add_assign(&self, x: &mut Self::Buffer, y: &Self::Buffer);
     /// x ·= factor.
     fn scale(&self, x: &mut Self::Buffer, factor: f32);
-    /// Σ x² over all of several buffers, one after the other; over one with sizes, which has the layout of a weight, in
-    /// the order of its rows.
-    fn sum_of_squares(&self, all: &[(&Self::Buffer, Option<Dims>)]) -> f64;
+    /// Σ x² over all of several buffers, one after the other, each in the order of its layout.
+    fn sum_of_squares(&self, all: &[&Self::Buffer]) -> f64;
 
     /// Rows `ids` of a table of `n` rows of `k` values.
     fn embedding(&self, table: Table<'_, Self>, ids: &[u32], out: &mut Self::Buffer, dims: Dims);

@@ -281,8 +281,6 @@ impl<O: Ops> Value<O> {
 /// One gradient for each trainable tensor of a store, in the layout in which the tensor learns.
 pub struct Grads<O: Ops> {
     buffers: Vec<Option<O::Buffer>>,
-    /// Of those that are weights, their sizes.
-    products: Vec<Option<Dims>>,
 }
 
 impl<O: Ops> Grads<O> {
@@ -293,8 +291,7 @@ impl<O: Ops> Grads<O> {
     pub fn new(ops: &O, params: &ParamStore<O>) -> Result<Self, OutOfMemory> {
         let zeros = |len| ops.zeros(len).map_err(|e| e.during("the gradients of the parameters"));
         let buffers = params.iter().map(|p| p.trainable.then(|| zeros(p.layout_len(ops))).transpose());
-        let products = params.iter().map(|p| p.spec.product()).collect();
-        Ok(Grads { buffers: buffers.collect::<Result<_, OutOfMemory>>()?, products })
+        Ok(Grads { buffers: buffers.collect::<Result<_, OutOfMemory>>()? })
     }
 
     /// The gradient of tensor `id`; `None` if it is frozen.
@@ -331,10 +328,9 @@ impl<O: Ops> Grads<O> {
         }
     }
 
-    /// Euclidean norm over all gradients, tensors in order.
+    /// Euclidean norm over all gradients, tensors in order, values in the order in which they are kept. (What pads a
+    /// layout is zero.)
     pub fn norm(&self, ops: &O) -> f64 {
-        let all: Vec<(&O::Buffer, Option<Dims>)> =
-            self.buffers.iter().zip(&self.products).filter_map(|(g, dims)| Some((g.as_ref()?, *dims))).collect();
-        ops.sum_of_squares(&all).sqrt()
+        ops.sum_of_squares(&self.buffers.iter().flatten().collect::<Vec<_>>()).sqrt()
     }
 }

@@ -6,9 +6,9 @@
 //! kind = "facts"
 //! weight = 30
 //! ```
-//! The default parts make the text of `pretrain.rs`; `lessons.rs` has what the other tasks need. None is
-//! about a held-out problem, though the first steps of a Countdown line, or an attempt that fails, may solve one as they
-//! go by (LOG.md); none but the dialogues has the think/answer format.
+//! The default parts make the text of `pretrain.rs`; `lessons.rs` has what the other tasks need. None is about a held-out
+//! problem, nor does one solve any in passing, as the first steps of a Countdown line or an attempt that fails might;
+//! none but the dialogues has the think/answer format.
 
 use rand::RngExt;
 use serde::{Deserialize, Serialize};

@@ -8,11 +8,11 @@
 //! The combinations aim at nothing, so what follows `=` can only be computed. In solved problems
 //! the last result is the target, and a model that saw these alone would copy it instead.
 //!
-//! Held-out problems stay out: Countdown problems come from the training split alone, no
-//! combination has a held-out problem's numbers and makes its target (the first steps of one may, with some of them), and
-//! every equation with an operand of three digits or more, the default size of the arithmetic task, is from that task's
-//! training split too. Equations between smaller numbers are tables to be learnt and appear whole;
-//! arithmetic with fewer `digits` and word problems of one step therefore test recall, not generalisation.
+//! Held-out problems stay out: Countdown problems come from the training split alone, no step of a combination or of a
+//! solution makes a held-out problem's target out of its numbers, and every equation with an operand of three digits or
+//! more, the default size of the arithmetic task, is from that task's training split too. Equations between smaller
+//! numbers are tables to be learnt and appear whole; arithmetic with fewer `digits` and word problems of one step
+//! therefore test recall, not generalisation.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;

@@ -101,6 +101,7 @@ pub fn distill(
         let costs = costs(&surprises, stage.discount);
         let plan = StepPlan {
             optimizer: &stage.optimizer,
+            step: run.step,
             steps: stage.steps as u64,
             balance_alpha: stage.balance_alpha,
             entropy: true,

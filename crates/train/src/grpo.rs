@@ -22,7 +22,9 @@ pub fn advantages(rewards: &[Option<f64>], kind: Advantage) -> Vec<Option<f64>> 
         Advantage::Std => 1.0 / (std + STD_EPS),
         Advantage::Mean => 1.0,
     };
-    rewards.iter().map(|reward| reward.map(|r| (r - mean) * scale)).collect()
+    // A mean of equal numbers may miss them by a rounding, which the scale would blow up.
+    let flat = no_variance(rewards);
+    rewards.iter().map(|reward| reward.map(|r| if flat { 0.0 } else { (r - mean) * scale })).collect()
 }
 
 /// Whether all judged samples of a group got the same reward, so that it teaches nothing.

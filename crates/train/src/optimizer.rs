@@ -2,7 +2,7 @@
 
 use crate::recipe::{Decay, Optimizer as Settings};
 use picnic_model::ops::AdamW;
-use picnic_model::{Backend, Grads, Model, Ops, OutOfMemory, ParamStore};
+use picnic_model::{Backend, Grads, Model, Ops, OutOfMemory, ParamStore, Role};
 
 /// First and second moments of every trainable tensor.
 pub struct Optimizer {
@@ -25,7 +25,8 @@ impl Optimizer {
     }
 
     /// One step at learning rate `lr`. The gradient is scaled so that its norm is at most `clip`; returns the norm
-    /// before. Nothing changes if that is no finite number.
+    /// before. Nothing changes if that is no finite number, or zero: what teaches nothing moves nothing, neither by what
+    /// is left of older gradients nor by decay.
     pub fn step(
         &mut self,
         ops: &Backend,
@@ -35,15 +36,18 @@ impl Optimizer {
         lr: f64,
     ) -> f64 {
         let norm = grads.norm(ops);
-        if !norm.is_finite() {
+        if !norm.is_finite() || norm == 0.0 {
             return norm;
         }
         self.step += 1;
         let Settings { beta1, beta2, eps, weight_decay, clip, .. } = *settings;
         // torch.nn.utils.clip_grad_norm_ adds the same 1e-6.
         let grad_scale = (clip / (norm + 1e-6)).min(1.0) as f32;
-        let config = AdamW { lr, beta1, beta2, eps, weight_decay, step: self.step };
-        params.update(|id, _, value| {
+        let step = self.step;
+        params.update(|id, spec, value| {
+            let decays = settings.decay_norms_and_biases || !matches!(spec.role, Role::Norm | Role::Bias);
+            let weight_decay = if decays { weight_decay } else { 0.0 };
+            let config = AdamW { lr, beta1, beta2, eps, weight_decay, step };
             if let (Some(grad), Some([m, v])) = (grads.get(id), &mut self.moments[id.0]) {
                 ops.adamw(&config, grad_scale, grad, value, m, v);
             }
@@ -104,5 +108,43 @@ pub fn move_router_biases(
             }
             ops.write(bias, &values);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::{Recipe, Sft};
+    use picnic_model::{ParamSpec, Source};
+
+    /// What a step of lr·decay = 0.01 leaves of ones of every role, under gradients so small that Adam's ε swallows them.
+    fn left_after_a_step(overrides: &[&str]) -> Vec<f32> {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/smoke/sft.toml");
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        let settings = Recipe::<Sft>::load(&root, &overrides).unwrap().stage.optimizer;
+        let ops = Backend::with_threads(1).unwrap();
+        let roles = [Role::Linear, Role::Embedding, Role::Norm, Role::Bias].map(|role| ParamSpec {
+            name: format!("{role:?}"),
+            shape: if matches!(role, Role::Norm | Role::Bias) { vec![2] } else { vec![1, 2] },
+            role,
+        });
+        let ones = |spec: &ParamSpec| Ok::<_, OutOfMemory>(Source::Values(vec![1.0; spec.len()]));
+        let mut params = ParamStore::new(&ops, roles.to_vec(), true, ones).unwrap();
+        let mut grads = Grads::new(&ops, &params).unwrap();
+        for p in params.iter() {
+            let grad = grads.get_mut(p.id).unwrap();
+            let tiny = vec![1e-20; ops.len(grad)];
+            ops.write(grad, &tiny);
+        }
+        let mut optimizer = Optimizer::new(&ops, &params).unwrap();
+        optimizer.step(&ops, &mut params, &grads, &settings, 1e-3);
+        params.iter().map(|p| p.to_rows(&ops)[0]).collect()
+    }
+
+    #[test]
+    fn decay_leaves_norms_and_biases_alone() {
+        let decay = "optimizer.weight_decay=10";
+        assert_eq!(left_after_a_step(&[decay]), [0.99, 0.99, 1.0, 1.0]);
+        assert_eq!(left_after_a_step(&[decay, "optimizer.decay_norms_and_biases=true"]), [0.99; 4]);
     }
 }

@@ -38,6 +38,7 @@ pub fn pretrain(
         let loss = BatchLoss::Constant(-1.0 / targets.max(1) as f32);
         let plan = StepPlan {
             optimizer: &stage.optimizer,
+            step: run.step,
             steps: stage.steps as u64,
             balance_alpha: stage.balance_alpha,
             entropy: false,

@@ -58,6 +58,13 @@ struct Experience {
     advantage: Option<f64>,
 }
 
+impl Experience {
+    /// Whether there is anything to learn from it but nearness to the reference.
+    fn teaches(&self) -> bool {
+        self.advantage.is_some_and(|advantage| advantage != 0.0)
+    }
+}
+
 /// Trains the policy of `start` into `setting.out`.
 ///
 /// # Errors
@@ -87,18 +94,19 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, chat: ChatFormat
         let experiences = experiences(&mut run, recipe, &rollout.groups)?;
         let mut numbers = Numbers::default();
         let mut expert_counts: Vec<Vec<u64>> = Vec::new();
-        for part in 0..stage.minibatches {
+        for minibatch in 0..stage.minibatches {
             // As many answers of each group, where the minibatches divide it.
-            let is_on_policy = part == 0;
-            let part: Vec<&Experience> = experiences.iter().skip(part).step_by(stage.minibatches).collect();
+            let part: Vec<&Experience> = experiences.iter().skip(minibatch).step_by(stage.minibatches).collect();
             if part.is_empty() {
                 continue;
             }
-            let done = learn(&mut run, recipe, &part, is_on_policy, &mut numbers)?;
+            let done = learn(&mut run, recipe, &part, minibatch, &mut numbers)?;
             add_counts(&mut expert_counts, &done.expert_counts);
         }
-        // The router's bias rests while a rollout is learned from.
-        run.balance_experts(&expert_counts, stage.router_bias_speed);
+        // The router's bias rests while a rollout is learned from, and also after one that taught nothing.
+        if experiences.iter().any(Experience::teaches) {
+            run.balance_experts(&expert_counts, stage.router_bias_speed);
+        }
         let tokens: usize = experiences.iter().map(|e| e.sequence.ids.len()).sum();
         // Each token was generated once and, beside the training pass that `step` counts, read by the reference once.
         run.outcome.read(tokens * if stage.kl_beta > 0.0 { 2 } else { 1 } + rollout.thrown_tokens);
@@ -249,7 +257,7 @@ fn learn(
     run: &mut Training,
     recipe: &Recipe<Rl>,
     part: &[&Experience],
-    is_on_policy: bool,
+    minibatch: usize,
     numbers: &mut Numbers,
 ) -> Result<StepStats, Error> {
     let Recipe { common, stage } = recipe;
@@ -263,7 +271,7 @@ fn learn(
     let mut shared: Vec<ops::Sample> = advantages.iter().zip(&weights).map(sample).collect();
     // A pass of its own: the gradient of a sample's first token is wanted before its last one has been read. The policy
     // that drew the samples needs none, all its ratios being exactly 1.
-    if objective.needs_log_ratios() && !is_on_policy {
+    if objective.needs_log_ratios() && minibatch > 0 {
         let now = run.policy_logprobs(common, &sequences)?;
         for ((shared, now), e) in shared.iter_mut().zip(&now).zip(part) {
             shared.log_ratio = mean_log_ratio(&now.logprob, &e.old);
@@ -272,8 +280,10 @@ fn learn(
     }
     let plan = StepPlan {
         optimizer: &stage.optimizer,
+        step: run.step * stage.minibatches as u64 + minibatch as u64,
         steps: (stage.steps * stage.minibatches) as u64,
-        balance_alpha: stage.balance_alpha,
+        // Adam makes full steps of the smallest gradient: alone, the balance loss would carry the policy away.
+        balance_alpha: if part.iter().any(|e| e.teaches()) { stage.balance_alpha } else { 0.0 },
         entropy: true,
     };
     let policy: Vec<PolicySequence> = (shared.iter().zip(part))

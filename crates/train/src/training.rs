@@ -190,7 +190,9 @@ pub struct StepStats {
 pub struct StepPlan<'p> {
     /// The optimizer's settings.
     pub optimizer: &'p Settings,
-    /// Optimizer steps of the whole stage, which the schedule runs over.
+    /// Which optimizer step of the stage this is, from 0.
+    pub step: u64,
+    /// How many there are, which the schedule runs over.
     pub steps: u64,
     /// α of the balance loss.
     pub balance_alpha: f64,
@@ -319,7 +321,7 @@ impl<'s> Training<'s> {
         if let Some(bad) = mtp_loss.filter(|loss| !loss.is_finite()) {
             return Err(self.not_finite(self.step + 1, "loss of multi-token prediction", bad));
         }
-        let lr = learning_rate(plan.optimizer, self.optimizer.step, plan.steps);
+        let lr = learning_rate(plan.optimizer, plan.step, plan.steps);
         let grads = self.lanes.grads().expect("a gradient was just computed");
         let grad_norm =
             self.policy.change(|_, params| self.optimizer.step(&self.ops, params, grads, plan.optimizer, lr));
@@ -408,8 +410,7 @@ impl<'s> Training<'s> {
     /// An update that overflows shows in the next step's loss, which is too late to keep it out of a checkpoint.
     fn check_weights(&self) -> Result<(), Error> {
         let params = self.policy.params();
-        let learning = params.iter().filter_map(|p| Some((p.learning()?, None)));
-        let squares = self.ops.sum_of_squares(&learning.collect::<Vec<_>>());
+        let squares = self.ops.sum_of_squares(&params.iter().filter_map(|p| p.learning()).collect::<Vec<_>>());
         if squares.is_finite() { Ok(()) } else { Err(self.not_finite(self.step, "sum of squared weights", squares)) }
     }
 

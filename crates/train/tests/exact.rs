@@ -200,6 +200,7 @@ fn instruction_sets_change_no_bit() {
         beta2: 0.95,
         eps: 1e-8,
         weight_decay: 0.1,
+        decay_norms_and_biases: false,
         clip: 1.0,
     };
     for (name, model) in models() {

@@ -62,6 +62,8 @@ fn reproduce_curve(folder: &Path) {
         beta2: curve["betas"][1].as_f64().unwrap(),
         eps: number("eps"),
         weight_decay: number("weight_decay"),
+        // As torch's AdamW does of itself.
+        decay_norms_and_biases: true,
         clip: number("clip"),
     };
     let batches = Checkpoint::open(folder.join("train_batches.safetensors")).unwrap();

@@ -23,8 +23,13 @@ use rand_chacha::ChaCha8Rng;
 use super::{Config, Gold, MAX_NUMBERS};
 use crate::task::Trace;
 
-/// Works the problem out. `None` if it has too many numbers or no step to take.
-pub(super) fn trace(config: &Config, gold: &Gold, rng: &mut ChaCha8Rng) -> Option<Trace> {
+/// Works the problem out in attempts that the caller `allows`. `None` if it has too many numbers or no step to take.
+pub(super) fn trace(
+    config: &Config,
+    gold: &Gold,
+    allows: impl Fn(&Attempt) -> bool,
+    rng: &mut ChaCha8Rng,
+) -> Option<Trace> {
     if !(2..=MAX_NUMBERS).contains(&gold.numbers.len()) {
         return None;
     }
@@ -36,7 +41,7 @@ pub(super) fn trace(config: &Config, gold: &Gold, rng: &mut ChaCha8Rng) -> Optio
         const REDRAWS: usize = 20;
         let Some(attempt) = (0..REDRAWS)
             .filter_map(|_| Attempt::draw(config, gold, rng))
-            .find(|attempt| tried.insert(attempt.line.clone()))
+            .find(|attempt| allows(attempt) && tried.insert(attempt.line.clone()))
         else {
             break;
         };
@@ -70,8 +75,8 @@ pub(super) struct Attempt {
     pub(super) line: String,
     /// `(25-3)+19`
     pub(super) expression: String,
-    /// What each step makes: 22, 41.
-    pub(super) results: Vec<u32>,
+    /// The numbers that are used up after each step, and what it makes: 22 from 25 and 3, 41 from 25, 3 and 19.
+    pub(super) steps: Vec<(Vec<u32>, u32)>,
     /// How far the last result is from the target.
     distance: u32,
 }
@@ -82,7 +87,7 @@ impl Attempt {
         let foresees = rng.random_bool(config.foresight);
         let mut table = gold.numbers.clone();
         let mut expressions: Vec<String> = table.iter().map(u32::to_string).collect();
-        let (mut line, mut results) = (Vec::new(), Vec::new());
+        let (mut line, mut done, mut used) = (Vec::new(), Vec::new(), Vec::new());
         loop {
             let begun = !line.is_empty();
             let mut steps = if begun { extensions(&table, limit) } else { steps(&table, limit) };
@@ -100,12 +105,15 @@ impl Attempt {
             }
             let step = steps.choose(rng)?;
             line.push(step.write(&table, begun));
-            results.push(step.result);
+            // Later steps go on from a result, which is no number of its own.
+            used.extend((!begun).then_some(table[step.left]));
+            used.push(table[step.right]);
+            done.push((used.clone(), step.result));
             expressions = step.join(&expressions);
             table = step.apply(&table);
             let distance = step.result.abs_diff(gold.target);
             if table.len() == 1 || distance == 0 {
-                return Some(Self { line: line.join(" "), expression: expressions.pop()?, results, distance });
+                return Some(Self { line: line.join(" "), expression: expressions.pop()?, steps: done, distance });
             }
         }
     }
@@ -217,7 +225,7 @@ mod tests {
 
     fn work_out(config: &Config, numbers: &[u32], target: u32, seed: u64) -> Trace {
         let gold = Gold { numbers: numbers.to_vec(), target };
-        trace(config, &gold, &mut draw::rng(seed, "test", 0, 0)).unwrap()
+        trace(config, &gold, |_| true, &mut draw::rng(seed, "test", 0, 0)).unwrap()
     }
 
     #[test]
@@ -252,7 +260,7 @@ mod tests {
         let mut rng = draw::rng(0, "test", 0, 0);
         for numbers in [vec![], vec![7], vec![0, 0, 0], vec![7; 100]] {
             let gold = Gold { numbers, target: 5 };
-            assert!(trace(&config, &gold, &mut rng).is_none());
+            assert!(trace(&config, &gold, |_| true, &mut rng).is_none());
         }
     }
 

@@ -31,6 +31,10 @@ pub struct Optimizer {
     /// Decoupled weight decay [V3].
     #[serde(default = "default::weight_decay")]
     pub weight_decay: f64,
+    /// Whether the weights of norms and the biases decay, too. They are few, and nearness to zero is no virtue in a
+    /// factor that starts at one; so trainers commonly leave them alone.
+    #[serde(default)]
+    pub decay_norms_and_biases: bool,
     /// The norm to which a longer gradient is scaled down [V3].
     #[serde(default = "default::one")]
     pub clip: f64,
