@@ -20,13 +20,18 @@ impl ChatFormat {
         let mut tokenizer = Tokenizer::from_dir(dir)?;
         if let Some(template) = template_of(dir)? {
             tokenizer.set(TEMPLATE, template);
+        } else if tokenizer.setting(TEMPLATE).is_none_or(Value::is_null)
+            && let Some(template) = template_of_processor(dir)?
+        {
+            tokenizer.set(TEMPLATE, template);
         }
         let mut chat = ChatFormat::new(tokenizer);
-        let path = dir.join(GENERATION);
-        if let Some(text) = read(&path)? {
-            let broken = |problem| Error::File { path: path.clone(), problem };
-            let generation: Map<String, Value> =
-                serde_json::from_str(&text).map_err(|error| broken(format!("is no JSON object: {error}")))?;
+        if let Some(text) = read(&dir.join(GENERATION))? {
+            // As in `transformers`, a broken one keeps nobody from the model.
+            let generation: Map<String, Value> = serde_json::from_str(&text).unwrap_or_else(|error| {
+                chat.notes.push(format!("{GENERATION} is left out, as it is no JSON object: {error}"));
+                Map::new()
+            });
             let ids = match generation.get("eos_token_id") {
                 Some(Value::Array(ids)) => ids.iter().collect(),
                 one => one.into_iter().collect::<Vec<_>>(),
@@ -77,6 +82,15 @@ fn template_of(dir: &Path) -> Result<Option<Value>> {
     Ok(Some(named.into_iter().map(|(name, template)| json!({"name": name, "template": template})).collect()))
 }
 
+/// The template that older folders keep for a processor of text and images, whose tokenizer has none.
+fn template_of_processor(dir: &Path) -> Result<Option<Value>> {
+    let path = dir.join("chat_template.json");
+    let Some(text) = read(&path)? else { return Ok(None) };
+    let json: Value = serde_json::from_str(&text)
+        .map_err(|error| Error::File { path: path.clone(), problem: format!("is no JSON: {error}") })?;
+    Ok(json.get(TEMPLATE).filter(|template| !template.is_null()).cloned())
+}
+
 /// The text of a file, if there is one.
 fn read(path: &Path) -> Result<Option<String>> {
     match fs::read_to_string(path) {
@@ -123,6 +137,17 @@ mod tests {
     }
 
     #[test]
+    fn a_processors_template_serves_where_there_is_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        ChatFormat::new(bytes()).save(dir.path()).unwrap();
+        fs::write(dir.path().join("chat_template.json"), r#"{"chat_template": "{{ eos_token }}"}"#).unwrap();
+        let text = || ChatFormat::from_dir(dir.path()).unwrap().prompt(&[], &ChatOptions::default()).unwrap().text;
+        assert_eq!(text(), "<|eos|>");
+        fs::write(dir.path().join("chat_template.jinja"), "x").unwrap();
+        assert_eq!(text(), "x");
+    }
+
+    #[test]
     fn generation_config_adds_end_tokens_and_loses_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(GENERATION);
@@ -140,7 +165,12 @@ mod tests {
             fs::write(&path, format!("{{\"eos_token_id\": {odd}}}")).unwrap();
             assert_eq!(ChatFormat::from_dir(dir.path()).unwrap().ends().ids().len(), ids, "{odd}");
         }
-        fs::write(&path, "{").unwrap();
-        assert!(ChatFormat::from_dir(dir.path()).unwrap_err().to_string().contains(GENERATION));
+        for broken in ["{", "", "[]"] {
+            fs::write(&path, broken).unwrap();
+            let chat = ChatFormat::from_dir(dir.path()).unwrap();
+            assert_eq!(chat.ends().ids(), [1]);
+            let notes: Vec<&str> = chat.notes().collect();
+            assert!(matches!(notes[..], [note] if note.contains(GENERATION)), "{notes:?}");
+        }
     }
 }

@@ -15,10 +15,14 @@ pub struct ChatFormat {
     /// `None` if the model has no template, an error if it has one that does not compile.
     template: Option<std::result::Result<ChatTemplate, String>>,
     ends: EndTokens,
+    /// White space that the template writes between a prompt and its answer, such as the space of Llama 2's.
+    lead: String,
     /// Variables of the template that whoever runs the model has set.
     variables: Map<String, Value>,
     /// `generation_config.json` as it was read, so that saving loses nothing.
     pub(crate) generation: Map<String, Value>,
+    /// What was left out when its files were read.
+    pub(crate) notes: Vec<String>,
 }
 
 /// A conversation as a model reads it.
@@ -41,7 +45,9 @@ impl ChatFormat {
         let template = template.map(|compiled| compiled.map_err(|error| error.to_string()));
         let compiled = template.as_ref().and_then(|template| template.as_ref().ok());
         let ends = EndTokens::of(&tokenizer, compiled);
-        ChatFormat { tokenizer, template, ends, variables: Map::new(), generation: Map::new() }
+        let lead = compiled.and_then(lead).unwrap_or_default();
+        let (variables, generation, notes) = (Map::new(), Map::new(), Vec::new());
+        ChatFormat { tokenizer, template, ends, lead, variables, generation, notes }
     }
 
     /// The format of models that Picnic trains from nothing.
@@ -58,8 +64,8 @@ impl ChatFormat {
         ChatTemplate::new(source, self.tokenizer.special_tokens())?;
         let mut tokenizer = self.tokenizer.clone();
         tokenizer.set(TEMPLATE, source.into());
-        let (variables, generation) = (self.variables.clone(), self.generation.clone());
-        let mut other = ChatFormat { variables, generation, ..ChatFormat::new(tokenizer) };
+        let ChatFormat { variables, generation, notes, .. } = self.clone();
+        let mut other = ChatFormat { variables, generation, notes, ..ChatFormat::new(tokenizer) };
         other.ends.add(self.ends.ids().iter().copied());
         Ok(other)
     }
@@ -112,17 +118,24 @@ impl ChatFormat {
         &self.tokenizer
     }
 
+    /// What was guessed, repaired or left out when its files were read, a line each, for standard error.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        self.tokenizer.notes().iter().chain(&self.notes).map(String::as_str)
+    }
+
     /// The tokens that end a turn.
     pub fn ends(&self) -> &EndTokens {
         &self.ends
     }
 
-    /// The answer `completion` as it is taught: its ids and the token that ends the turn.
+    /// The answer `completion` as it is taught after a prompt: its ids as the template would write it, and the token that
+    /// ends the turn.
     ///
     /// # Errors
     /// If the vocabulary is broken.
     pub fn answer(&self, completion: &str) -> Result<Vec<u32>> {
-        let mut ids = self.tokenizer.encode(completion, false)?;
+        let lead = if completion.starts_with(&self.lead) { "" } else { self.lead.as_str() };
+        let mut ids = self.tokenizer.encode_continuation(&format!("{lead}{completion}"))?;
         ids.extend(self.ends.turn());
         Ok(ids)
     }
@@ -132,6 +145,17 @@ impl ChatFormat {
         let end = answer.iter().rposition(|&id| !self.ends.contains(id)).map_or(0, |last| last + 1);
         self.tokenizer.decode(&answer[..end], false)
     }
+}
+
+/// The white space that `template` writes between a prompt and its answer; `None` if it writes more than that.
+fn lead(template: &ChatTemplate) -> Option<String> {
+    const ANSWER: &str = "Picnic's answer";
+    let conversation = [Message::user("?"), Message::assistant(ANSWER)];
+    let asking = ChatOptions { add_generation_prompt: true, ..ChatOptions::default() };
+    let prompt = template.render(&conversation[..1], &asking).ok()?;
+    let whole = template.render(&conversation, &ChatOptions::default()).ok()?;
+    let (lead, _) = whole.strip_prefix(&prompt)?.split_once(ANSWER)?;
+    lead.chars().all(char::is_whitespace).then(|| lead.to_owned())
 }
 
 #[cfg(test)]
@@ -151,6 +175,24 @@ pub(crate) mod tests {
         assert_eq!(ids.last().copied(), chat.tokenizer().eos());
         assert_eq!(chat.text(&ids), "4");
         assert_eq!(chat.text(&ids[..1]), "4");
+    }
+
+    #[test]
+    fn an_answer_is_taught_as_the_template_writes_it() {
+        let taught = |template: &str, answer: &str| {
+            let chat = ChatFormat::new(bytes()).with_template(template).unwrap();
+            chat.text(&chat.answer(answer).unwrap())
+        };
+        let turns = |between: &str| {
+            format!(
+                "{{% for m in messages %}}{{% if m.role == 'user' %}}[{{{{ m.content }}}}]{{% else %}}\
+                 {between}{{{{ m.content }}}}<|eos|>{{% endif %}}{{% endfor %}}"
+            )
+        };
+        assert_eq!(taught(&turns("{{ ' ' }}"), "4"), " 4");
+        assert_eq!(taught(&turns("{{ ' ' }}"), " 4"), " 4");
+        assert_eq!(taught(&turns(""), "4"), "4");
+        assert_eq!(taught(&turns("<think></think>"), "4"), "4", "what is more than white space is the model's to say");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //!   that only opens a scope, as it does there when nobody asks for the marks.
 //! * The operator `%`, which formats where a string stands before it, becomes the filter
 //!   [`percent`](crate::python::percent), which binds to the same operands.
+//! * `tools == none` asks in `minijinja` for a value that equals nothing, while what stands for tools that are not there is
+//!   more than that (see [`nothing`](crate::python::nothing)): it becomes the test `tools is none`.
 //!
 //! Text, comments, raw blocks and strings stay as they are, and so do the numbers of lines.
 
@@ -31,7 +33,7 @@ pub(crate) fn readable(template: &str) -> String {
             }
             Some("generation") => out += &tag.replacen("generation", "with", 1),
             Some("endgeneration") => out += &tag.replacen("endgeneration", "endwith", 1),
-            _ => out += &with_percent(tag),
+            _ => out += &with_percent(&with_tests_for_none(tag)),
         }
     }
     out + rest
@@ -148,9 +150,31 @@ fn with_percent(tag: &str) -> String {
         }
     }
     edits.sort_by_key(|&(at, old, _)| (at, old.len()));
+    edited(tag, &edits)
+}
+
+/// `tag` with comparisons of `tools` or `documents` with `none` as tests.
+fn with_tests_for_none(tag: &str) -> String {
+    let tokens = tokens(tag);
+    let mut edits: Vec<(usize, &str, &str)> = Vec::new();
+    for (i, window) in tokens.windows(4).enumerate() {
+        let [(_, "tools" | "documents"), (at, sign @ ("=" | "!")), (_, "="), (_, "none" | "None")] = window else {
+            continue;
+        };
+        // Not `message.tools`, nor the end of a sum, to which a test would not belong as a whole.
+        let before = i.checked_sub(1).map_or("", |before| tokens[before].1);
+        if !matches!(before, "." | "+" | "-" | "*" | "/" | "~" | "|") {
+            edits.push((*at, if *sign == "=" { "==" } else { "!=" }, if *sign == "=" { " is " } else { " is not " }));
+        }
+    }
+    edited(tag, &edits)
+}
+
+/// `tag` with each edit: where, what stands there, and what comes instead.
+fn edited(tag: &str, edits: &[(usize, &str, &str)]) -> String {
     let (mut out, mut from) = (String::new(), 0);
     for (at, old, new) in edits {
-        out += &tag[from..at];
+        out += &tag[from..*at];
         out += new;
         from = at + old.len();
     }
@@ -232,6 +256,24 @@ mod tests {
             ("{{ x if a % 2 else y % -3 }}", "{{ x if a |percent( 2) else y |percent( -3) }}"),
             ("{%- if a % 2 -%}100 % b{% endif %}", "{%- if a |percent( 2) -%}100 % b{% endif %}"),
             ("{{ '100 % sure' }}{# a % b #}", "{{ '100 % sure' }}{# a % b #}"),
+        ] {
+            assert_eq!(readable(source), expected);
+        }
+    }
+
+    #[test]
+    fn comparing_tools_with_none_becomes_a_test() {
+        for (source, expected) in [
+            ("{% if tools == none %}", "{% if tools  is  none %}"),
+            (
+                "{%- if tools!=None and not documents == none -%}",
+                "{%- if tools is not None and not documents  is  none -%}",
+            ),
+            (
+                "{{ message.tools == none }}{{ tools == nonesuch }}",
+                "{{ message.tools == none }}{{ tools == nonesuch }}",
+            ),
+            ("{{ 'tools == none' }}tools == none", "{{ 'tools == none' }}tools == none"),
         ] {
             assert_eq!(readable(source), expected);
         }

@@ -71,6 +71,7 @@ fn quantised_files_load_as_they_are() {
         add_eos: false,
         add_space_prefix: None,
         chat_template: None,
+        named_templates: Vec::new(),
     };
     for weights in [StoredType::Q8_0, StoredType::Q4_0, StoredType::F16] {
         let path = folder.path().join(format!("{weights}.gguf"));

@@ -46,6 +46,11 @@ pub(crate) struct Position {
 }
 
 impl Decoder {
+    /// Whether a text begins with something that its vocabulary put there.
+    pub(crate) fn drops_a_beginning(&self) -> bool {
+        self.beginning != Rule::Nothing
+    }
+
     /// From the `decoder` of a `tokenizer.json`.
     ///
     /// # Errors

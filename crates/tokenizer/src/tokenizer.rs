@@ -94,6 +94,22 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The ids of `text` where it goes on from another text: without the space that SentencePiece vocabularies put
+    /// before a whole one.
+    ///
+    /// # Errors
+    /// When the vocabulary is broken; never because of the text alone.
+    pub fn encode_continuation(&self, text: &str) -> Result<Vec<u32>> {
+        if self.decoder.drops_a_beginning() {
+            // A line break, with which no piece of these vocabularies goes on.
+            let (before, whole) = (self.encode("\n", false)?, self.encode(&format!("\n{text}"), false)?);
+            if let Some(rest) = whole.strip_prefix(before.as_slice()) {
+                return Ok(rest.to_vec());
+            }
+        }
+        self.encode(text, false)
+    }
+
     /// The text of any ids. Ids that do not exist give nothing, bytes that are no UTF-8 give U+FFFD. A space that
     /// the vocabulary puts before every text does not show.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {

@@ -41,6 +41,25 @@ fn ids_are_those_of_sentencepiece() {
 }
 
 #[test]
+fn a_continuation_gets_no_space() {
+    for name in ["llama", "gemma"] {
+        let tokenizer = Tokenizer::from_dir(golden(name)).unwrap();
+        for (text, _, decoded) in expected(name) {
+            if decoded.contains('⁇') || text.contains('▁') {
+                continue;
+            }
+            let mut ids = tokenizer.encode("so", false).unwrap();
+            ids.extend(tokenizer.encode_continuation(&text).unwrap());
+            assert_eq!(tokenizer.decode(&ids, false), format!("so{text}"), "{name} {text:?}");
+        }
+    }
+    // By itself the same text begins with the piece for a space.
+    let [whole, rest] = [LLAMA.encode("a", false).unwrap(), LLAMA.encode_continuation("a").unwrap()];
+    assert!(LLAMA.id_to_token(whole[0]).unwrap().starts_with('▁'), "{whole:?}");
+    assert!(!LLAMA.id_to_token(rest[0]).unwrap().starts_with('▁'), "{rest:?}");
+}
+
+#[test]
 fn what_stands_around_a_text_comes_from_the_model() {
     for (name, text, ids) in [("llama", "", vec![1]), ("gemma", "", vec![2]), ("unigram", "", vec![2])] {
         assert_eq!(Tokenizer::from_dir(golden(name)).unwrap().encode(text, true).unwrap(), ids, "{name}");

@@ -7,6 +7,7 @@ use picnic_model::checkpoint::{Checkpoint, CheckpointError, GgufTokenizer};
 use picnic_model::config::ModelConfig;
 use picnic_model::{Model, Ops, ParamStore};
 use picnic_tokenizer::{GgufParts, Tokenizer};
+use serde_json::json;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -58,7 +59,7 @@ pub fn load<O: Ops>(ops: &O, checkpoint: &Checkpoint, chat: &ChatFormat, trainab
     // Saved again, the model says itself how it ends. An id without a row is never drawn and not written.
     let rows = model.config().vocab_size;
     model.set_end_tokens(chat.ends().ids().iter().copied().filter(|&id| (id as usize) < rows).collect());
-    let said = checkpoint.notes().iter().chain(chat.tokenizer().notes());
+    let said = checkpoint.notes().iter().map(String::as_str).chain(chat.notes());
     let notes = said.map(|note| format!("{}: {note}", checkpoint.path().display()));
     let notes = notes.chain(unused(checkpoint, &model)).collect();
     Ok(Loaded { model, params, notes })
@@ -81,7 +82,15 @@ fn gguf_format(parts: &GgufTokenizer) -> Result<ChatFormat, Error> {
         add_space_prefix: parts.add_space_prefix,
     })?;
     if let Some(template) = &parts.chat_template {
-        tokenizer.set("chat_template", template.as_str().into());
+        let named = |name: &str, template: &str| json!({"name": name, "template": template});
+        let more = parts.named_templates.iter().map(|(name, template)| named(name, template));
+        tokenizer.set(
+            "chat_template",
+            match parts.named_templates.is_empty() {
+                true => template.as_str().into(),
+                false => std::iter::once(named("default", template)).chain(more).collect(),
+            },
+        );
     }
     Ok(ChatFormat::new(tokenizer).with_end_tokens_by_name())
 }
@@ -136,7 +145,6 @@ fn unfit(path: &Path, problem: String, cure: &str) -> Error {
 mod tests {
     use super::*;
     use picnic_tokenizer::TrainConfig;
-    use serde_json::json;
 
     #[test]
     fn tokenizers_of_other_models_are_refused() {

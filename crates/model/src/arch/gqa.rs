@@ -41,11 +41,16 @@ pub(crate) enum Biases {
 }
 
 impl Gqa {
-    pub(crate) fn read(keys: &Keys, biases: Biases, qk_norm: bool) -> Result<Gqa, ConfigError> {
+    pub(crate) fn read(
+        keys: &Keys,
+        biases: Biases,
+        qk_norm: bool,
+        usual_head_dim: Option<usize>,
+    ) -> Result<Gqa, ConfigError> {
         let heads = keys.needed_size("num_attention_heads")?;
         let hidden = keys.needed_size("hidden_size")?;
         let bias = keys.boolean("attention_bias")?.unwrap_or(false);
-        let head_dim = match keys.size("head_dim")? {
+        let head_dim = match keys.size("head_dim")?.or(usual_head_dim) {
             Some(head_dim) => head_dim,
             None if heads > 0 && hidden.is_multiple_of(heads) => hidden / heads,
             None => {

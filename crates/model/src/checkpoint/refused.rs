@@ -1,6 +1,8 @@
 //! What is not read here, recognised by what it is: quantised formats, adapters, other containers, pages saved instead
 //! of files. Each refusal says what was found and what to do; without it a user would hear of a missing tensor.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::Value;
@@ -121,22 +123,53 @@ pub(super) fn by_files(path: &Path, models_below: &[String]) -> CheckpointError 
     refused("has neither model.safetensors nor model.safetensors.index.json".to_owned(), &cure)
 }
 
+/// The files beside the weights without which a model cannot be used.
+const TEXT_FILES: [&str; 8] = [
+    "config.json",
+    "model.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+];
+
+/// An error if a file beside the weights is what a download leaves in its place.
+pub(super) fn by_text_files(folder: &Path) -> Option<CheckpointError> {
+    TEXT_FILES.iter().find_map(|name| {
+        let path = folder.join(name);
+        let mut start = Vec::new();
+        File::open(&path).ok()?.take(256).read_to_end(&mut start).ok()?;
+        let (what, cure) = download(&start)?;
+        Some(CheckpointError::refused(&path, what, cure))
+    })
+}
+
+/// What stands in a file instead of what was asked for, and what to do about it.
+fn download(start: &[u8]) -> Option<(&'static str, &'static str)> {
+    let text = String::from_utf8_lossy(start).trim_start().to_lowercase();
+    let messages =
+        ["entry not found", "not found", "access to model", "invalid username", "unauthorized", "{\"error\""];
+    if text.starts_with("version https://git-lfs") {
+        let cure = "run `git lfs pull` in its folder, or download the file itself";
+        Some(("is a Git LFS pointer, not the file that it points to", cure))
+    } else if ["<!doctype", "<html", "<?xml"].iter().any(|page| text.starts_with(page)) {
+        let cure = "download the file itself; a gated model needs you to be logged in";
+        Some(("is a web page, not the file that it shows", cure))
+    } else if messages.iter().any(|message| text.starts_with(message)) {
+        let cure = "download the file again; a gated model needs you to be logged in";
+        Some(("is a server's error message, not the file that was asked for", cure))
+    } else {
+        None
+    }
+}
+
 /// An error if a file that should hold weights begins as something else.
 pub(super) fn by_bytes(path: &Path, bytes: &[u8]) -> Option<CheckpointError> {
     let start = &bytes[..bytes.len().min(256)];
-    let text = String::from_utf8_lossy(start).trim_start().to_lowercase();
-    let (what, cure) = if text.starts_with("version https://git-lfs") {
-        ("is a Git LFS pointer, not the weights", "run `git lfs pull` in its folder, or download the file itself")
-    } else if text.starts_with("<!doctype") || text.starts_with("<html") || text.starts_with("<?xml") {
-        ("is a web page, not the weights", "download the file itself; a gated model needs you to be logged in")
-    } else if ["entry not found", "not found", "access to model", "invalid username", "unauthorized", "{\"error\""]
-        .iter()
-        .any(|message| text.starts_with(message))
-    {
-        (
-            "is a server's error message, not the weights",
-            "download the file again; a gated model needs you to be logged in",
-        )
+    let (what, cure) = if let Some(found) = download(start) {
+        found
     } else if start.starts_with(b"PK\x03\x04") {
         ("is a zip archive or a PyTorch checkpoint", "unpack it, or use a version with safetensors")
     } else if start.starts_with(&[0x80, 2]) || start.starts_with(&[0x80, 4]) {

@@ -25,6 +25,8 @@ pub struct Family {
     pub(super) interleaved: Interleaved,
     /// Whether it may have modules of multi-token prediction.
     pub(super) multi_token_prediction: bool,
+    /// Whether it obeys `mlp_bias`; upstream's other families do not know the key.
+    pub(super) mlp_bias: bool,
 }
 
 /// A family's kind of attention.
@@ -35,6 +37,8 @@ pub(super) enum AttentionKind {
         biases: Biases,
         /// Whether each head of Q and K is normalised.
         qk_norm: bool,
+        /// Width of a head where `head_dim` is absent; `None` for what the hidden size leaves each.
+        head_dim: Option<usize>,
     },
     /// Multi-head latent attention.
     Mla,

@@ -50,7 +50,7 @@ pub(super) fn from_value(value: &Value, file: &Path) -> Result<ModelConfig, Conf
         vocab_size: keys.needed_size("vocab_size")?,
         hidden_size: keys.needed_size("hidden_size")?,
         intermediate_size: keys.needed_size("intermediate_size")?,
-        mlp_bias: keys.boolean("mlp_bias")?.unwrap_or(false),
+        mlp_bias: family.mlp_bias && keys.boolean("mlp_bias")?.unwrap_or(false),
         num_hidden_layers: keys.needed_size("num_hidden_layers")?,
         rms_norm_eps: keys.float("rms_norm_eps")?.unwrap_or(1e-6),
         tie_word_embeddings: keys.boolean("tie_word_embeddings")?.unwrap_or(false),
@@ -63,7 +63,9 @@ pub(super) fn from_value(value: &Value, file: &Path) -> Result<ModelConfig, Conf
             false => 0,
         },
         attention: match family.attention {
-            AttentionKind::Gqa { biases, qk_norm } => Attention::Gqa(Gqa::read(&keys, biases, qk_norm)?),
+            AttentionKind::Gqa { biases, qk_norm, head_dim } => {
+                Attention::Gqa(Gqa::read(&keys, biases, qk_norm, head_dim)?)
+            }
             AttentionKind::Mla => Attention::Mla(Mla::read(&keys)?),
         },
         moe: family.moe.as_ref().map(|moe| (moe.read)(&keys)).transpose()?,

@@ -84,6 +84,30 @@ pub struct Yarn {
     pub truncate: bool,
 }
 
+impl RopeScaling {
+    /// What a file means that divides the frequencies of base `theta` by `divisors`: Llama 3.1's scaling, where they are
+    /// what that gives for some original context, as in the files of Llama 3.1 to 3.3; else the divisors themselves.
+    pub(crate) fn of_divisors(divisors: &[f32], theta: f64) -> RopeScaling {
+        let dim = 2 * divisors.len();
+        let plain = Rope { theta, style: RopeStyle::Half, scaling: RopeScaling::None };
+        // The slowest pairs are divided by the factor itself, but for a rounding.
+        let factor = (f64::from(divisors.iter().copied().fold(1.0, f32::max)) * 1e4).round() / 1e4;
+        let candidates = (10..=17).map(|power| RopeScaling::Llama3 {
+            factor,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position_embeddings: 1 << power,
+        });
+        let is_it = |scaling: &RopeScaling| {
+            let scaled = Rope { scaling: scaling.clone(), ..plain.clone() }.inv_freq(dim);
+            let mut pairs = plain.inv_freq(dim).into_iter().zip(scaled).zip(divisors);
+            pairs.all(|((plain, scaled), divisor)| (plain / scaled / divisor - 1.0).abs() < 1e-5)
+        };
+        let llama3 = (factor > 1.0 && factor.is_finite()).then(|| candidates.into_iter().find(is_it)).flatten();
+        llama3.unwrap_or_else(|| RopeScaling::Divisors(divisors.to_vec()))
+    }
+}
+
 impl Rope {
     /// Radians per position of each of the `dim / 2` pairs.
     pub fn inv_freq(&self, dim: usize) -> Vec<f32> {

@@ -99,6 +99,16 @@ fn yarn_frequencies_equal_upstream() {
     }
 }
 
+/// As `transformers` has it: Qwen3's heads are 128 wide unless they say otherwise, and only Llama knows `mlp_bias`.
+#[test]
+fn what_is_absent_is_what_its_family_means() {
+    for (model_type, head_dim, bias) in [("llama", 16, true), ("qwen2", 16, false), ("qwen3", 128, false)] {
+        let value = with(with(llama(), "model_type", json!(model_type)), "mlp_bias", json!(true));
+        let config = read(&value).unwrap();
+        assert_eq!((config.rope_dim(), config.mlp_bias), (head_dim, bias), "{model_type}");
+    }
+}
+
 #[test]
 fn what_is_written_reads_back_the_same() {
     let v2 = json!({

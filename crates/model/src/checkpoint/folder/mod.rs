@@ -37,6 +37,9 @@ const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
 /// Opens the folder `path`.
 pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    if let Some(error) = refused::by_text_files(path) {
+        return Err(error);
+    }
     let config = read_config(path);
     if let Some(error) = config.as_ref().and_then(|config| refused::by_config(path, config)) {
         return Err(error);
@@ -112,8 +115,8 @@ fn unify(
     let mut notes = Vec::new();
     fp8::attach(path, &mut tensors, config)?;
     let tensors = names::rename(tensors, &mut notes);
-    let tensors = names::take_apart(path, tensors, config)?;
-    let tied = config.and_then(|config| head::tied(&tensors, &files, config, &mut notes));
+    let mut tensors = names::take_apart(path, tensors, config)?;
+    let tied = config.and_then(|config| head::tied(&mut tensors, &files, config, &mut notes));
     Ok(Checkpoint { tied, notes, ..Checkpoint::new(path, files, tensors) })
 }
 

@@ -112,6 +112,11 @@ impl<'a> Gguf<'a> {
         })
     }
 
+    /// Whether the key holds a list, of whatever kind.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        matches!(self.metadata.get(key), Some(Value::Array(..)))
+    }
+
     /// Also of whole numbers, in which some converters write scores.
     pub(super) fn floats(&self, key: &str) -> Result<Option<Vec<f32>>, CheckpointError> {
         self.typed(key, "a list of 32-bit numbers", |value| match value {

@@ -333,6 +333,10 @@ fn divisors(config: &ModelConfig) -> Option<Vec<f32>> {
 fn rope_notes(rope: &Rope) -> Result<Option<String>, String> {
     match &rope.scaling {
         RopeScaling::Yarn(yarn) if !yarn.truncate => Err("llama.cpp rounds the ends of YaRN's ramp".into()),
+        RopeScaling::Yarn(yarn) if (yarn.beta_fast, yarn.beta_slow) != (32.0, 1.0) => Ok(Some(format!(
+            "llama.cpp takes YaRN's betas for 32 and 1, whatever a file says; this model's are {} and {}",
+            yarn.beta_fast, yarn.beta_slow
+        ))),
         RopeScaling::Dynamic { .. } => Ok(Some(
             "dynamic scaling of rotary frequencies, which begins beyond the model's length, is left out".into(),
         )),

@@ -23,7 +23,7 @@ use std::path::Path;
 use super::error::{CheckpointError, FETCH_AGAIN, quoted};
 use super::tensor::{Entry, Source};
 use super::{Checkpoint, refused};
-use crate::config::{Attention, ModelConfig};
+use crate::config::{Attention, Gqa, ModelConfig};
 use architecture::{Architecture, Layout, TOP};
 use container::{Gguf, Tensor};
 use settings::Settings;
@@ -86,45 +86,49 @@ fn map(
         if tensor.name == FREQUENCIES || tensor.name.ends_with(IGNORED) {
             continue;
         }
-        let mut entry = Entry::plain(file, tensor.encoding.clone(), tensor.shape.clone(), tensor.bytes.clone());
-        let mut add = |name: String, entry: Entry| match mapped.insert(name, entry) {
-            None => Ok(()),
-            Some(_) => Err(damaged(format!("tensor {} is there twice", quoted(tensor.name)))),
-        };
-        if let Some(top) = TOP.iter().find(|part| part.gguf == tensor.name) {
-            add(top.upstream.to_owned(), entry)?;
-            continue;
-        }
-        let Some((layer, part)) = block_part(architecture, tensor.name) else {
-            let problem = format!("tensor {} has no place in a {}", quoted(tensor.name), architecture.name);
-            let cure = format!("use a plain {} model", architecture.name);
-            return Err(CheckpointError::refused(path, problem, cure));
-        };
-        let upstream = format!("model.layers.{layer}.{}", part.upstream);
-        match part.layout {
-            Layout::Plain => add(upstream, entry)?,
-            Layout::Paired => {
-                let head = config.rope_dim();
-                if head < 2 || !tensor.shape[0].is_multiple_of(head) {
-                    return Err(damaged(format!("tensor `{upstream}` has rows that heads of {head} do not fill")));
-                }
-                if let Source::Slice(slice) = &mut entry.source {
-                    slice.paired = Some(head);
-                }
-                add(upstream, entry)?;
+        let whole = Entry::plain(file, tensor.encoding.clone(), tensor.shape.clone(), tensor.bytes.clone());
+        let parts = apart(tensor.name, whole, config)
+            .ok_or_else(|| damaged(format!("tensor {} is not Q, K and V one below the other", quoted(tensor.name))))?;
+        for (name, mut entry) in parts {
+            let mut add = |name: String, entry: Entry| match mapped.insert(name, entry) {
+                None => Ok(()),
+                Some(_) => Err(damaged(format!("tensor {} is there twice", quoted(tensor.name)))),
+            };
+            if let Some(top) = TOP.iter().find(|part| part.gguf == name) {
+                add(top.upstream.to_owned(), entry)?;
+                continue;
             }
-            Layout::Stacked => {
-                for (expert, entry) in experts(&entry, config).ok_or_else(|| {
-                    let experts = config.moe.as_ref().map_or(0, |moe| moe.n_routed_experts);
-                    damaged(format!("tensor {} is no stack of {experts} experts", quoted(tensor.name)))
-                })? {
-                    add(upstream.replace("{}", &expert.to_string()), entry)?;
+            let Some((layer, part)) = block_part(architecture, &name) else {
+                let problem = format!("tensor {} has no place in a {}", quoted(tensor.name), architecture.name);
+                let cure = format!("use a plain {} model", architecture.name);
+                return Err(CheckpointError::refused(path, problem, cure));
+            };
+            let upstream = format!("model.layers.{layer}.{}", part.upstream);
+            match part.layout {
+                Layout::Plain => add(upstream, entry)?,
+                Layout::Paired => {
+                    let head = config.rope_dim();
+                    if head < 2 || !entry.shape[0].is_multiple_of(head) {
+                        return Err(damaged(format!("tensor `{upstream}` has rows that heads of {head} do not fill")));
+                    }
+                    if let Source::Slice(slice) = &mut entry.source {
+                        slice.paired = Some(head);
+                    }
+                    add(upstream, entry)?;
                 }
-            }
-            Layout::Keys | Layout::Values => {
-                let half = usize::from(part.layout == Layout::Values);
-                if halves.entry(layer).or_default()[half].replace(entry).is_some() {
-                    return Err(damaged(format!("tensor {} is there twice", quoted(tensor.name))));
+                Layout::Stacked => {
+                    for (expert, entry) in experts(&entry, config).ok_or_else(|| {
+                        let experts = config.moe.as_ref().map_or(0, |moe| moe.n_routed_experts);
+                        damaged(format!("tensor {} is no stack of {experts} experts", quoted(tensor.name)))
+                    })? {
+                        add(upstream.replace("{}", &expert.to_string()), entry)?;
+                    }
+                }
+                Layout::Keys | Layout::Values => {
+                    let half = usize::from(part.layout == Layout::Values);
+                    if halves.entry(layer).or_default()[half].replace(entry).is_some() {
+                        return Err(damaged(format!("tensor {} is there twice", quoted(tensor.name))));
+                    }
                 }
             }
         }
@@ -138,6 +142,21 @@ fn map(
         }
     }
     Ok(mapped)
+}
+
+/// The tensor called `name`, or Q, K and V where it holds them one below the other; `None` where it should and does not.
+fn apart(name: &str, whole: Entry, config: &ModelConfig) -> Option<Vec<(String, Entry)>> {
+    let (Some((block, kind)), Attention::Gqa(gqa)) = (name.split_once(".attn_qkv."), &config.attention) else {
+        return Some(vec![(name.to_owned(), whole)]);
+    };
+    let Gqa { num_attention_heads: heads, num_key_value_heads: kv_heads, head_dim, .. } = *gqa;
+    let (q, kv) = (heads.checked_mul(head_dim)?, kv_heads.checked_mul(head_dim)?);
+    let rows = q.checked_add(kv.checked_mul(2)?)?;
+    let part = |which: &str, rows| Some((format!("{block}.attn_{which}.{kind}"), whole.slice(rows)?));
+    if whole.shape.first() != Some(&rows) {
+        return None;
+    }
+    Some(vec![part("q", 0..q)?, part("k", q..q + kv)?, part("v", q + kv..rows)?])
 }
 
 /// The layer and the part that GGUF calls `name`.

@@ -4,7 +4,7 @@ use super::architecture::{ATTENTION, Architecture, COMMON, DENSE, Part, plain};
 use super::metadata::Metadata;
 use super::settings::Settings;
 use crate::checkpoint::CheckpointError;
-use crate::config::{Family, ModelConfig};
+use crate::config::{Attention, Family, ModelConfig};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     name: "qwen3",
@@ -17,11 +17,20 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 pub(super) const HEAD_NORMS: &[Part] =
     &[plain("attn_q_norm.weight", "self_attn.q_norm.weight"), plain("attn_k_norm.weight", "self_attn.k_norm.weight")];
 
+/// llama.cpp adds no bias to the output of Qwen3's attention, and does not load a file that has one.
+pub(super) fn without_biases(config: &ModelConfig) -> Result<(), String> {
+    match &config.attention {
+        Attention::Gqa(gqa) if gqa.o_bias => Err("llama.cpp has no biases in Qwen3's attention".to_owned()),
+        _ => Ok(()),
+    }
+}
+
 fn read(settings: &Settings) -> Result<ModelConfig, CheckpointError> {
     settings.grouped(Family::QWEN3)
 }
 
 fn write(config: &ModelConfig, out: &mut Metadata) -> Result<Option<String>, String> {
+    without_biases(config)?;
     out.grouped(config);
     Ok(None)
 }

@@ -3,7 +3,7 @@
 
 use super::architecture::{ATTENTION, Architecture, COMMON, EXPERTS};
 use super::metadata::Metadata;
-use super::qwen3::HEAD_NORMS;
+use super::qwen3::{HEAD_NORMS, without_biases};
 use super::settings::Settings;
 use crate::checkpoint::CheckpointError;
 use crate::config::{Family, GroupScore, ModelConfig, Moe, Scoring, SparseLayers};
@@ -43,6 +43,7 @@ fn write(config: &ModelConfig, out: &mut Metadata) -> Result<Option<String>, Str
     if !(0..config.num_hidden_layers).all(|layer| moe.sparse.contains(layer)) {
         return Err("llama.cpp has no dense layers among Qwen3's mixtures".into());
     }
+    without_biases(config)?;
     out.grouped(config);
     out.size("expert_count", moe.n_routed_experts);
     out.size("expert_used_count", moe.num_experts_per_tok);

@@ -16,9 +16,21 @@ pub(super) struct Settings<'a> {
 }
 
 impl Settings<'_> {
+    /// A size, which may also be a list of the same for every layer.
     pub(super) fn size(&self, key: &str) -> Result<Option<usize>, CheckpointError> {
+        let full = self.key(key);
+        let value = match self.gguf.is_list(&full) {
+            false => self.gguf.unsigned(&full)?,
+            true => {
+                let mut by_layer = self.gguf.ints(&full)?.unwrap_or_default();
+                by_layer.dedup();
+                match by_layer.as_slice() {
+                    &[one] if one >= 0 => Some(one as u64),
+                    _ => return Err(self.refuse(format!("has layers that differ in `{full}`"))),
+                }
+            }
+        };
         // What does not fit is refused with everything else that is too large.
-        let value = self.gguf.unsigned(&self.key(key))?;
         Ok(value.map(|n| usize::try_from(n).unwrap_or(usize::MAX)))
     }
 
@@ -74,7 +86,7 @@ impl Settings<'_> {
             num_attention_heads: heads,
             num_key_value_heads: self.size("attention.head_count_kv")?.unwrap_or(heads),
             head_dim,
-            qkv_bias: self.tensor("blk.0.attn_q.bias").is_some(),
+            qkv_bias: ["blk.0.attn_q.bias", "blk.0.attn_qkv.bias"].iter().any(|name| self.tensor(name).is_some()),
             o_bias: self.tensor("blk.0.attn_output.bias").is_some(),
             qk_norm: self.tensor("blk.0.attn_q_norm.weight").is_some(),
         });
@@ -114,6 +126,7 @@ impl Settings<'_> {
     }
 
     fn rope(&self, max_positions: usize) -> Result<Rope, CheckpointError> {
+        let theta = self.float("rope.freq_base")?.unwrap_or(10_000.0);
         let kind = self.gguf.text(&self.key("rope.scaling.type"))?;
         let factor = match self.float("rope.scaling.factor")? {
             Some(factor) => Some(factor),
@@ -124,7 +137,7 @@ impl Settings<'_> {
         let scaling = match (kind.unwrap_or("linear"), &self.freq_factors) {
             ("none", None) => RopeScaling::None,
             ("linear", None) if factor == 1.0 => RopeScaling::None,
-            ("none" | "linear", Some(divisors)) if factor == 1.0 => RopeScaling::Divisors(divisors.clone()),
+            ("none" | "linear", Some(divisors)) if factor == 1.0 => RopeScaling::of_divisors(divisors, theta),
             ("linear", None) => RopeScaling::Linear { factor },
             ("yarn", None) => RopeScaling::Yarn(self.yarn(factor, max_positions)?),
             ("linear" | "yarn" | "none", Some(_)) => {
@@ -132,7 +145,6 @@ impl Settings<'_> {
             }
             (other, _) => return Err(self.refuse(format!("has rotary frequencies scaled by {other:?}"))),
         };
-        let theta = self.float("rope.freq_base")?.unwrap_or(10_000.0);
         let mut rope = Rope { theta, style: RopeStyle::Half, scaling };
         let more = self.float("rope.scaling.attn_factor")?.unwrap_or(1.0);
         let usual = rope.attention_factor();

@@ -41,6 +41,8 @@ pub struct GgufTokenizer {
     pub add_space_prefix: Option<bool>,
     /// Jinja template of a conversation.
     pub chat_template: Option<String>,
+    /// More of them, each with its name: `tool_use` is for conversations with tools.
+    pub named_templates: Vec<(String, String)>,
 }
 
 /// Reads it; the model has `vocab_size` rows for its tokens.
@@ -60,6 +62,12 @@ pub(super) fn read(gguf: &Gguf, vocab_size: usize) -> Result<GgufTokenizer, Chec
     let owned = |key: &str| Ok::<_, CheckpointError>(gguf.text(key)?.map(str::to_owned));
     let id = |key: &str| token_id(gguf, &format!("tokenizer.ggml.{key}_token_id"));
     let flag = |key: &str| gguf.boolean(&format!("tokenizer.ggml.{key}"));
+    let mut named_templates = Vec::new();
+    for name in gguf.texts("tokenizer.chat_templates")?.unwrap_or_default() {
+        if let Some(template) = owned(&format!("tokenizer.chat_template.{name}"))? {
+            named_templates.push((name, template));
+        }
+    }
     Ok(GgufTokenizer {
         pre: owned("tokenizer.ggml.pre")?,
         token_types,
@@ -75,6 +83,7 @@ pub(super) fn read(gguf: &Gguf, vocab_size: usize) -> Result<GgufTokenizer, Chec
         add_eos: flag("add_eos_token")?.unwrap_or(false),
         add_space_prefix: flag("add_space_prefix")?,
         chat_template: owned("tokenizer.chat_template")?,
+        named_templates,
         tokens,
         model,
     })
@@ -123,6 +132,13 @@ impl GgufTokenizer {
         }
         if let Some(template) = &self.chat_template {
             out.text("tokenizer.chat_template", template);
+        }
+        if !self.named_templates.is_empty() {
+            let names: Vec<String> = self.named_templates.iter().map(|(name, _)| name.clone()).collect();
+            out.texts("tokenizer.chat_templates", &names);
+        }
+        for (name, template) in &self.named_templates {
+            out.text(&format!("tokenizer.chat_template.{name}"), template);
         }
     }
 }

@@ -90,15 +90,14 @@ fn vocabulary(json: &Value, config: &Value) -> Result<GgufTokenizer, String> {
     tokens.iter_mut().zip(&token_types).filter(|(_, kind)| pieces && **kind == USER_DEFINED).for_each(|(token, _)| {
         *token = token.replace('▁', " ");
     });
-    let template = match &config["chat_template"] {
-        Value::String(template) => Some(template.clone()),
-        // Several by name: the one called default.
-        Value::Array(named) => {
-            let default = named.iter().find(|template| template["name"] == "default");
-            default.and_then(|template| template["template"].as_str()).map(str::to_owned)
+    let (mut template, mut named_templates) = (config["chat_template"].as_str().map(str::to_owned), Vec::new());
+    for one in config["chat_template"].as_array().into_iter().flatten() {
+        match (one["name"].as_str(), one["template"].as_str()) {
+            (Some("default"), Some(text)) => template = Some(text.to_owned()),
+            (Some(name), Some(text)) => named_templates.push((name.to_owned(), text.to_owned())),
+            _ => {}
         }
-        _ => None,
-    };
+    }
     Ok(GgufTokenizer {
         model: if pieces { "llama" } else { "gpt2" }.to_owned(),
         pre: Some(pre),
@@ -114,6 +113,7 @@ fn vocabulary(json: &Value, config: &Value) -> Result<GgufTokenizer, String> {
         unknown_token_id: unknown,
         padding_token_id: padding,
         chat_template: template,
+        named_templates,
         tokens,
         token_types,
     })

@@ -60,6 +60,35 @@ fn other_prefixes_are_read_under_our_names() {
 }
 
 #[test]
+fn a_tied_head_without_its_embedding_is_both() {
+    let mut config = small();
+    for (tied, shown) in [(true, "model.embed_tokens.weight"), (false, "lm_head.weight")] {
+        config["tie_word_embeddings"] = json!(tied);
+        let dir = folder(&[("lm_head.weight", &[4, 8])], &config);
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        assert_eq!(checkpoint.tensor_names().collect::<Vec<_>>(), [shown]);
+        assert_eq!(checkpoint.notes().len(), usize::from(tied));
+        assert_eq!(checkpoint.config().unwrap().tie_word_embeddings, tied);
+    }
+}
+
+#[test]
+fn what_a_download_left_beside_the_weights_is_named() {
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja"] {
+        for (start, what) in [
+            ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", "Git LFS pointer"),
+            ("<!DOCTYPE html><title>404</title>", "web page"),
+            ("Entry not found", "error message"),
+        ] {
+            let dir = folder(&[("model.embed_tokens.weight", &[4, 8])], &small());
+            fs::write(dir.path().join(name), start).unwrap();
+            let line = Checkpoint::open(dir.path()).unwrap_err().to_string();
+            assert!(line.contains(name) && line.contains(what), "{line}");
+        }
+    }
+}
+
+#[test]
 fn fused_and_stacked_tensors_are_taken_apart() {
     let mut config = small();
     config["num_key_value_heads"] = json!(1);

@@ -2,6 +2,7 @@
 
 use super::gguf_file::*;
 use super::*;
+use crate::config::{Attention, Rope, RopeScaling, RopeStyle};
 
 #[test]
 fn gguf_reads_as_a_hugging_face_checkpoint() {
@@ -36,6 +37,62 @@ fn a_token_of_all_ones_is_none() {
     let checkpoint = Checkpoint::open(&path).unwrap();
     assert_eq!(checkpoint.config().unwrap().bos_token_id, None);
     assert_eq!(checkpoint.gguf_tokenizer().unwrap().bos_token_id, None);
+}
+
+/// What newer converters write for faster prompts, and sizes a layer each.
+#[test]
+fn fused_projections_and_lists_by_layer_are_read() {
+    let (metadata, tensors) = tiny_gguf();
+    let (_dir, path) = folder_with("plain.gguf", &whole(&metadata, &tensors));
+    let plain = Checkpoint::open(&path).unwrap();
+    let (mut metadata, mut tensors) = tiny_gguf();
+    metadata[5] = numbers("llama.attention.head_count", &[2]);
+    metadata.push(numbers("llama.attention.head_count_kv", &[1, 1]));
+    tensors.truncate(2);
+    // Q of 8 rows, K and V of 4: their values count on.
+    let data = (0..128u32).flat_map(|i| (i as f32).to_le_bytes()).collect();
+    tensors.push(Tensor { name: "blk.0.attn_qkv.weight".into(), shape: vec![8, 16], kind: 0, data });
+    let bias = (0..16u32).flat_map(|i| (i as f32).to_le_bytes()).collect();
+    tensors.push(Tensor { name: "blk.0.attn_qkv.bias".into(), shape: vec![16], kind: 0, data: bias });
+    tensors.push(Tensor { name: "blk.0.attn_output.bias".into(), shape: vec![8], kind: 0, data: vec![0; 32] });
+    let bytes = whole(&metadata, &tensors);
+    let (_dir, path) = folder_with("fused.gguf", &bytes);
+    let fused = Checkpoint::open(&path).unwrap();
+    let attention = fused.config().unwrap().attention;
+    let Attention::Gqa(gqa) = &attention else { panic!("{attention:?}") };
+    assert_eq!((gqa.num_attention_heads, gqa.num_key_value_heads, gqa.qkv_bias), (2, 1, true));
+    let name = |which: &str| format!("model.layers.0.self_attn.{which}_proj.weight");
+    assert_eq!(fused.read_f32(&name("q")).unwrap(), plain.read_f32(&name("q")).unwrap(), "in rotary pairs, too");
+    assert_eq!(fused.read_expected(&name("k"), &[4, 8]).unwrap()[8], 80.0, "of four rows the third is the second");
+    assert_eq!(fused.read_expected(&name("v"), &[4, 8]).unwrap()[8], 104.0);
+    assert_eq!(fused.read_expected("model.layers.0.self_attn.k_proj.bias", &[4]).unwrap(), [8.0, 10.0, 9.0, 11.0]);
+    metadata[5] = numbers("llama.attention.head_count", &[2, 4]);
+    assert!(open_error("uneven.gguf", &whole(&metadata, &tensors)).contains("layers that differ in `llama.attention"));
+    metadata[5] = number("llama.attention.head_count", 4);
+    let line = open_error("heads.gguf", &whole(&metadata, &tensors));
+    assert!(line.contains("`blk.0.attn_qkv"), "{line}");
+}
+
+/// Llama 3.1 to 3.3 come with divisors of their frequencies, whose rule is known; others keep theirs.
+#[test]
+fn divisors_of_frequencies_are_recognised() {
+    for (factor, original) in [(8.0, 8192), (32.0, 8192), (2.5, 2048)] {
+        let scaling = RopeScaling::Llama3 {
+            factor,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position_embeddings: original,
+        };
+        let rope = |scaling| Rope { theta: 500_000.0, style: RopeStyle::Half, scaling };
+        let (plain, scaled) = (rope(RopeScaling::None).inv_freq(128), rope(scaling.clone()).inv_freq(128));
+        let mut divisors: Vec<f32> = plain.iter().zip(scaled).map(|(plain, scaled)| plain / scaled).collect();
+        assert_eq!(RopeScaling::of_divisors(&divisors, 500_000.0), scaling);
+        divisors[40] *= 1.01;
+        assert_eq!(RopeScaling::of_divisors(&divisors, 500_000.0), RopeScaling::Divisors(divisors));
+    }
+    for odd in [vec![], vec![f32::NAN, 2.0], vec![f32::INFINITY], vec![0.0, -1.0]] {
+        assert!(matches!(RopeScaling::of_divisors(&odd, 1e4), RopeScaling::Divisors(_)));
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub(super) const FAMILY: Family = Family {
     moe: Some(MoeKeys { read, write }),
     interleaved: Interleaved::Always,
     multi_token_prediction: false,
+    mlp_bias: false,
 };
 
 fn read(keys: &Keys) -> Result<Moe, ConfigError> {

@@ -11,6 +11,7 @@ pub(super) const FAMILY: Family = Family {
     moe: Some(MoeKeys { read, write }),
     interleaved: Interleaved::ByKey,
     multi_token_prediction: true,
+    mlp_bias: false,
 };
 
 fn read(keys: &Keys) -> Result<Moe, ConfigError> {

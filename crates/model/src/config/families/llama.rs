@@ -5,8 +5,9 @@ use super::{AttentionKind, Biases, Family, Interleaved};
 pub(super) const FAMILY: Family = Family {
     model_type: "llama",
     architecture: "LlamaForCausalLM",
-    attention: AttentionKind::Gqa { biases: Biases::ByKey, qk_norm: false },
+    attention: AttentionKind::Gqa { biases: Biases::ByKey, qk_norm: false, head_dim: None },
     moe: None,
     interleaved: Interleaved::Never,
     multi_token_prediction: false,
+    mlp_bias: true,
 };

@@ -7,10 +7,11 @@ use serde_json::json;
 pub(super) const FAMILY: Family = Family {
     model_type: "qwen3_moe",
     architecture: "Qwen3MoeForCausalLM",
-    attention: AttentionKind::Gqa { biases: Biases::ByKey, qk_norm: true },
+    attention: AttentionKind::Gqa { biases: Biases::ByKey, qk_norm: true, head_dim: None },
     moe: Some(MoeKeys { read, write }),
     interleaved: Interleaved::Never,
     multi_token_prediction: false,
+    mlp_bias: false,
 };
 
 fn read(keys: &Keys) -> Result<Moe, ConfigError> {
