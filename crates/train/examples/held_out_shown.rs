@@ -6,10 +6,11 @@
 //! ```
 //!
 //! No line is about a held-out problem. But a line of four numbers goes on from what three of them make, and a search
-//! that misses its target makes another number out of the same ones: `25*3=75 +19=94 -2=92` solves `94 from 3, 19, 25`
-//! as it goes by. Problems with many solutions are both easy and often solved so; so the models are also asked those
-//! that the text of other seeds would have solved and theirs did not. Left out: what RL, rejection sampling and the
-//! student see, which are the models' own answers.
+//! that misses its target makes another number out of the same ones: `25*3=75 +19=94 -2=92` would solve `94 from 3, 19,
+//! 25` as it goes by, and `75` from all four. Such lines are left out of both, which this counts after the fact. Were any
+//! there, the models would also have to be asked those that the text of other seeds solves and theirs does not: problems
+//! with many solutions are both easy and often solved so. Left out: what RL, rejection sampling and the student see,
+//! which are the models' own answers.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -100,10 +101,21 @@ fn read(recipe: &R1Recipe, tokenizer: &Tokenizer, seed: u64) -> Result<HashSet<S
     Ok(solved)
 }
 
-/// What three or more numbers make, a step after the other: `25*3=75 +19=94` gives 94 from 3, 19 and 25.
+/// What three or more numbers make, a step after the other: `25*3=75 +19=94` gives 94 from 3, 19 and 25, and 75 and 94
+/// from all that were listed before (`With 25, 3, 19, 2:`).
 fn solved_in(text: &str) -> Vec<Solved> {
     let (mut solved, mut numbers): (Vec<Solved>, Vec<u32>) = (Vec::new(), Vec::new());
+    let (mut given, mut is_open): (Vec<u32>, bool) = (Vec::new(), false);
     for word in text.split_whitespace() {
+        let digits = word.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let goes_on = word.ends_with(',');
+        if let (Ok(number), true) = (digits.parse::<u32>(), is_open || goes_on) {
+            if !is_open {
+                given.clear();
+            }
+            given.push(number);
+        }
+        is_open = goes_on && digits.len() + 1 == word.len();
         let Some((step, result)) = word.split_once('=') else { continue };
         let operands: Vec<&str> = step.split(['+', '-', '*', '/']).collect();
         // A step that begins with its sign goes on from the last result.
@@ -111,10 +123,11 @@ fn solved_in(text: &str) -> Vec<Solved> {
             numbers.clear();
         }
         numbers.extend(operands.iter().filter_map(|operand| operand.parse::<u32>().ok()));
-        if let (3.., Ok(result)) = (numbers.len(), result.parse()) {
-            let mut used = numbers.clone();
-            used.sort_unstable();
-            solved.push((used, result));
+        let Ok(result) = result.parse() else { continue };
+        for by in [&numbers, &given].into_iter().filter(|by| by.len() >= 3) {
+            let mut by = by.clone();
+            by.sort_unstable();
+            solved.push((by, result));
         }
     }
     solved

@@ -10,9 +10,10 @@ use crate::recipe::{Common, OnPolicy, Pretrain, R1Recipe, Recipe, Reject, Rl, Sf
 use crate::reject::{TRACES, reject};
 use crate::report::{self, Report, Sample, SampleSet, Stage, StageCost, StageResult, Verdict as Mark};
 use crate::rl::rl;
+use crate::run_folder::{claim, read_json, write_json};
 use crate::sft::sft;
 use crate::tokenizer::{train_tokenizer, with_prompt_template};
-use crate::training::{Outcome, Setting, Start, claim, read_json, write_json};
+use crate::training::{Outcome, Setting, Start};
 use picnic_chat::ChatFormat;
 use picnic_tasks::{CorpusKind, Mixture, Problem, Task, Verdict};
 use serde::{Deserialize, Serialize};

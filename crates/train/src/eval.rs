@@ -6,7 +6,7 @@ use crate::load::{Loaded, load};
 use crate::recipe::{Common, Eval};
 use crate::report::{Share, StageResult, TaskResult, bootstrap_ratio_ci, counted_as, majority, pass_at_k, shown_ks};
 use crate::rollout::{Draw, Sample, judge, prompts, roll_out};
-use crate::training::hash_of;
+use crate::run_folder::hash_of;
 use crate::watch;
 use picnic_chat::ChatFormat;
 use picnic_data::ProblemFormat;

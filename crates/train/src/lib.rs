@@ -24,6 +24,7 @@ pub mod reject;
 pub mod report;
 pub mod rl;
 pub mod rollout;
+mod run_folder;
 pub mod sft;
 pub mod tokenizer;
 pub mod traces;

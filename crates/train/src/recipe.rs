@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::error::Error;
-use crate::training::hash_of;
+use crate::run_folder::hash_of;
 use layers::Layers;
 pub use read::Fault;
 use read::{keys_of, unknown_key, within};

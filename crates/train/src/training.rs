@@ -2,8 +2,10 @@
 //!
 //! A stage's folder holds the finished model (a Hugging Face folder), its recipe and `outcome.json`, and, until then,
 //! `checkpoints/step-N/`: the model in f32 and in `training/` the optimizer's moments, the reference policy if there is
-//! one, and `state.json`. A checkpoint is written to a temporary folder, then renamed, so it is whole or not there. Everything that is
-//! random is a function of (seed, step), so the step is all the cursor there is.
+//! one, and `state.json`. A checkpoint is written to a temporary folder, then renamed, so it is whole or not there.
+//! Everything that is random is a function of (seed, step), so the step is all the cursor there is.
+
+mod checkpoint;
 
 use crate::error::Error;
 use crate::lanes::{BatchLoss, Lanes, Pass, Sequence};
@@ -12,18 +14,16 @@ use crate::optimizer::{Optimizer, learning_rate, move_router_biases};
 use crate::progress::Progress;
 use crate::recipe::{Common, Optimizer as Settings};
 use crate::report::Curve;
+use crate::run_folder::{
+    CHECKPOINTS, OUTCOME, RECIPE, latest, read_json, remove_halves, same_recipe, sync_folder, write_file, write_json,
+};
 use crate::watch;
 use picnic_chat::ChatFormat;
 use picnic_model::checkpoint::{Checkpoint, FloatType, SHARD_BYTES};
 use picnic_model::layers::TokenStats;
-use picnic_model::{
-    Backend, Balance, Model, Ops, OutOfMemory, ParamSpec, ParamStore, SharedModel, backend, initialise, rows_of, save,
-    write_rows,
-};
+use picnic_model::{Backend, Balance, Model, Ops, OutOfMemory, ParamStore, SharedModel, backend, initialise, save};
 use picnic_tasks::Curriculum;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -107,41 +107,6 @@ impl Outcome {
             });
             self.curves[at].points.push((step, value));
         }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct State {
-    stage: String,
-    fingerprint: String,
-    step: u64,
-    optimizer_steps: u64,
-    outcome: Outcome,
-    #[serde(default)]
-    curriculum: Option<Curriculum>,
-}
-
-/// A moment on its way into a file: its rows are made when they are written, one tensor at a time.
-struct Moment<'m> {
-    ops: &'m Backend,
-    spec: &'m ParamSpec,
-    len: usize,
-    value: &'m <Backend as Ops>::Buffer,
-}
-
-impl safetensors::View for Moment<'_> {
-    fn dtype(&self) -> safetensors::Dtype {
-        safetensors::Dtype::F32
-    }
-    fn shape(&self) -> &[usize] {
-        // What a checkpoint says of a moment is how many values it has.
-        std::slice::from_ref(&self.len)
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(bytemuck::cast_slice(&rows_of(self.ops, self.spec, self.value)).to_vec())
-    }
-    fn data_len(&self) -> usize {
-        self.len * size_of::<f32>()
     }
 }
 
@@ -421,196 +386,6 @@ impl<'s> Training<'s> {
         self.outcome.core_seconds += seconds * self.setting.threads as f64;
         self.started = Instant::now();
     }
-
-    fn checkpoint(&mut self) -> Result<(), Error> {
-        self.check_weights()?;
-        self.tick();
-        let checkpoints = self.setting.out.join(CHECKPOINTS);
-        let whole = checkpoints.join(format!("step-{:08}", self.step));
-        let partial = checkpoints.join("partial");
-        let _writing = watch::at(format!("checkpoint: writing {}", whole.display()));
-        let inner = partial.join("training");
-        if partial.exists() {
-            fs::remove_dir_all(&partial).map_err(Error::writing(&partial))?;
-        }
-        fs::create_dir_all(&inner).map_err(Error::writing(&inner))?;
-        self.chat.save(&partial)?;
-        save(&self.ops, self.policy.model(), &self.policy.params(), &partial, FloatType::F32, SHARD_BYTES)?;
-        if let Some(reference) = &self.reference {
-            save(&self.ops, self.policy.model(), reference, &inner.join("reference"), FloatType::F32, SHARD_BYTES)?;
-        }
-        self.write_moments(&inner.join(MOMENTS))?;
-        let state = State {
-            stage: self.stage.into(),
-            fingerprint: self.fingerprint.clone(),
-            step: self.step,
-            optimizer_steps: self.optimizer.step,
-            outcome: self.outcome.clone(),
-            curriculum: self.curriculum.clone(),
-        };
-        write_json(&inner.join("state.json"), &state)?;
-        sync_folder(&inner)?;
-        if whole.exists() {
-            fs::remove_dir_all(&whole).map_err(Error::writing(&whole))?;
-        }
-        fs::rename(&partial, &whole).map_err(Error::writing(&whole))?;
-        sync_folder(&checkpoints)?;
-        for (step, older) in list(&self.setting.out)? {
-            if step < self.step {
-                fs::remove_dir_all(&older).map_err(Error::writing(&older))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn write_moments(&self, path: &Path) -> Result<(), Error> {
-        let params = self.policy.params();
-        let mut moments = Vec::new();
-        for (param, pair) in params.iter().zip(self.optimizer.moments()) {
-            for (name, value) in ["m", "v"].iter().zip(pair.iter().flatten()) {
-                let name = format!("{name}.{}", param.spec.name);
-                moments.push((name, Moment { ops: &self.ops, spec: &param.spec, len: param.spec.len(), value }));
-            }
-        }
-        safetensors::serialize_to_file(moments, None, path)
-            .map_err(|e| Error::writing(path)(std::io::Error::other(e)))?;
-        sync_file(path)
-    }
-
-    fn restore(&mut self, folder: &Path) -> Result<(), Error> {
-        let inner = folder.join("training");
-        let path = inner.join("state.json");
-        let text = fs::read_to_string(&path).map_err(Error::reading(&path))?;
-        let state: State = serde_json::from_str(&text)
-            .map_err(|e| Error::Resume { path: path.clone(), problem: format!("is no state of a run ({e})") })?;
-        if state.stage != self.stage || state.fingerprint != self.fingerprint {
-            return Err(Error::Resume { path, problem: "was made by another recipe".into() });
-        }
-        let moments = Checkpoint::open(inner.join(MOMENTS))?;
-        let params = self.policy.params();
-        for (param, pair) in params.iter().zip(self.optimizer.moments_mut()) {
-            for (name, moment) in ["m", "v"].iter().zip(pair.iter_mut().flatten()) {
-                let values = moments.read_expected(&format!("{name}.{}", param.spec.name), &[param.spec.len()])?;
-                write_rows(&self.ops, &param.spec, moment, &values);
-            }
-        }
-        drop(params);
-        let reference = inner.join("reference");
-        if reference.exists() {
-            self.reference = Some(picnic_model::load(&self.ops, &Checkpoint::open(&reference)?, false)?.1);
-        }
-        (self.step, self.optimizer.step, self.outcome) = (state.step, state.optimizer_steps, state.outcome);
-        self.curriculum = state.curriculum;
-        self.started = Instant::now();
-        Ok(())
-    }
-}
-
-const CHECKPOINTS: &str = "checkpoints";
-const MOMENTS: &str = "optimizer.safetensors";
-/// What a finished stage records.
-pub(crate) const OUTCOME: &str = "outcome.json";
-/// The resolved recipe of a run, in its folder.
-pub(crate) const RECIPE: &str = "recipe.toml";
-
-/// Begins a run in a folder that holds none, or goes on with one of the same recipe.
-///
-/// # Errors
-/// [`Error::Occupied`] if nobody asked to resume; another recipe's run.
-pub(crate) fn claim(out: &Path, resume: bool, resolved_toml: &str) -> Result<(), Error> {
-    let path = out.join(RECIPE);
-    if path.exists() {
-        return if resume { same_recipe(&path, resolved_toml) } else { Err(Error::Occupied(out.to_owned())) };
-    }
-    fs::create_dir_all(out).map_err(Error::writing(out))?;
-    write_file(&path, resolved_toml)
-}
-
-/// Refuses to go on with a run that another recipe began.
-fn same_recipe(path: &Path, resolved_toml: &str) -> Result<(), Error> {
-    let earlier = fs::read_to_string(path).map_err(Error::reading(path))?;
-    if earlier == resolved_toml {
-        return Ok(());
-    }
-    Err(Error::Resume { path: path.to_owned(), problem: "is another recipe".into() })
-}
-
-/// The whole checkpoints in a stage's folder, by step.
-fn list(out: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
-    let folder = out.join(CHECKPOINTS);
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let entries = fs::read_dir(&folder).map_err(Error::reading(&folder))?;
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(Error::reading(&folder))?.path();
-        let step = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_prefix("step-")?.parse().ok());
-        found.extend(step.map(|step| (step, path)));
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn latest(out: &Path) -> Result<Option<(u64, PathBuf)>, Error> {
-    Ok(list(out)?.pop())
-}
-
-/// Takes away what a run left that was killed while it wrote its finished model: temporary files, which nothing reads
-/// but which are as large as the model, and an index of shards, beside which no others may be written.
-fn remove_halves(out: &Path) -> Result<(), Error> {
-    for entry in fs::read_dir(out).map_err(Error::reading(out))? {
-        let path = entry.map_err(Error::reading(out))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with(".writing-") && name.ends_with(".tmp") || name == "model.safetensors.index.json" {
-            fs::remove_file(&path).map_err(Error::writing(&path))?;
-        }
-    }
-    Ok(())
-}
-
-/// A hash of contents, in hexadecimal: tells apart what nobody made to collide.
-pub(crate) fn hash_of(bytes: impl IntoIterator<Item = u8>) -> String {
-    format!("{:016x}", picnic_random::fnv1a(bytes))
-}
-
-/// What a run recorded in `path`, if it did.
-pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = fs::read_to_string(path).map_err(Error::reading(path))?;
-    let value = serde_json::from_str(&text)
-        .map_err(|e| Error::Resume { path: path.to_owned(), problem: format!("is no record of a run ({e})") })?;
-    Ok(Some(value))
-}
-
-/// Writes beside and renames.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Error::writing(path)(e.into()))?;
-    write_file(path, &text)
-}
-
-/// Writes beside and renames.
-pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), Error> {
-    let partial = path.with_extension("partial");
-    fs::write(&partial, text).map_err(Error::writing(&partial))?;
-    sync_file(&partial)?;
-    fs::rename(&partial, path).map_err(Error::writing(path))
-}
-
-/// Waits until a file is on the disk, so that a rename cannot get there before what it names.
-fn sync_file(path: &Path) -> Result<(), Error> {
-    let file = fs::OpenOptions::new().append(true).open(path);
-    file.and_then(|file| file.sync_all()).map_err(Error::writing(path))
-}
-
-/// The same for the renames in a folder; only Unix can open one.
-pub(crate) fn sync_folder(path: &Path) -> Result<(), Error> {
-    if cfg!(unix) {
-        fs::File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::writing(path))?;
-    }
-    Ok(())
 }
 
 /// What a curve is measured in.
