@@ -1,9 +1,10 @@
 """Perplexity of a GGUF model in every stored type, Picnic's beside llama.cpp's of the same file.
 
-    pip install llama-cpp-python numpy
+    pip install llama-cpp-python gguf numpy
     python benches/perplexity_vs_llama_cpp.py target/release/picnic MODEL-F32.gguf TEXT.txt [--characters 20000] [--types Q8_0 ...]
 
-llama.cpp itself quantises MODEL to each type. Both read the text in windows of 512 tokens that do not overlap, each after
+llama.cpp itself quantises MODEL to each type, but for MXFP4, which it gives to experts alone: there the package `gguf`
+quantises every matrix of a block, and the embedding as Q8_0. Both read the text in windows of 512 tokens that do not overlap, each after
 the token that begins a text where the model has one, and predict every token of a window. That both
 count the same tokens is checked.
 """
@@ -16,20 +17,42 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import gguf
 import llama_cpp
 import numpy as np
 
 TYPES = {"F32": 0, "F16": 1, "BF16": 32, "Q8_0": 7, "Q4_0": 2, "Q4_1": 3, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_M": 12,
-         "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18, "IQ4_NL": 25, "IQ4_XS": 30, "MXFP4_MOE": 38}
+         "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18, "IQ4_NL": 25, "IQ4_XS": 30, "MXFP4": None}
 CONTEXT = 512
 
 
 def quantise(source, target, ftype):
+    if ftype is None:
+        mxfp4(source, target)
+        return
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype, params.nthread, params.allow_requantize = ftype, 2, True
     status = llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(params))
     if status != 0:
         raise RuntimeError(f"llama.cpp refuses type {ftype}")
+
+
+def mxfp4(source, target):
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents())
+    for name, field in reader.fields.items():
+        if not name.startswith("GGUF.") and name not in ("general.architecture", "general.file_type"):
+            inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(name, field.contents(), field.types[0], sub_type=inner)
+    for tensor in reader.tensors:
+        kind = gguf.GGMLQuantizationType.F32
+        if len(tensor.shape) == 2:
+            kind = gguf.GGMLQuantizationType.MXFP4 if tensor.name.startswith("blk.") else gguf.GGMLQuantizationType.Q8_0
+        writer.add_tensor(tensor.name, gguf.quantize(np.array(tensor.data), kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def theirs(path, text):
