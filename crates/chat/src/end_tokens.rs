@@ -103,6 +103,11 @@ const NAMES: [&str; 25] = [
     "<PAD>",
 ];
 
+/// Whether llama.cpp takes a token of this name for a control token that ends a turn, whatever type its file gives it.
+pub fn ends_a_turn_by_name(name: &str) -> bool {
+    NAMES.contains(&name)
+}
+
 /// The tokens of a vocabulary that end a turn by their names. In harmony, the format of gpt-oss, `<|end|>` ends a
 /// message of several in a turn.
 pub(crate) fn known_by_name(tokenizer: &Tokenizer) -> Vec<u32> {

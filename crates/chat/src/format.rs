@@ -70,6 +70,22 @@ impl ChatFormat {
         Ok(other)
     }
 
+    /// The same format for a model of `rows` rows: without the added tokens for which it has none, which are noted, and
+    /// without ends that can never be drawn.
+    ///
+    /// # Errors
+    /// A vocabulary that does not work without them.
+    pub fn without_tokens_from(self, rows: usize) -> Result<ChatFormat> {
+        if self.tokenizer.vocab_size() <= rows && self.ends.ids().iter().all(|&id| (id as usize) < rows) {
+            return Ok(self);
+        }
+        let ends = self.ends.ids().iter().copied().filter(|&id| (id as usize) < rows).collect::<Vec<_>>();
+        let ChatFormat { variables, generation, notes, .. } = self;
+        let tokenizer = self.tokenizer.without_tokens_from(rows)?;
+        let other = ChatFormat { variables, generation, notes, ..ChatFormat::new(tokenizer) };
+        Ok(other.with_end_tokens(ends))
+    }
+
     /// The same format with more tokens that end a turn.
     pub fn with_end_tokens(mut self, more: impl IntoIterator<Item = u32>) -> ChatFormat {
         self.ends.add(more);

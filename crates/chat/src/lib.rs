@@ -22,7 +22,7 @@ mod source;
 mod stop;
 mod template;
 
-pub use end_tokens::EndTokens;
+pub use end_tokens::{EndTokens, ends_a_turn_by_name};
 pub use error::Error;
 pub use format::{ChatFormat, Prompt};
 pub use message::{FunctionCall, Message, Role, ToolCall};

@@ -19,6 +19,9 @@ pub(crate) fn tojson(value: &Value, arguments: Rest<Value>, kwargs: Kwargs) -> R
     if value.is_undefined() {
         return Err(Error::new(ErrorKind::UndefinedError, "tojson: there is nothing to write"));
     }
+    if is_nothing(value) {
+        return Ok(Value::from("null"));
+    }
     let [mut ascii, mut indent, mut separators, mut sorted] = [(); 4].map(|()| None);
     let names = ["ensure_ascii", "indent", "separators", "sort_keys"];
     if arguments.len() > names.len() {

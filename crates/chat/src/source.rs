@@ -4,8 +4,8 @@
 //!   that only opens a scope, as it does there when nobody asks for the marks.
 //! * The operator `%`, which formats where a string stands before it, becomes the filter
 //!   [`percent`](crate::python::percent), which binds to the same operands.
-//! * `tools == none` asks in `minijinja` for a value that equals nothing, while what stands for tools that are not there is
-//!   more than that (see [`nothing`](crate::python::nothing)): it becomes the test `tools is none`.
+//! * `tools == none` becomes the test `tools is none`, which is also true of what stands here for tools that are not there
+//!   ([`nothing`](crate::python::nothing)); so do other comparisons with `none`.
 //!
 //! Text, comments, raw blocks and strings stay as they are, and so do the numbers of lines.
 
@@ -153,20 +153,67 @@ fn with_percent(tag: &str) -> String {
     edited(tag, &edits)
 }
 
-/// `tag` with comparisons of `tools` or `documents` with `none` as tests.
+/// `tag` with comparisons with `none` as tests, `a == none` and `none == a` alike. At the end of a sum it stays, where a
+/// test would belong to the last summand.
 fn with_tests_for_none(tag: &str) -> String {
     let tokens = tokens(tag);
+    let text = |i: usize| tokens.get(i).map_or("", |(_, text)| *text);
+    let test = |i: usize| match (text(i), text(i + 1)) {
+        ("=", "=") => Some((" is none", "==")),
+        ("!", "=") => Some((" is not none", "!=")),
+        _ => None,
+    };
+    let is_none = |i: usize| matches!(text(i), "none" | "None");
     let mut edits: Vec<(usize, &str, &str)> = Vec::new();
-    for (i, window) in tokens.windows(4).enumerate() {
-        let [(_, "tools" | "documents"), (at, sign @ ("=" | "!")), (_, "="), (_, "none" | "None")] = window else {
-            continue;
+    // By depth of brackets: whether the operand so far is a sum or a product.
+    let mut sums = vec![false];
+    for (i, &(at, token)) in tokens.iter().enumerate() {
+        let in_sum = sums.last().copied().unwrap_or(false);
+        let now = match token {
+            "(" | "[" | "{" => {
+                sums.push(false);
+                continue;
+            }
+            ")" | "]" | "}" => {
+                sums.pop();
+                continue;
+            }
+            "+" | "-" | "*" | "**" | "/" | "~" | "%" => i > 0 && ends_operand(text(i - 1)),
+            "=" | "!" => {
+                if let (Some((new, sign)), true, true, false) = (test(i), is_none(i + 2), i > 0, in_sum)
+                    && ends_operand(text(i - 1))
+                {
+                    edits.push((at, sign, new));
+                    let (none, text) = tokens[i + 2];
+                    edits.push((none, text, ""));
+                }
+                false
+            }
+            _ if is_none(i)
+                && !in_sum
+                && (i == 0 || !ends_operand(text(i - 1)) && !matches!(text(i - 1), "." | "|")) =>
+            {
+                if let (Some((new, sign)), Some(end)) = (test(i + 1), operand(&tokens, i + 3))
+                    && !is_none(i + 3)
+                    && !matches!(text(end), "+" | "-" | "*" | "**" | "/" | "~" | "%" | "is")
+                {
+                    let (last, operand) = tokens[end - 1];
+                    edits.push((at, token, ""));
+                    edits.push((tokens[i + 1].0, sign, ""));
+                    edits.push((last + operand.len(), "", new));
+                }
+                false
+            }
+            "." | "|" => in_sum,
+            word if word.starts_with(is_of_word) && !KEYWORDS.contains(&word) => in_sum,
+            text if text.starts_with(['"', '\'']) => in_sum,
+            _ => false,
         };
-        // Not `message.tools`, nor the end of a sum, to which a test would not belong as a whole.
-        let before = i.checked_sub(1).map_or("", |before| tokens[before].1);
-        if !matches!(before, "." | "+" | "-" | "*" | "/" | "~" | "|") {
-            edits.push((*at, if *sign == "=" { "==" } else { "!=" }, if *sign == "=" { " is " } else { " is not " }));
+        if let Some(sum) = sums.last_mut() {
+            *sum = now;
         }
     }
+    edits.sort_by_key(|&(at, old, _)| (at, old.len()));
     edited(tag, &edits)
 }
 
@@ -262,17 +309,13 @@ mod tests {
     }
 
     #[test]
-    fn comparing_tools_with_none_becomes_a_test() {
+    fn a_comparison_with_none_becomes_a_test() {
         for (source, expected) in [
-            ("{% if tools == none %}", "{% if tools  is  none %}"),
-            (
-                "{%- if tools!=None and not documents == none -%}",
-                "{%- if tools is not None and not documents  is  none -%}",
-            ),
-            (
-                "{{ message.tools == none }}{{ tools == nonesuch }}",
-                "{{ message.tools == none }}{{ tools == nonesuch }}",
-            ),
+            ("{% if tools == none %}", "{% if tools  is none  %}"),
+            ("{%- if tools!=None and not (docs) == none -%}", "{%- if tools is not none and not (docs)  is none  -%}"),
+            ("{{ none == tools }}{{ x if None != m['a'] }}", "{{   tools is none }}{{ x if   m['a'] is not none }}"),
+            ("{{ a ~ b == none }}{{ none == a + 1 }}", "{{ a ~ b == none }}{{ none == a + 1 }}"),
+            ("{{ tools == nonesuch }}{{ f(x == none) }}", "{{ tools == nonesuch }}{{ f(x  is none ) }}"),
             ("{{ 'tools == none' }}tools == none", "{{ 'tools == none' }}tools == none"),
         ] {
             assert_eq!(readable(source), expected);

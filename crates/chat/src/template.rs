@@ -385,6 +385,24 @@ mod tests {
     }
 
     #[test]
+    fn tools_that_are_not_there_equal_none() {
+        for source in [
+            "{{ tools == none }}",
+            "{{ tools == None }}",
+            "{{ none == tools }}",
+            "{{ not tools != none }}",
+            "{% set t = tools %}{{ (t) == none }}",
+            "{% macro f(t) %}{{ t == none }}{% endmacro %}{{ f(tools) }}",
+        ] {
+            assert_eq!(template(source).render(&[], &ChatOptions::default()).unwrap(), "True", "{source}");
+            let tools = [serde_json::json!({"name": "f"})];
+            let given = ChatOptions { tools: &tools, ..ChatOptions::default() };
+            assert_eq!(template(source).render(&[], &given).unwrap(), "False", "{source}");
+        }
+        assert_eq!(template("{{ tools | tojson }}").render(&[], &ChatOptions::default()).unwrap(), "null");
+    }
+
+    #[test]
     fn arguments_are_what_the_template_can_write() {
         let render = |write: &str, arguments: &str| {
             let source = format!(

@@ -29,7 +29,14 @@ impl TemplateVariables {
 fn variable(text: &str) -> Result<(String, Value), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => {
-            Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
+            // Python's spelling too, in which model cards have it.
+            let value = match value {
+                "True" => Value::Bool(true),
+                "False" => Value::Bool(false),
+                "None" => Value::Null,
+                other => serde_json::from_str(other).unwrap_or_else(|_| other.into()),
+            };
+            Ok((name.to_owned(), value))
         }
         _ => Err("give a name and a value, as in enable_thinking=false".to_owned()),
     }

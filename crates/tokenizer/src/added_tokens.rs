@@ -115,7 +115,7 @@ fn listed(config: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     lists.into_iter().flatten().filter_map(Value::as_array).flatten()
 }
 
-fn content(token: &Value) -> Option<&str> {
+pub(crate) fn content(token: &Value) -> Option<&str> {
     token.get("content").unwrap_or(token).as_str()
 }
 

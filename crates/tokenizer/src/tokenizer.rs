@@ -3,7 +3,7 @@
 //! Encoding is the `tokenizers` crate's. Decoding is ours ([`crate::decoder`]), because tokens join as bytes, and the
 //! same bytes serve streaming and constraints. Reading and saving folders is in [`crate::folder`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -63,6 +63,42 @@ impl Tokenizer {
     /// What was guessed, repaired or left out when this tokenizer was read, a line each, for standard error.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// The same without added tokens whose id is `rows` or more, for a model that has no more rows: some folders add a
+    /// token that their weights never got. Their text is cut like any other.
+    ///
+    /// # Errors
+    /// A vocabulary that does not work without them.
+    pub fn without_tokens_from(mut self, rows: usize) -> Result<Self> {
+        let added = self.library.get_added_vocabulary().get_added_tokens_decoder();
+        let beyond = added.iter().filter(|(id, _)| **id as usize >= rows);
+        let beyond: BTreeSet<String> = beyond.map(|(_, token)| token.content.clone()).collect();
+        if beyond.is_empty() {
+            return Ok(self);
+        }
+        let broken = |error: serde_json::Error| Error::Vocabulary(error.to_string());
+        let mut json: Value = serde_json::from_str(&self.to_json()?).map_err(broken)?;
+        let is_beyond = |token: &str| beyond.contains(token);
+        if let Some(tokens) = json["added_tokens"].as_array_mut() {
+            tokens.retain(|token| !token["content"].as_str().is_some_and(is_beyond));
+        }
+        if let Some(vocab) = json["model"]["vocab"].as_object_mut() {
+            vocab.retain(|token, _| !is_beyond(token));
+        }
+        let mut config = self.config.clone();
+        if let Some(tokens) = config.get_mut("added_tokens_decoder").and_then(Value::as_object_mut) {
+            tokens.retain(|_, token| !token["content"].as_str().is_some_and(is_beyond));
+        }
+        for key in ["additional_special_tokens", "extra_special_tokens"] {
+            if let Some(Value::Array(tokens)) = config.get_mut(key) {
+                tokens.retain(|token| !added_tokens::content(token).is_some_and(is_beyond));
+            }
+        }
+        config.retain(|key, token| !(key.ends_with("_token") && added_tokens::content(token).is_some_and(is_beyond)));
+        let names: Vec<String> = beyond.iter().map(|token| format!("{token:?}")).collect();
+        self.notes.push(format!("the model has {rows} rows, so these tokens are left out: {}", names.join(", ")));
+        Ok(Self::from_json(json.to_string().as_bytes(), config)?.with_notes(self.notes))
     }
 
     /// The same, with what was noted before.

@@ -41,6 +41,25 @@ fn ids_are_those_of_sentencepiece() {
 }
 
 #[test]
+fn tokens_without_a_row_are_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    LLAMA.save(dir.path()).unwrap();
+    let path = dir.path().join("tokenizer_config.json");
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let rows = LLAMA.vocab_size();
+    config["pad_token"] = "<pad>".into();
+    config["additional_special_tokens"] = json!(["<pad>", "<more>"]);
+    fs::write(&path, config.to_string()).unwrap();
+    let larger = Tokenizer::from_dir(dir.path()).unwrap();
+    assert_eq!(larger.vocab_size(), rows + 2);
+    let tokenizer = larger.clone().without_tokens_from(rows).unwrap();
+    assert_eq!((tokenizer.vocab_size(), tokenizer.bos(), tokenizer.eos()), (rows, LLAMA.bos(), LLAMA.eos()));
+    assert!(tokenizer.notes().iter().any(|note| note.contains("<pad>") && note.contains("<more>")));
+    assert_eq!(tokenizer.encode("a <pad> b", false).unwrap(), LLAMA.encode("a <pad> b", false).unwrap());
+    assert_eq!(larger.clone().without_tokens_from(rows + 2).unwrap().vocab_size(), rows + 2);
+}
+
+#[test]
 fn a_continuation_gets_no_space() {
     for name in ["llama", "gemma"] {
         let tokenizer = Tokenizer::from_dir(golden(name)).unwrap();

@@ -2,7 +2,7 @@
 //! guessed, repaired or left out on the way. The one loader of training, evaluation, chat and server.
 
 use crate::error::Error;
-use picnic_chat::ChatFormat;
+use picnic_chat::{ChatFormat, ends_a_turn_by_name};
 use picnic_model::checkpoint::{Checkpoint, CheckpointError, GgufTokenizer};
 use picnic_model::config::ModelConfig;
 use picnic_model::{Model, Ops, ParamStore};
@@ -35,9 +35,13 @@ pub struct Loaded<O: Ops> {
 /// No model there, or no tokenizer that can be read.
 pub fn open(path: &Path) -> Result<Source, Error> {
     let checkpoint = Checkpoint::open(path)?;
+    // A file of weights is read with what lies beside it.
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+    let has_tokenizer =
+        ["tokenizer.json", "vocab.json", "tokenizer.model"].iter().any(|file| folder.join(file).exists());
     let chat = match checkpoint.gguf_tokenizer() {
         Some(parts) => gguf_format(parts)?,
-        None if path.is_dir() => ChatFormat::from_dir(path)?,
+        None if path.is_dir() || has_tokenizer => ChatFormat::from_dir(folder)?,
         None => {
             return Err(Error::Empty {
                 what: format!("{} has no tokenizer", path.display()),
@@ -45,8 +49,9 @@ pub fn open(path: &Path) -> Result<Source, Error> {
             });
         }
     };
-    let ends = checkpoint.config()?.eos_token_ids;
-    Ok(Source { checkpoint, chat: chat.with_end_tokens(ends) })
+    let config = checkpoint.config()?;
+    let chat = chat.without_tokens_from(config.vocab_size)?.with_end_tokens(config.eos_token_ids);
+    Ok(Source { checkpoint, chat })
 }
 
 /// The weights of `checkpoint`, which learn if `trainable`, for a model that talks in the format `chat`.
@@ -60,18 +65,30 @@ pub fn load<O: Ops>(ops: &O, checkpoint: &Checkpoint, chat: &ChatFormat, trainab
     let rows = model.config().vocab_size;
     model.set_end_tokens(chat.ends().ids().iter().copied().filter(|&id| (id as usize) < rows).collect());
     let said = checkpoint.notes().iter().map(String::as_str).chain(chat.notes());
-    let notes = said.map(|note| format!("{}: {note}", checkpoint.path().display()));
+    let endless = chat.ends().ids().is_empty().then_some("no token ends a turn: every answer runs to its limit");
+    let notes = said.chain(endless).map(|note| format!("{}: {note}", checkpoint.path().display()));
     let notes = notes.chain(unused(checkpoint, &model)).collect();
     Ok(Loaded { model, params, notes })
 }
 
+/// Types of tokens in a GGUF file.
+const NORMAL: i32 = 1;
+const CONTROL: i32 = 3;
+
 /// How the model of a GGUF file talks.
 fn gguf_format(parts: &GgufTokenizer) -> Result<ChatFormat, Error> {
+    // As llama.cpp does: converters have given such tokens the type of words.
+    let mut token_types = parts.token_types.clone();
+    for (kind, token) in token_types.iter_mut().zip(&parts.tokens) {
+        if *kind == NORMAL && ends_a_turn_by_name(token) {
+            *kind = CONTROL;
+        }
+    }
     let mut tokenizer = Tokenizer::from_gguf(GgufParts {
         model: parts.model.clone(),
         pre: parts.pre.clone(),
         tokens: parts.tokens.clone(),
-        token_types: parts.token_types.clone(),
+        token_types,
         merges: parts.merges.clone(),
         scores: parts.scores.clone(),
         bos: parts.bos_token_id,
@@ -111,8 +128,7 @@ fn unused(checkpoint: &Checkpoint, model: &Model) -> Option<String> {
     Some(format!("{} tensors of {} are not used, {first:?} first", unused.len(), checkpoint.path().display()))
 }
 
-/// Whether `chat` fits the model `config` that was read from `path`: no id past the embedding, and one that ends a
-/// turn.
+/// Whether `chat` fits the model `config` that was read from `path`: no id past the embedding.
 ///
 /// # Errors
 /// If it does not.
@@ -121,9 +137,6 @@ fn check_vocabulary(chat: &ChatFormat, config: &ModelConfig, path: &Path) -> Res
     if known > rows {
         let problem = format!("the tokenizer has {known} ids, but the model has {rows}");
         return Err(unfit(path, problem, "use the tokenizer that came with these weights"));
-    }
-    if chat.ends().ids().is_empty() {
-        return Err(unfit(path, "the tokenizer has no token that ends a turn".into(), "name its eos_token"));
     }
     Ok(())
 }
@@ -164,8 +177,5 @@ mod tests {
         check_vocabulary(&chat, &config(known), path).unwrap();
         let error = check_vocabulary(&chat, &config(known - 1), path).unwrap_err().to_string();
         assert!(error.contains("model: the tokenizer has"), "{error}");
-        let silent = ChatFormat::new(Tokenizer::from_bytes(chat.tokenizer().to_json().unwrap()).unwrap());
-        let error = check_vocabulary(&silent, &config(known), path).unwrap_err().to_string();
-        assert!(error.contains("eos_token"), "{error}");
     }
 }

@@ -5,8 +5,10 @@
 //! with transformers. A folder is compared in what it has, and what it lacks is said.
 
 use crate::error::Error;
+use crate::load::check_positions;
 use picnic_engine::{Limits, Request, Sampling, Wants, generate};
 use picnic_model::checkpoint::{Checkpoint, CheckpointError};
+use picnic_model::config::RopeScaling;
 use picnic_model::layers::{Past, Targets};
 use picnic_model::ops::Loss;
 use picnic_model::{
@@ -87,6 +89,13 @@ pub fn parity(ops: &Backend, dir: &Path) -> Result<(Ours, Differences), Error> {
     let vocabulary = model.config().vocab_size;
     let has = |name: &str| golden.shape(name).is_some();
     let short = read_rows(&golden, "input_ids", vocabulary)?;
+    if let RopeScaling::Dynamic { .. } = model.config().rope.scaling {
+        // Beyond its positions such a model has other frequencies at every length, which are not computed here.
+        for name in ["input_ids", "input_ids_long"].into_iter().filter(|name| has(name)) {
+            let length = golden.shape(name).and_then(|shape| shape.last().copied()).unwrap_or(0);
+            check_positions("a golden row under dynamic scaling", length, model.config())?;
+        }
+    }
     let mut ours = Ours {
         logits: logits_of(ops, model, &params, &short)?,
         logits_shape: [golden.shape("input_ids").unwrap_or_default(), &[vocabulary]].concat(),

@@ -25,7 +25,11 @@ pub(super) fn by_config(path: &Path, config: &Value) -> Option<CheckpointError> 
             return Some(mlx(path));
         }
         let what = match method {
-            Some("fp8") => continue,
+            // The latter two with E4M3 weights have their factors as the former has.
+            Some("fp8" | "fbgemm_fp8") => continue,
+            Some("compressed-tensors") if section.get("format").and_then(Value::as_str) == Some("float-quantized") => {
+                continue;
+            }
             Some("gptq" | "marlin") => "holds weights quantised by GPTQ".to_owned(),
             Some("awq") => "holds weights quantised by AWQ".to_owned(),
             Some("bitsandbytes") => {
@@ -35,6 +39,12 @@ pub(super) fn by_config(path: &Path, config: &Value) -> Option<CheckpointError> 
             Some("hqq") => "holds weights quantised by HQQ".to_owned(),
             Some("compressed-tensors") => "holds weights in the format compressed-tensors".to_owned(),
             Some(other) => format!("holds weights quantised by {}, which is not known here", quoted(other)),
+            None if section.get("load_in_4bit") == Some(&Value::Bool(true)) => {
+                "holds weights quantised by bitsandbytes in 4 bits".to_owned()
+            }
+            None if section.get("load_in_8bit") == Some(&Value::Bool(true)) => {
+                "holds weights quantised by bitsandbytes in 8 bits".to_owned()
+            }
             None => format!("has a `{key}` of an unknown kind"),
         };
         return Some(CheckpointError::refused(path, what, UNQUANTISED));
@@ -184,6 +194,22 @@ pub(super) fn by_bytes(path: &Path, bytes: &[u8]) -> Option<CheckpointError> {
         ("is nothing but zeros, as a download leaves that has not got there yet", "let it finish, or fetch it again")
     } else {
         return None;
+    };
+    Some(CheckpointError::refused(path, what, cure))
+}
+
+/// A GGUF file that holds something else than a model, by its `general.type` or its architecture.
+pub(super) fn by_gguf_kind(path: &Path, kind: Option<&str>, architecture: Option<&str>) -> Option<CheckpointError> {
+    let (what, cure) = match (kind, architecture) {
+        (Some("adapter"), _) => return Some(adapter(path)),
+        (Some("imatrix"), _) | (_, Some("imatrix")) => {
+            ("is an importance matrix, not a model", "give the model itself")
+        }
+        (Some("mmproj"), _) | (_, Some("clip")) => {
+            ("is the part of a model that reads images, not the model", "give the file of its text model")
+        }
+        (Some("vocab"), _) => ("holds a vocabulary alone", "give the model itself"),
+        _ => return None,
     };
     Some(CheckpointError::refused(path, what, cure))
 }

@@ -98,9 +98,12 @@ impl<'a> Keys<'a> {
         self.typed(key, "a text", Value::as_str)
     }
 
-    /// A token id or a list of them.
+    /// A token id or a list of them. A number that is no id, such as −1, becomes one that no model has.
     pub(super) fn ids(&self, key: &str) -> Result<Vec<u32>, ConfigError> {
-        let id = |value: &Value| u32::try_from(value.as_u64()?).ok();
+        let id = |value: &Value| {
+            let id = value.as_u64().or_else(|| value.as_i64().map(|_| u64::MAX))?;
+            Some(u32::try_from(id).unwrap_or(u32::MAX))
+        };
         let read = self.typed(key, "a token id or a list of them", |value| match value {
             Value::Array(ids) => ids.iter().map(id).collect(),
             single => Some(vec![id(single)?]),

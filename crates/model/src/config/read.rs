@@ -43,11 +43,14 @@ pub(super) fn from_value(value: &Value, file: &Path) -> Result<ModelConfig, Conf
     let keys = Keys::new(value, "", file)?;
     let family = family(&keys)?;
     refuse_unsupported(&keys)?;
-    let (bos, eos) = (keys.ids("bos_token_id")?, keys.ids("eos_token_id")?);
+    let vocab_size = keys.needed_size("vocab_size")?;
+    // What lies outside can never be drawn; the checkpoint says so in a note.
+    let ids = |key| Ok(keys.ids(key)?.into_iter().filter(|&id| (id as usize) < vocab_size).collect::<Vec<_>>());
+    let (bos, eos) = (ids("bos_token_id")?, ids("eos_token_id")?);
     let max_position_embeddings = keys.needed_size("max_position_embeddings")?;
     Ok(ModelConfig {
         family,
-        vocab_size: keys.needed_size("vocab_size")?,
+        vocab_size,
         hidden_size: keys.needed_size("hidden_size")?,
         intermediate_size: keys.needed_size("intermediate_size")?,
         mlp_bias: family.mlp_bias && keys.boolean("mlp_bias")?.unwrap_or(false),
@@ -86,7 +89,7 @@ fn refuse_unsupported(keys: &Keys) -> Result<(), ConfigError> {
     if let Some(name) = keys.text("hidden_act")?.filter(|&name| !matches!(name, "silu" | "swish")) {
         return Err(keys.unsupported("hidden_act", name, "use a model with \"silu\", the only activation there is"));
     }
-    if keys.boolean("use_sliding_window")? == Some(true) {
+    if keys.boolean("use_sliding_window")? == Some(true) && slides(keys)? {
         return Err(keys.fail("use_sliding_window", "true is not supported", "use a model without it"));
     }
     if let Some(Value::Array(types)) = keys.get("layer_types")
@@ -96,6 +99,16 @@ fn refuse_unsupported(keys: &Keys) -> Result<(), ConfigError> {
         return Err(keys.fail("layer_types", "holds another kind of attention", cure));
     }
     Ok(())
+}
+
+/// Whether a window narrows any layer: one that is wider than the context does not, nor does it reach layers before
+/// `max_window_layers` (Qwen2).
+fn slides(keys: &Keys) -> Result<bool, ConfigError> {
+    let layers = keys.needed_size("num_hidden_layers")?;
+    let has_window = keys.size("sliding_window")?.is_some_and(|window| {
+        keys.size("max_position_embeddings").ok().flatten().is_none_or(|positions| window < positions)
+    });
+    Ok(has_window && keys.size("max_window_layers")?.unwrap_or(28) < layers)
 }
 
 fn rope(keys: &Keys, family: &Family, max_positions: usize) -> Result<Rope, ConfigError> {
@@ -125,7 +138,12 @@ fn rope(keys: &Keys, family: &Family, max_positions: usize) -> Result<Rope, Conf
             return Err(part.fail("partial_rotary_factor", "is not supported", cure));
         }
     }
-    let scaling = scaling(&rope, kind, max_positions)?;
+    // Like upstream: beside the section it goes before the one in it, and the length stands in for both.
+    let original = match keys.size("original_max_position_embeddings")? {
+        Some(original) => original,
+        None => rope.size("original_max_position_embeddings")?.unwrap_or(max_positions),
+    };
+    let scaling = scaling(&rope, kind, max_positions, original)?;
     let interleaved = match family.interleaved {
         Interleaved::Never => false,
         Interleaved::Always => true,
@@ -138,7 +156,12 @@ fn rope(keys: &Keys, family: &Family, max_positions: usize) -> Result<Rope, Conf
     })
 }
 
-fn scaling(rope: &Keys, kind: &str, max_positions: usize) -> Result<RopeScaling, ConfigError> {
+fn scaling(
+    rope: &Keys,
+    kind: &str,
+    max_positions: usize,
+    original_max_position_embeddings: usize,
+) -> Result<RopeScaling, ConfigError> {
     Ok(match kind {
         "default" => RopeScaling::None,
         "linear" => RopeScaling::Linear { factor: rope.needed_float("factor")? },
@@ -147,9 +170,9 @@ fn scaling(rope: &Keys, kind: &str, max_positions: usize) -> Result<RopeScaling,
             factor: rope.needed_float("factor")?,
             low_freq_factor: rope.needed_float("low_freq_factor")?,
             high_freq_factor: rope.needed_float("high_freq_factor")?,
-            original_max_position_embeddings: rope.needed_size("original_max_position_embeddings")?,
+            original_max_position_embeddings,
         },
-        "yarn" => RopeScaling::Yarn(yarn(rope, max_positions)?),
+        "yarn" => RopeScaling::Yarn(yarn(rope, max_positions, original_max_position_embeddings)?),
         RopeScaling::DIVISORS => RopeScaling::Divisors(rope.floats("divisors")?.unwrap_or_default()),
         other => {
             let cure = "use a model with linear, dynamic, llama3 or yarn scaling, or none";
@@ -158,8 +181,7 @@ fn scaling(rope: &Keys, kind: &str, max_positions: usize) -> Result<RopeScaling,
     })
 }
 
-fn yarn(rope: &Keys, max_positions: usize) -> Result<Yarn, ConfigError> {
-    let original = rope.size("original_max_position_embeddings")?.unwrap_or(max_positions);
+fn yarn(rope: &Keys, max_positions: usize, original: usize) -> Result<Yarn, ConfigError> {
     // Zero counts as absent in upstream's reading of the two betas.
     let beta = |key, default| Ok(rope.float(key)?.filter(|&b| b != 0.0).unwrap_or(default));
     Ok(Yarn {

@@ -109,6 +109,42 @@ fn what_is_absent_is_what_its_family_means() {
     }
 }
 
+/// Like upstream: where it stands beside the section it holds, and the length stands in for it.
+#[test]
+fn the_original_context_may_stand_outside() {
+    let scaled = |kind: &str| {
+        let section = json!({"rope_type": kind, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0});
+        with(llama(), "rope_scaling", section)
+    };
+    let original = |value: &Value| match read(value).unwrap().rope.scaling {
+        RopeScaling::Yarn(yarn) => yarn.original_max_position_embeddings,
+        RopeScaling::Llama3 { original_max_position_embeddings, .. } => original_max_position_embeddings,
+        other => panic!("{other:?}"),
+    };
+    for kind in ["yarn", "llama3"] {
+        let mut value = scaled(kind);
+        assert_eq!(original(&value), 512);
+        value["rope_scaling"]["original_max_position_embeddings"] = json!(128);
+        assert_eq!(original(&value), 128);
+        value["original_max_position_embeddings"] = json!(64);
+        assert_eq!(original(&value), 64);
+    }
+}
+
+/// Qwen2's windows narrow layers from `max_window_layers` on, and none if they are wider than the context.
+#[test]
+fn windows_that_narrow_nothing_are_read() {
+    let qwen2 = |window: Value, from: usize| {
+        let mut value = with(llama(), "model_type", json!("qwen2"));
+        value["use_sliding_window"] = json!(true);
+        value["sliding_window"] = window;
+        value["max_window_layers"] = json!(from);
+        read(&value)
+    };
+    assert!(qwen2(Value::Null, 0).is_ok() && qwen2(json!(512), 0).is_ok() && qwen2(json!(16), 3).is_ok());
+    assert!(qwen2(json!(16), 2).unwrap_err().to_string().contains("use_sliding_window"));
+}
+
 #[test]
 fn what_is_written_reads_back_the_same() {
     let v2 = json!({
@@ -162,7 +198,6 @@ fn refusals_name_file_key_and_cure() {
         (llama(), "mlp_bias", json!(1)),
         (llama(), "rms_norm_eps", json!(0.0)),
         (llama(), "rope_theta", json!(1.0)),
-        (llama(), "eos_token_id", json!(512)),
         (llama(), "rope_scaling", json!({"rope_type": "llama3"})),
         (llama(), "rope_scaling", json!([1])),
         (llama(), "layer_types", json!(["sliding_attention"])),

@@ -34,6 +34,12 @@ pub(super) fn attach(
     for (name, scales) in pairs {
         let Some(scales) = tensors.remove(&scales) else { continue };
         let Some(entry) = tensors.get_mut(&name) else { continue };
+        let other = entry.slices().map(|slice| &slice.encoding).find(|e| e.stored() != Some(StoredType::F8_E4M3));
+        if let Some(other) = other {
+            let problem = format!("holds {} as {other} with scales beside it", quoted(&name));
+            let cure = "of such types E4M3 is read: use the model that it was made from, or a GGUF file of it";
+            return Err(CheckpointError::refused(path, problem, cure));
+        }
         let stored = stored_scales(entry, &scales, block).ok_or_else(|| {
             let (shape, found) = (&entry.shape, &scales.shape);
             let problem = format!(

@@ -116,8 +116,23 @@ fn unify(
     fp8::attach(path, &mut tensors, config)?;
     let tensors = names::rename(tensors, &mut notes);
     let mut tensors = names::take_apart(path, tensors, config)?;
+    notes.extend(config.and_then(ids_outside));
     let tied = config.and_then(|config| head::tied(&mut tensors, &files, config, &mut notes));
     Ok(Checkpoint { tied, notes, ..Checkpoint::new(path, files, tensors) })
+}
+
+/// A note where `config` names tokens for which the model has no row.
+fn ids_outside(config: &Value) -> Option<String> {
+    let rows = config.get("vocab_size")?.as_u64()?;
+    let ids = ["bos_token_id", "eos_token_id"].into_iter().flat_map(|key| match config.get(key) {
+        Some(Value::Array(ids)) => ids.iter().collect(),
+        one => one.into_iter().collect::<Vec<_>>(),
+    });
+    let outside = |id: &&Value| id.is_number() && id.as_u64().is_none_or(|id| id >= rows);
+    let outside: Vec<String> = ids.filter(outside).map(Value::to_string).collect();
+    let listed = outside.join(", ");
+    (!outside.is_empty())
+        .then(|| format!("config.json names tokens outside its {rows} rows, which are left out: {listed}"))
 }
 
 /// The content of a folder's `config.json`, as far as this module needs it: whoever needs the model's configuration

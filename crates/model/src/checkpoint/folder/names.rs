@@ -15,14 +15,18 @@ use crate::checkpoint::tensor::Entry;
 type Tensors = BTreeMap<String, Entry>;
 
 const EMBEDDING: &str = "embed_tokens.weight";
+const FIRST_NORM: &str = "layers.0.input_layernorm.weight";
 const OURS: &str = "model.";
 
 /// Renames tensors so that the embedding is `model.embed_tokens.weight`, and says so; a checkpoint with several
 /// embeddings, or none, is left alone.
 pub(super) fn rename(tensors: Tensors, notes: &mut Vec<String>) -> Tensors {
+    let ends = |end: &str| tensors.keys().any(|name| name.ends_with(end));
+    // A tied model may be there with its head alone.
+    let mark = if !ends(EMBEDDING) && ends("lm_head.weight") { FIRST_NORM } else { EMBEDDING };
     let prefixes: Vec<&str> = tensors
         .keys()
-        .filter_map(|name| name.strip_suffix(EMBEDDING))
+        .filter_map(|name| name.strip_suffix(mark))
         // Copies beside a module of multi-token prediction stand in a layer.
         .filter(|prefix| (prefix.is_empty() || prefix.ends_with('.')) && !prefix.contains("layers."))
         .collect();
@@ -51,7 +55,7 @@ pub(super) fn rename(tensors: Tensors, notes: &mut Vec<String>) -> Tensors {
             return tensors;
         }
     }
-    let (found, read) = (quoted(&format!("{prefix}{EMBEDDING}")), quoted(&format!("{OURS}{EMBEDDING}")));
+    let (found, read) = (quoted(&format!("{prefix}{mark}")), quoted(&format!("{OURS}{mark}")));
     notes.push(format!("its tensors are named otherwise: {found} is read as {read}, and the others likewise"));
     renamed
 }

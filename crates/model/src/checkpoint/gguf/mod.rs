@@ -44,6 +44,10 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let shards = files.iter().map(Gguf::parse).collect::<Result<Vec<_>, _>>()?;
     split::check(&shards)?;
     let Some(first) = shards.first() else { return Err(refused::nothing(path)) };
+    let (kind, named) = (first.text("general.type")?, first.text("general.architecture")?);
+    if let Some(error) = refused::by_gguf_kind(path, kind, named) {
+        return Err(error);
+    }
     let architecture = Architecture::of(first)?;
     let tensors: Vec<(usize, &Tensor)> = shards
         .iter()
@@ -61,9 +65,10 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let settings = Settings { gguf: first, architecture: architecture.name, tensors: &tensors, freq_factors };
     let config = (architecture.read)(&settings)?;
     config.validate(path)?;
-    let tokenizer = tokenizer::read(first, config.vocab_size)?;
+    let mut notes = Vec::new();
+    let tokenizer = tokenizer::read(first, config.vocab_size, &mut notes)?;
     let mapped = map(path, architecture, &config, &tensors)?;
-    Ok(Checkpoint { gguf: Some(GgufModel { config, tokenizer }), ..Checkpoint::new(path, files, mapped) })
+    Ok(Checkpoint { gguf: Some(GgufModel { config, tokenizer }), notes, ..Checkpoint::new(path, files, mapped) })
 }
 
 /// Divisors of the rotary frequencies, which belong to the configuration.

@@ -103,7 +103,8 @@ impl Settings<'_> {
         let mut eos_token_ids = Vec::new();
         for key in ["eos_token_id", "eot_token_id", "eom_token_id"] {
             let id = token_id(self.gguf, &format!("tokenizer.ggml.{key}"))?;
-            eos_token_ids.extend(id.filter(|id| !eos_token_ids.contains(id)));
+            let known = |id: &u32| (*id as usize) < embedding.shape[0] && !eos_token_ids.contains(id);
+            eos_token_ids.extend(id.filter(known));
         }
         Ok(ModelConfig {
             family,
@@ -116,7 +117,8 @@ impl Settings<'_> {
             tie_word_embeddings: self.tensor("output.weight").is_none(),
             max_position_embeddings,
             initializer_range: 0.02,
-            bos_token_id: token_id(self.gguf, "tokenizer.ggml.bos_token_id")?,
+            bos_token_id: token_id(self.gguf, "tokenizer.ggml.bos_token_id")?
+                .filter(|&id| (id as usize) < embedding.shape[0]),
             eos_token_ids,
             num_nextn_predict_layers: 0,
             attention,

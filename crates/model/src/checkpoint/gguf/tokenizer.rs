@@ -45,8 +45,8 @@ pub struct GgufTokenizer {
     pub named_templates: Vec<(String, String)>,
 }
 
-/// Reads it; the model has `vocab_size` rows for its tokens.
-pub(super) fn read(gguf: &Gguf, vocab_size: usize) -> Result<GgufTokenizer, CheckpointError> {
+/// Reads it; the model has `vocab_size` rows for its tokens. What is left out is said in `notes`.
+pub(super) fn read(gguf: &Gguf, vocab_size: usize, notes: &mut Vec<String>) -> Result<GgufTokenizer, CheckpointError> {
     let damaged = |problem: String| CheckpointError::damaged(gguf.path, problem, FETCH_AGAIN);
     let tokens = gguf.texts("tokenizer.ggml.tokens")?.ok_or_else(|| damaged("has no tokens".into()))?;
     let token_types = gguf.ints("tokenizer.ggml.token_type")?.unwrap_or_else(|| vec![1; tokens.len()]);
@@ -60,7 +60,13 @@ pub(super) fn read(gguf: &Gguf, vocab_size: usize) -> Result<GgufTokenizer, Chec
     }
     let model = gguf.text("tokenizer.ggml.model")?.unwrap_or("").to_owned();
     let owned = |key: &str| Ok::<_, CheckpointError>(gguf.text(key)?.map(str::to_owned));
-    let id = |key: &str| token_id(gguf, &format!("tokenizer.ggml.{key}_token_id"));
+    let mut id = |key: &str| {
+        let id = token_id(gguf, &format!("tokenizer.ggml.{key}_token_id"))?;
+        if let Some(outside) = id.filter(|&id| id as usize >= vocab_size) {
+            notes.push(format!("its {key} token {outside} lies outside its {vocab_size} rows and is left out"));
+        }
+        Ok::<_, CheckpointError>(id.filter(|&id| (id as usize) < vocab_size))
+    };
     let flag = |key: &str| gguf.boolean(&format!("tokenizer.ggml.{key}"));
     let mut named_templates = Vec::new();
     for name in gguf.texts("tokenizer.chat_templates")?.unwrap_or_default() {

@@ -5,7 +5,7 @@
 //! another would make other tokens of a text. Left out: WordPiece and Unigram vocabularies, and normalizers, which
 //! llama.cpp ties to the rule.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -75,6 +75,18 @@ fn vocabulary(json: &Value, config: &Value) -> Result<GgufTokenizer, String> {
     let [first, last] = around(&json["post_processor"]);
     let pieces = model["byte_fallback"] == true || json["decoder"]["type"] != "ByteLevel";
     let (pre, scores) = if pieces {
+        if model["byte_fallback"] != true {
+            return Err("it has no bytes for what it lacks, which llama.cpp counts on".to_owned());
+        }
+        if let Some(step) = other_normalizer(&json["normalizer"]) {
+            return Err(format!("its normalizer has {step}, which llama.cpp's pieces do not know"));
+        }
+        let cut_out = cut_out(&json["pre_tokenizer"]);
+        for (token, kind) in tokens.iter().zip(&mut token_types) {
+            if *kind == NORMAL && cut_out.contains(token) {
+                *kind = USER_DEFINED;
+            }
+        }
         for (id, token) in tokens.iter().enumerate() {
             if token_types[id] == NORMAL && token.len() == 6 && token.starts_with("<0x") && token.ends_with('>') {
                 token_types[id] = BYTE;
@@ -197,6 +209,40 @@ fn puts_space(json: &Value) -> bool {
     let metaspace = &json["pre_tokenizer"];
     normalizers.iter().any(|step| step["type"] == "Prepend")
         || metaspace["type"] == "Metaspace" && metaspace["prepend_scheme"] != "never"
+}
+
+/// A step of a normalizer of pieces that does more than write spaces as `▁`.
+fn other_normalizer(normalizer: &Value) -> Option<String> {
+    let steps = match &normalizer["normalizers"] {
+        Value::Array(steps) => steps.as_slice(),
+        _ => std::slice::from_ref(normalizer),
+    };
+    let is_usual = |step: &&Value| match step["type"].as_str() {
+        None | Some("Prepend") => true,
+        Some("Replace") => step["pattern"]["String"] == " " && step["content"] == "▁",
+        _ => false,
+    };
+    let other = steps.iter().find(|step| !is_usual(step))?;
+    Some(other["type"].as_str().unwrap_or("an unknown step").to_owned())
+}
+
+/// The tokens that a rule cuts out of the text before anything is joined: SentencePiece's user-defined ones.
+fn cut_out(pre_tokenizer: &Value) -> HashSet<String> {
+    let steps = pre_tokenizer["pretokenizers"].as_array().map_or(&[][..], Vec::as_slice);
+    let patterns = steps.iter().filter(|step| step["type"] == "Split").filter_map(|s| s["pattern"]["Regex"].as_str());
+    let mut tokens = HashSet::new();
+    for pattern in patterns {
+        let (mut token, mut characters) = (String::new(), pattern.chars());
+        while let Some(c) = characters.next() {
+            match c {
+                '\\' => token.extend(characters.next()),
+                '|' => drop(tokens.insert(std::mem::take(&mut token))),
+                c => token.push(c),
+            }
+        }
+        tokens.insert(token);
+    }
+    tokens
 }
 
 /// llama.cpp's name of the rule that cuts text, if it has one.

@@ -73,6 +73,29 @@ fn a_tied_head_without_its_embedding_is_both() {
 }
 
 #[test]
+fn a_tied_head_alone_is_found_under_any_prefix() {
+    let mut config = small();
+    config["tie_word_embeddings"] = json!(true);
+    let dir = folder(&[("layers.0.input_layernorm.weight", &[8]), ("lm_head.weight", &[4, 8])], &config);
+    let names = ["model.embed_tokens.weight", "model.layers.0.input_layernorm.weight"];
+    assert_eq!(Checkpoint::open(dir.path()).unwrap().tensor_names().collect::<Vec<_>>(), names);
+}
+
+#[test]
+fn ends_outside_the_rows_are_left_out_with_a_note() {
+    for (ids, kept, listed) in
+        [(json!([2, 99]), vec![2], "99"), (json!([-1, 3]), vec![3], "-1"), (json!(1u64 << 40), vec![], "1099511627776")]
+    {
+        let mut config = small();
+        config["eos_token_id"] = ids;
+        let dir = folder(&[("model.embed_tokens.weight", &[4, 8]), ("lm_head.weight", &[4, 8])], &config);
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        assert_eq!(checkpoint.config().unwrap().eos_token_ids, kept);
+        assert!(matches!(checkpoint.notes(), [note] if note.ends_with(listed)), "{:?}", checkpoint.notes());
+    }
+}
+
+#[test]
 fn what_a_download_left_beside_the_weights_is_named() {
     for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja"] {
         for (start, what) in [

@@ -28,6 +28,18 @@ fn gguf_reads_as_a_hugging_face_checkpoint() {
     assert_eq!(tokenizer.add_bos, None);
 }
 
+#[test]
+fn an_end_outside_the_rows_is_left_out_with_a_note() {
+    let (mut metadata, tensors) = tiny_gguf();
+    metadata[10] = number("tokenizer.ggml.eos_token_id", 4);
+    metadata.push(number("tokenizer.ggml.eot_token_id", 3));
+    let (_dir, path) = folder_with("tiny.gguf", &whole(&metadata, &tensors));
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    assert_eq!(checkpoint.config().unwrap().eos_token_ids, [3]);
+    assert_eq!(checkpoint.gguf_tokenizer().unwrap().eos_token_id, None);
+    assert!(matches!(checkpoint.notes(), [note] if note.contains("eos token 4")), "{:?}", checkpoint.notes());
+}
+
 /// Converters write llama.cpp's −1 where there is no such token.
 #[test]
 fn a_token_of_all_ones_is_none() {
@@ -37,6 +49,11 @@ fn a_token_of_all_ones_is_none() {
     let checkpoint = Checkpoint::open(&path).unwrap();
     assert_eq!(checkpoint.config().unwrap().bos_token_id, None);
     assert_eq!(checkpoint.gguf_tokenizer().unwrap().bos_token_id, None);
+}
+
+fn numbers(key: &str, list: &[u32]) -> Vec<u8> {
+    let head = [text(key), 9u32.to_le_bytes().into(), 4u32.to_le_bytes().into()].concat();
+    [head, (list.len() as u64).to_le_bytes().into(), list.iter().flat_map(|n| n.to_le_bytes()).collect()].concat()
 }
 
 /// What newer converters write for faster prompts, and sizes a layer each.
@@ -114,7 +131,6 @@ fn lying_gguf_headers_are_refused() {
     refuse(&|m, _| m[5] = string("llama.attention.head_count", "2"), "head_count");
     refuse(&|m, _| drop(m.remove(8)), "no tokens");
     refuse(&|m, _| m[8] = strings("tokenizer.ggml.tokens", &["a"; 5]), "5 tokens");
-    refuse(&|m, _| m[10] = number("tokenizer.ggml.eos_token_id", 4), "eos_token_id");
     refuse(&|m, _| m.push(number("llama.expert_count", 8)), "experts");
     // A list that claims 2^60 texts, and one of 2^63 numbers.
     let list = |kind: u32, count: u64| {

@@ -20,11 +20,6 @@ pub(crate) fn strings(key: &str, list: &[&str]) -> Vec<u8> {
     out
 }
 
-pub(crate) fn numbers(key: &str, list: &[u32]) -> Vec<u8> {
-    let head = [text(key), 9u32.to_le_bytes().into(), 4u32.to_le_bytes().into()].concat();
-    [head, (list.len() as u64).to_le_bytes().into(), list.iter().flat_map(|n| n.to_le_bytes()).collect()].concat()
-}
-
 pub(crate) struct Tensor {
     pub(crate) name: String,
     /// As in the file: the fastest-running first.
