@@ -105,6 +105,7 @@ pub fn distill(
             steps: stage.steps as u64,
             balance_alpha: stage.balance_alpha,
             entropy: true,
+            teaches: true,
         };
         let derivatives: Vec<Vec<f32>> =
             costs.iter().map(|costs| costs.iter().map(|cost| (cost / targets) as f32).collect()).collect();

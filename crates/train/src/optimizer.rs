@@ -25,8 +25,7 @@ impl Optimizer {
     }
 
     /// One step at learning rate `lr`. The gradient is scaled so that its norm is at most `clip`; returns the norm
-    /// before. Nothing changes if that is no finite number, or zero: what teaches nothing moves nothing, neither by what
-    /// is left of older gradients nor by decay.
+    /// before. Nothing changes if that is no finite number.
     pub fn step(
         &mut self,
         ops: &Backend,
@@ -36,7 +35,7 @@ impl Optimizer {
         lr: f64,
     ) -> f64 {
         let norm = grads.norm(ops);
-        if !norm.is_finite() || norm == 0.0 {
+        if !norm.is_finite() {
             return norm;
         }
         self.step += 1;

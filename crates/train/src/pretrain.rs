@@ -42,6 +42,7 @@ pub fn pretrain(
             steps: stage.steps as u64,
             balance_alpha: stage.balance_alpha,
             entropy: false,
+            teaches: true,
         };
         let done = run.step(common, &sequences, plan, &loss)?;
         run.balance_experts(&done.expert_counts, stage.router_bias_speed);

@@ -278,13 +278,15 @@ fn learn(
         }
         run.outcome.read(sequences.iter().map(|s| s.ids.len()).sum());
     }
+    let teaches = part.iter().any(|e| e.teaches());
     let plan = StepPlan {
         optimizer: &stage.optimizer,
         step: run.step * stage.minibatches as u64 + minibatch as u64,
         steps: (stage.steps * stage.minibatches) as u64,
         // Adam makes full steps of the smallest gradient: alone, the balance loss would carry the policy away.
-        balance_alpha: if part.iter().any(|e| e.teaches()) { stage.balance_alpha } else { 0.0 },
+        balance_alpha: if teaches { stage.balance_alpha } else { 0.0 },
         entropy: true,
+        teaches,
     };
     let policy: Vec<PolicySequence> = (shared.iter().zip(part))
         .map(|(&sample, e)| PolicySequence { sample, old: &e.old, reference: &e.reference })

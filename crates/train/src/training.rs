@@ -163,6 +163,9 @@ pub struct StepPlan<'p> {
     pub balance_alpha: f64,
     /// Whether to compute entropies.
     pub entropy: bool,
+    /// Whether there is anything to learn from the batch. If not, and without a gradient, nothing moves: neither by what
+    /// is left of older gradients nor by decay.
+    pub teaches: bool,
 }
 
 impl<'s> Training<'s> {
@@ -288,8 +291,10 @@ impl<'s> Training<'s> {
         }
         let lr = learning_rate(plan.optimizer, plan.step, plan.steps);
         let grads = self.lanes.grads().expect("a gradient was just computed");
-        let grad_norm =
-            self.policy.change(|_, params| self.optimizer.step(&self.ops, params, grads, plan.optimizer, lr));
+        let grad_norm = match plan.teaches || grads.norm(&self.ops) != 0.0 {
+            true => self.policy.change(|_, params| self.optimizer.step(&self.ops, params, grads, plan.optimizer, lr)),
+            false => 0.0,
+        };
         if !grad_norm.is_finite() {
             return Err(self.not_finite(self.step + 1, "gradient's norm", grad_norm));
         }
