@@ -103,8 +103,12 @@ proptest! {
             let problem = task.problem(split, index);
             prop_assert_eq!(&problem, &task.problem(split, index));
             prop_assert_eq!(Split::of(&problem.id), split);
-            let trace = task.trace(&problem).unwrap();
-            prop_assert_eq!(&trace, &task.trace(&problem).unwrap());
+            let Some(trace) = task.trace(&problem) else {
+                // All attempts at it would solve a held-out problem on their way.
+                prop_assert_eq!(task.name(), "countdown", "{}", problem.prompt);
+                continue;
+            };
+            prop_assert_eq!(task.trace(&problem), Some(trace.clone()));
             let completion = format.render(&trace.thinking, &trace.answer);
             let reward = score(task.as_ref(), &problem, &completion, format, RewardWeights::default());
             // Countdown's search goes on from its last result, which a few solutions do not.
@@ -122,7 +126,7 @@ proptest! {
         let config = countdown::Config { skill, foresight, give_up, ..Default::default() };
         let task = Countdown::new(config, 5).unwrap();
         let problem = task.problem(Split::Train, index);
-        let trace = task.trace(&problem).unwrap();
+        let Some(trace) = task.trace(&problem) else { return Ok(()) };
         let lines: Vec<_> = trace.thinking.lines().collect();
         prop_assert!((1..=countdown::Config::default().max_attempts).contains(&lines.len()));
         prop_assert_eq!(lines.iter().collect::<HashSet<_>>().len(), lines.len());

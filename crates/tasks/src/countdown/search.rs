@@ -23,7 +23,8 @@ use rand_chacha::ChaCha8Rng;
 use super::{Config, Gold, MAX_NUMBERS};
 use crate::task::Trace;
 
-/// Works the problem out in attempts that the caller `allows`. `None` if it has too many numbers or no step to take.
+/// Works the problem out in attempts that the caller `allows`. `None` if it has too many numbers, no step to take, or no
+/// attempt that is allowed.
 pub(super) fn trace(
     config: &Config,
     gold: &Gold,
