@@ -18,7 +18,7 @@ use std::path::Path;
 
 use picnic_data::packed;
 use picnic_tasks::Mixture;
-use picnic_tokenizer::Tokenizer;
+use picnic_tokenizer::{EOS, Tokenizer};
 use picnic_train::load::open;
 use picnic_train::recipe::{Common, R1Recipe, Recipe};
 use picnic_train::report::{self, Share, Stage};
@@ -61,7 +61,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let count = |shown: &[bool]| shown.iter().filter(|shown| **shown).count();
     println!("of {} held-out problems {} are solved in passing by the text of pre-training,", text.len(), count(&text));
     println!("{} by the worked examples of the cold start", count(&examples));
+    if (1..=5).contains(&count(&text)) {
+        let shown = problems.iter().zip(&text).filter(|(_, is_in)| **is_in);
+        shown.flat_map(|(problem, _)| problem).for_each(|(numbers, target)| println!("  {target} from {numbers:?}"));
+    }
     let shown: Vec<bool> = text.iter().zip(&examples).map(|(a, b)| *a || *b).collect();
+    if count(&shown) == 0 {
+        return Ok(());
+    }
     let would_be: Vec<bool> = is_shown(&elsewhere).iter().zip(&shown).map(|(there, here)| *there && !here).collect();
     let groups = [("solved in passing", &shown), ("by other seeds alone", &would_be)];
 
@@ -107,6 +114,10 @@ fn solved_in(text: &str) -> Vec<Solved> {
     let (mut solved, mut numbers): (Vec<Solved>, Vec<u32>) = (Vec::new(), Vec::new());
     let (mut given, mut is_open): (Vec<u32>, bool) = (Vec::new(), false);
     for word in text.split_whitespace() {
+        // The next document's steps are of other numbers.
+        if word.contains(EOS) {
+            given.clear();
+        }
         let digits = word.trim_end_matches(|c: char| !c.is_ascii_digit());
         let goes_on = word.ends_with(',');
         if let (Ok(number), true) = (digits.parse::<u32>(), is_open || goes_on) {
