@@ -134,6 +134,12 @@ impl ChatFormat {
         &self.tokenizer
     }
 
+    /// The same format with one more thing to be said of how it was read.
+    pub fn with_note(mut self, note: impl Into<String>) -> ChatFormat {
+        self.notes.push(note.into());
+        self
+    }
+
     /// What was guessed, repaired or left out when its files were read, a line each, for standard error.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
         self.tokenizer.notes().iter().chain(&self.notes).map(String::as_str)

@@ -111,46 +111,47 @@ fn tokens(tag: &str) -> Vec<(usize, &str)> {
 /// Words that are operators or belong to a statement, not operands.
 const KEYWORDS: [&str; 11] = ["and", "or", "not", "in", "is", "if", "elif", "else", "set", "for", "recursive"];
 
+/// Goes through `tokens` and knows at each whether the operand that it belongs to is a chain so far, a product or a sum:
+/// `step` says what it is from an operator on. `None` leaves that to what most tokens mean: attributes, filters, names and
+/// strings go on, anything else begins anew, and brackets have an operand of their own.
+fn walk(tokens: &[(usize, &str)], mut step: impl FnMut(usize, bool) -> Option<bool>) {
+    let mut chains = vec![false];
+    for (i, (_, token)) in tokens.iter().enumerate() {
+        let so_far = chains.last().copied().unwrap_or(false);
+        match *token {
+            "(" | "[" | "{" => chains.push(false),
+            ")" | "]" | "}" => drop(chains.pop()),
+            token => {
+                let goes_on = matches!(token, "." | "|") || is_operand(token);
+                let now = step(i, so_far).unwrap_or(goes_on && so_far);
+                if let Some(chain) = chains.last_mut() {
+                    *chain = now;
+                }
+            }
+        }
+    }
+}
+
 /// `tag` with each operator `%` as a filter. A product before it, as in `a * b % c`, would bind otherwise: there it stays,
 /// as do a test or a power after it.
 fn with_percent(tag: &str) -> String {
     let tokens = tokens(tag);
     let mut edits: Vec<(usize, &str, &str)> = Vec::new();
-    // By depth of brackets: whether the operand so far is a product.
-    let mut products = vec![false];
-    for (i, &(at, token)) in tokens.iter().enumerate() {
-        let in_product = products.last().copied().unwrap_or(false);
-        let now = match token {
-            "(" | "[" | "{" => {
-                products.push(false);
-                continue;
+    walk(&tokens, |i, in_product| match tokens[i] {
+        (_, "%") if in_product || i == 0 || !ends_operand(tokens[i - 1].1) => Some(in_product),
+        (at, "%") => match operand(&tokens, i + 1) {
+            Some(end) if !matches!(tokens.get(end), Some((_, "is" | "**"))) => {
+                let (last, text) = tokens[end - 1];
+                edits.push((at, "%", "|percent("));
+                edits.push((last + text.len(), "", ")"));
+                Some(false)
             }
-            ")" | "]" | "}" => {
-                products.pop();
-                continue;
-            }
-            "%" if in_product || i == 0 || !ends_operand(tokens[i - 1].1) => in_product,
-            "%" => match operand(&tokens, i + 1) {
-                Some(end) if !matches!(tokens.get(end), Some((_, "is" | "**"))) => {
-                    let (last, text) = tokens[end - 1];
-                    edits.push((at, "%", "|percent("));
-                    edits.push((last + text.len(), "", ")"));
-                    false
-                }
-                _ => true,
-            },
-            "*" | "**" | "/" => true,
-            "." | "|" => in_product,
-            word if word.starts_with(is_of_word) && !KEYWORDS.contains(&word) => in_product,
-            text if text.starts_with(['"', '\'']) => in_product,
-            _ => false,
-        };
-        if let Some(product) = products.last_mut() {
-            *product = now;
-        }
-    }
-    edits.sort_by_key(|&(at, old, _)| (at, old.len()));
-    edited(tag, &edits)
+            _ => Some(true),
+        },
+        (_, "*" | "**" | "/") => Some(true),
+        _ => None,
+    });
+    edited(tag, edits)
 }
 
 /// `tag` with comparisons with `none` as tests, `a == none` and `none == a` alike. At the end of a sum it stays, where a
@@ -164,72 +165,55 @@ fn with_tests_for_none(tag: &str) -> String {
         _ => None,
     };
     let is_none = |i: usize| matches!(text(i), "none" | "None");
+    let is_arithmetic = |i: usize| matches!(text(i), "+" | "-" | "*" | "**" | "/" | "~" | "%");
+    let follows_operand = |i: usize| i > 0 && ends_operand(text(i - 1));
     let mut edits: Vec<(usize, &str, &str)> = Vec::new();
-    // By depth of brackets: whether the operand so far is a sum or a product.
-    let mut sums = vec![false];
-    for (i, &(at, token)) in tokens.iter().enumerate() {
-        let in_sum = sums.last().copied().unwrap_or(false);
-        let now = match token {
-            "(" | "[" | "{" => {
-                sums.push(false);
-                continue;
-            }
-            ")" | "]" | "}" => {
-                sums.pop();
-                continue;
-            }
-            "+" | "-" | "*" | "**" | "/" | "~" | "%" => i > 0 && ends_operand(text(i - 1)),
-            "=" | "!" => {
-                if let (Some((new, sign)), true, true, false) = (test(i), is_none(i + 2), i > 0, in_sum)
-                    && ends_operand(text(i - 1))
-                {
-                    edits.push((at, sign, new));
-                    let (none, text) = tokens[i + 2];
-                    edits.push((none, text, ""));
-                }
-                false
-            }
-            _ if is_none(i)
-                && !in_sum
-                && (i == 0 || !ends_operand(text(i - 1)) && !matches!(text(i - 1), "." | "|")) =>
-            {
-                if let (Some((new, sign)), Some(end)) = (test(i + 1), operand(&tokens, i + 3))
-                    && !is_none(i + 3)
-                    && !matches!(text(end), "+" | "-" | "*" | "**" | "/" | "~" | "%" | "is")
-                {
-                    let (last, operand) = tokens[end - 1];
-                    edits.push((at, token, ""));
-                    edits.push((tokens[i + 1].0, sign, ""));
-                    edits.push((last + operand.len(), "", new));
-                }
-                false
-            }
-            "." | "|" => in_sum,
-            word if word.starts_with(is_of_word) && !KEYWORDS.contains(&word) => in_sum,
-            text if text.starts_with(['"', '\'']) => in_sum,
-            _ => false,
-        };
-        if let Some(sum) = sums.last_mut() {
-            *sum = now;
+    walk(&tokens, |i, in_sum| {
+        let (at, token) = tokens[i];
+        if is_arithmetic(i) {
+            return Some(follows_operand(i));
         }
-    }
-    edits.sort_by_key(|&(at, old, _)| (at, old.len()));
-    edited(tag, &edits)
+        if let Some((new, sign)) = test(i) {
+            if is_none(i + 2) && follows_operand(i) && !in_sum {
+                let (none, text) = tokens[i + 2];
+                edits.extend([(at, sign, new), (none, text, "")]);
+            }
+            return Some(false);
+        }
+        let begins = is_none(i) && !in_sum && !follows_operand(i) && (i == 0 || !matches!(text(i - 1), "." | "|"));
+        if begins
+            && let (Some((new, sign)), Some(end)) = (test(i + 1), operand(&tokens, i + 3))
+            && !is_none(i + 3)
+            && !is_arithmetic(end)
+            && text(end) != "is"
+        {
+            let (last, operand) = tokens[end - 1];
+            edits.extend([(at, token, ""), (tokens[i + 1].0, sign, ""), (last + operand.len(), "", new)]);
+        }
+        None
+    });
+    edited(tag, edits)
 }
 
 /// `tag` with each edit: where, what stands there, and what comes instead.
-fn edited(tag: &str, edits: &[(usize, &str, &str)]) -> String {
+fn edited(tag: &str, mut edits: Vec<(usize, &str, &str)>) -> String {
+    edits.sort_by_key(|&(at, old, _)| (at, old.len()));
     let (mut out, mut from) = (String::new(), 0);
     for (at, old, new) in edits {
-        out += &tag[from..*at];
+        out += &tag[from..at];
         out += new;
         from = at + old.len();
     }
     out + &tag[from..]
 }
 
+/// A name, a number or a string.
+fn is_operand(token: &str) -> bool {
+    token.starts_with(['"', '\'']) || token.starts_with(is_of_word) && !KEYWORDS.contains(&token)
+}
+
 fn ends_operand(token: &str) -> bool {
-    token.ends_with(['"', '\'', ')', ']', '}']) || token.starts_with(is_of_word) && !KEYWORDS.contains(&token)
+    token.ends_with([')', ']', '}']) || is_operand(token)
 }
 
 /// Past the operand that begins at token `i`, with what binds to it more tightly than `%`: attributes, subscripts, calls

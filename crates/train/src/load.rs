@@ -78,10 +78,11 @@ const CONTROL: i32 = 3;
 /// How the model of a GGUF file talks.
 fn gguf_format(parts: &GgufTokenizer) -> Result<ChatFormat, Error> {
     // As llama.cpp does: converters have given such tokens the type of words.
-    let mut token_types = parts.token_types.clone();
+    let (mut token_types, mut retyped) = (parts.token_types.clone(), Vec::new());
     for (kind, token) in token_types.iter_mut().zip(&parts.tokens) {
         if *kind == NORMAL && ends_a_turn_by_name(token) {
             *kind = CONTROL;
+            retyped.push(token.as_str());
         }
     }
     let mut tokenizer = Tokenizer::from_gguf(GgufParts {
@@ -109,7 +110,13 @@ fn gguf_format(parts: &GgufTokenizer) -> Result<ChatFormat, Error> {
             },
         );
     }
-    Ok(ChatFormat::new(tokenizer).with_end_tokens_by_name())
+    let chat = ChatFormat::new(tokenizer).with_end_tokens_by_name();
+    Ok(match retyped.is_empty() {
+        true => chat,
+        false => {
+            chat.with_note(format!("typed as words, but taken for tokens that end a turn: {}", retyped.join(", ")))
+        }
+    })
 }
 
 /// Says which tensors of the checkpoint the architecture has no place for. Copies of embedding and head beside the

@@ -42,7 +42,7 @@ pub(super) fn from_file(file: &Path) -> Result<ModelConfig, ConfigError> {
 pub(super) fn from_value(value: &Value, file: &Path) -> Result<ModelConfig, ConfigError> {
     let keys = Keys::new(value, "", file)?;
     let family = family(&keys)?;
-    refuse_unsupported(&keys)?;
+    refuse_unsupported(&keys, family)?;
     let vocab_size = keys.needed_size("vocab_size")?;
     // What lies outside can never be drawn; the checkpoint says so in a note.
     let ids = |key| Ok(keys.ids(key)?.into_iter().filter(|&id| (id as usize) < vocab_size).collect::<Vec<_>>());
@@ -85,11 +85,11 @@ fn family(keys: &Keys) -> Result<&'static Family, ConfigError> {
 }
 
 /// Settings under which our code would compute something else than upstream's.
-fn refuse_unsupported(keys: &Keys) -> Result<(), ConfigError> {
+fn refuse_unsupported(keys: &Keys, family: &Family) -> Result<(), ConfigError> {
     if let Some(name) = keys.text("hidden_act")?.filter(|&name| !matches!(name, "silu" | "swish")) {
         return Err(keys.unsupported("hidden_act", name, "use a model with \"silu\", the only activation there is"));
     }
-    if keys.boolean("use_sliding_window")? == Some(true) && slides(keys)? {
+    if keys.boolean("use_sliding_window")? == Some(true) && slides(keys, family)? {
         return Err(keys.fail("use_sliding_window", "true is not supported", "use a model without it"));
     }
     if let Some(Value::Array(types)) = keys.get("layer_types")
@@ -102,13 +102,14 @@ fn refuse_unsupported(keys: &Keys) -> Result<(), ConfigError> {
 }
 
 /// Whether a window narrows any layer: one that is wider than the context does not, nor does it reach layers before
-/// `max_window_layers` (Qwen2).
-fn slides(keys: &Keys) -> Result<bool, ConfigError> {
+/// `max_window_layers` where the model is dense; Qwen3's mixtures have it in every layer.
+fn slides(keys: &Keys, family: &Family) -> Result<bool, ConfigError> {
     let layers = keys.needed_size("num_hidden_layers")?;
     let has_window = keys.size("sliding_window")?.is_some_and(|window| {
         keys.size("max_position_embeddings").ok().flatten().is_none_or(|positions| window < positions)
     });
-    Ok(has_window && keys.size("max_window_layers")?.unwrap_or(28) < layers)
+    let first = if family.moe.is_some() { 0 } else { keys.size("max_window_layers")?.unwrap_or(28) };
+    Ok(has_window && first < layers)
 }
 
 fn rope(keys: &Keys, family: &Family, max_positions: usize) -> Result<Rope, ConfigError> {

@@ -143,6 +143,17 @@ fn windows_that_narrow_nothing_are_read() {
     };
     assert!(qwen2(Value::Null, 0).is_ok() && qwen2(json!(512), 0).is_ok() && qwen2(json!(16), 3).is_ok());
     assert!(qwen2(json!(16), 2).unwrap_err().to_string().contains("use_sliding_window"));
+    // A mixture of Qwen3's has its window in all layers.
+    let mut value = with(llama(), "model_type", json!("qwen3_moe"));
+    for (key, size) in [("num_experts", 4), ("num_experts_per_tok", 2), ("moe_intermediate_size", 8)] {
+        value[key] = json!(size);
+    }
+    assert!(read(&value).is_ok());
+    for (key, setting) in [("use_sliding_window", json!(true)), ("sliding_window", json!(16))] {
+        value[key] = setting;
+    }
+    value["max_window_layers"] = json!(3);
+    assert!(read(&value).unwrap_err().to_string().contains("use_sliding_window"));
 }
 
 #[test]
