@@ -118,6 +118,8 @@ fn solved_in(text: &str) -> Vec<Solved> {
         if word.contains(EOS) {
             given.clear();
         }
+        // A step right behind a mark of the conversation begins after it.
+        let word = word.rsplit('>').next().unwrap_or(word);
         let digits = word.trim_end_matches(|c: char| !c.is_ascii_digit());
         let goes_on = word.ends_with(',');
         if let (Ok(number), true) = (digits.parse::<u32>(), is_open || goes_on) {
