@@ -69,6 +69,10 @@ SPECS = {
     "llama31": ("Llama", BASE | dict(
         num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=10, intermediate_size=25,
         tie_word_embeddings=True, mlp_bias=True, rope_parameters=LLAMA3)),
+    # The short rows stay within its 16 positions; the long one and the greedy tokens go beyond.
+    "llama_dynamic": ("Llama", BASE | dict(
+        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=10, intermediate_size=21,
+        max_position_embeddings=16, rope_parameters=rope(10000.0) | dict(rope_type="dynamic", factor=4.0))),
     # The second of three layers is dense.
     "qwen3_moe": ("Qwen3Moe", BASE | dict(
         num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=10, intermediate_size=19,

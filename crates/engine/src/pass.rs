@@ -2,7 +2,7 @@
 
 use crate::request::Reading;
 use picnic_model::layers::{Past, Targets};
-use picnic_model::ops::{CachedSpan, Draw, Drawn, Loss, Ops, OutOfMemory};
+use picnic_model::ops::{CachedSpan, Draw, Drawn, Loss, Ops, OutOfMemory, Position};
 use picnic_model::{Batch, Model, ParamStore, Tape};
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use std::ops::Range;
 #[derive(Default)]
 pub(crate) struct Plan {
     ids: Vec<u32>,
-    positions: Vec<u32>,
+    positions: Vec<Position>,
     spans: Vec<CachedSpan>,
     parts: Vec<Part>,
 }
@@ -49,11 +49,19 @@ impl Plan {
         self.ids.len()
     }
 
-    /// Adds the tokens `ids` of a sequence from position `start` on, whose pages are `pages`.
-    pub(crate) fn add(&mut self, ids: &[u32], start: usize, pages: &[u32], part: impl FnOnce(Range<usize>) -> Part) {
+    /// Adds the tokens `ids` of a sequence from position `start` on, whose prompt has `prompt` tokens and whose pages are
+    /// `pages`.
+    pub(crate) fn add(
+        &mut self,
+        ids: &[u32],
+        (start, prompt): (usize, usize),
+        pages: &[u32],
+        part: impl FnOnce(Range<usize>) -> Part,
+    ) {
         let rows = self.len()..self.len() + ids.len();
         self.ids.extend_from_slice(ids);
-        self.positions.extend((start..start + ids.len()).map(|p| p as u32));
+        // However the prompt is cut into passes, it is read as a whole.
+        self.positions.extend(Position::range(start, ids.len(), prompt));
         self.spans.push(CachedSpan { rows: rows.clone(), start, pages: pages.to_vec() });
         self.parts.push(part(rows));
     }

@@ -54,7 +54,7 @@ impl Sequence {
         let is_ready = end == self.tokens.len();
         let draw = is_ready.then(|| self.sampler.next());
         let predicted = if self.wants.prompt_logprobs { start + 1..(end + 1).min(self.prompt) } else { 0..0 };
-        plan.add(&self.tokens[start..end], start, &self.pages, |rows| {
+        plan.add(&self.tokens[start..end], (start, self.prompt), &self.pages, |rows| {
             let row = |position: usize| (rows.start + position - start) as u32;
             let wanted = self.wants.hidden.iter().filter(|position| (start..end).contains(position));
             Part {

@@ -4,7 +4,7 @@
 use picnic_engine::{Completion, Engine, Finish, Limits, Reading, Request, RequestError, Sampling, Wants, generate};
 use picnic_model::checkpoint::Checkpoint;
 use picnic_model::layers::{Past, Targets};
-use picnic_model::ops::{CachedSpan, Contract, Loss};
+use picnic_model::ops::{CachedSpan, Contract, Loss, Position};
 use picnic_model::{Batch, CpuOps, Ops, SharedModel, Tape, load};
 use std::path::Path;
 
@@ -128,7 +128,7 @@ fn a_cache_filled_in_pieces_gives_the_bits_of_one_pass() {
                 let end = (start + piece).min(75);
                 let batch = Batch {
                     ids: sequence[start..end].to_vec(),
-                    positions: (start as u32..end as u32).collect(),
+                    positions: Position::range(start, end - start, 75).collect(),
                     spans: std::iter::once(0..end - start).collect(),
                 };
                 // Pages in no order.

@@ -1,7 +1,8 @@
 //! Rotary position embedding (Su et al. 2021, "RoFormer", section 3.2), in place; turning back is its backward.
 //!
 //! The pair number i of a head at position p turns by the angle p·inv_freq[i]. Which two elements make a pair is the
-//! [`Style`]. Left out: how frequencies are chosen (theta, YaRN), which is the model's configuration.
+//! [`Style`]. Left out: how frequencies are chosen (theta, YaRN), which is the model's configuration, but for those that
+//! grow with a sequence ([`Growth`]).
 
 use crate::Cpu;
 use crate::team::Shared;
@@ -31,7 +32,16 @@ pub struct Rope<'a> {
     /// Cosines and sines by position.
     pub table: &'a RopeTable,
     /// Position of each row.
-    pub positions: &'a [u32],
+    pub positions: &'a [Position],
+}
+
+/// Where a row stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Position {
+    /// Its place in the sequence.
+    pub at: u32,
+    /// How long the sequence is for it, which matters to frequencies that grow.
+    pub length: u32,
 }
 
 /// Rotates `x` `[rows, heads, head_dim]` by each row's position. With `inverse` the angles are negated: the transpose,
@@ -60,8 +70,12 @@ pub fn rotate(cpu: &Cpu, x: &mut [f32], rope: &Rope, inverse: bool) {
     cpu.split_rows(rows, width, |rows| {
         // SAFETY: teams get disjoint rows.
         let x = unsafe { x.part(rows.start * width..rows.end * width) };
+        let mut grown = Grown::default();
         for (x, &position) in x.chunks_exact_mut(width).zip(&rope.positions[rows]) {
-            let (cos, sin) = rope.table.at(position);
+            let (cos, sin) = match &rope.table.growth {
+                Some(growth) if position.length > growth.positions => grown.at(position, growth, rope.dim),
+                _ => rope.table.at(position.at),
+            };
             rotate_row(cpu.isa, x, rope, cos, sin, inverse);
         }
     });
@@ -71,6 +85,7 @@ pub fn rotate(cpu: &Cpu, x: &mut [f32], rope: &Rope, inverse: bool) {
 pub struct RopeTable {
     inv_freq: Vec<f32>,
     attention_factor: f32,
+    growth: Option<Growth>,
     /// The first page holds positions 0..256, each further one as many as all before it.
     pages: [OnceLock<Vec<f32>>; 25],
 }
@@ -81,7 +96,13 @@ impl RopeTable {
     /// A table for 2·`inv_freq.len()` elements of a head; cosines and sines are multiplied by `attention_factor`
     /// (1 but for YaRN).
     pub fn new(inv_freq: &[f32], attention_factor: f32) -> RopeTable {
-        RopeTable { inv_freq: inv_freq.to_vec(), attention_factor, pages: [const { OnceLock::new() }; 25] }
+        let pages = [const { OnceLock::new() }; 25];
+        RopeTable { inv_freq: inv_freq.to_vec(), attention_factor, growth: None, pages }
+    }
+
+    /// The same with other frequencies for the rows of longer sequences.
+    pub fn growing(self, growth: Option<Growth>) -> RopeTable {
+        RopeTable { growth, ..self }
     }
 
     /// Elements of a head that rotate.
@@ -110,6 +131,51 @@ impl RopeTable {
             page.extend(angles.map(|angle| libm::sin(angle) as f32 * factor));
         }
         page
+    }
+}
+
+/// Frequencies whose base grows with the sequence beyond the model's positions: `transformers`' "dynamic" scaling.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Growth {
+    /// The base of shorter sequences.
+    pub theta: f64,
+    /// How fast it grows.
+    pub factor: f64,
+    /// The model's positions, up to which it does not.
+    pub positions: u32,
+}
+
+impl Growth {
+    /// Frequencies of the `dim / 2` pairs in a sequence of `length` tokens; f32 as upstream, where the length is a tensor.
+    pub fn inv_freq(&self, length: u32, dim: usize) -> Vec<f32> {
+        let stretch = self.factor as f32 * length as f32 / self.positions as f32 - (self.factor - 1.0) as f32;
+        let exponent = dim as f64 / (dim as f64 - 2.0);
+        let base = self.theta as f32 * libm::pow(f64::from(stretch), exponent) as f32;
+        let frequency = |i: usize| 1.0 / libm::pow(f64::from(base), f64::from(i as f32 / dim as f32)) as f32;
+        (0..dim).step_by(2).map(frequency).collect()
+    }
+}
+
+/// The frequencies of the length that was last asked for, and a row of cosines and sines.
+#[derive(Default)]
+struct Grown {
+    length: u32,
+    inv_freq: Vec<f32>,
+    row: Vec<f32>,
+}
+
+impl Grown {
+    /// Cosines and sines of a row; no table keeps them, because the next token has others.
+    fn at(&mut self, position: Position, growth: &Growth, dim: usize) -> (&[f32], &[f32]) {
+        if self.length != position.length {
+            self.length = position.length;
+            self.inv_freq = growth.inv_freq(position.length, dim);
+        }
+        let angles = self.inv_freq.iter().map(|f| f64::from(position.at as f32 * f));
+        self.row.clear();
+        self.row.extend(angles.clone().map(|angle| libm::cos(angle) as f32));
+        self.row.extend(angles.map(|angle| libm::sin(angle) as f32));
+        self.row.split_at(dim / 2)
     }
 }
 
@@ -153,17 +219,22 @@ mod tests {
         (0..pairs).map(|i| 10_000f32.powf(-(i as f32) / pairs as f32)).collect()
     }
 
+    /// Positions of sequences that end with them.
+    fn places(positions: impl IntoIterator<Item = u32>) -> Vec<Position> {
+        positions.into_iter().map(|at| Position { at, length: at + 1 }).collect()
+    }
+
     /// The definition.
     fn slow(x: &[f32], rope: &Rope, width: usize, inv_freq: &[f32], factor: f32, inverse: bool) -> Vec<f64> {
         let mut y = to_f64(x);
-        for (row, &position) in y.chunks_mut(width).zip(rope.positions) {
+        for (row, position) in y.chunks_mut(width).zip(rope.positions) {
             for head in row.chunks_mut(rope.head_dim) {
                 for (i, frequency) in inv_freq.iter().enumerate() {
                     let (i, j) = match rope.style {
                         Style::Interleaved => (2 * i, 2 * i + 1),
                         Style::Half => (i, i + inv_freq.len()),
                     };
-                    let angle = (position as f32 * frequency) as f64;
+                    let angle = (position.at as f32 * frequency) as f64;
                     let angle = if inverse { -angle } else { angle };
                     let (a, b) = (head[rope.offset + i], head[rope.offset + j]);
                     head[rope.offset + i] = factor as f64 * (a * angle.cos() - b * angle.sin());
@@ -182,7 +253,7 @@ mod tests {
             prop_assume!(before + pairs + after > 0);
             let (inv_freq, factor) = (frequencies(pairs), 0.9);
             let table = RopeTable::new(&inv_freq, factor);
-            let positions: Vec<u32> = (0..rows as u32).map(|i| (i * 37 + seed % 1000) % 5000).collect();
+            let positions = places((0..rows as u32).map(|i| (i * 37 + seed % 1000) % 5000));
             let head_dim = before + 2 * pairs + after;
             let width = heads * head_dim;
             let style = if interleaved { Style::Interleaved } else { Style::Half };
@@ -209,7 +280,7 @@ mod tests {
     #[test]
     fn inverse_undoes_and_is_the_transpose() {
         let table = RopeTable::new(&frequencies(16), 1.0);
-        let positions = [3, 700, 100_000];
+        let positions = places([3, 700, 100_000]);
         let rope =
             Rope { head_dim: 40, offset: 8, dim: 32, style: Style::Interleaved, table: &table, positions: &positions };
         let (x, dy) = (noise(240, 1), noise(240, 2));
@@ -233,8 +304,32 @@ mod tests {
     }
 
     #[test]
+    fn longer_sequences_turn_more_slowly() {
+        let growth = Growth { theta: 10_000.0, factor: 2.0, positions: 64 };
+        // Upstream's formula in f64: at 96 tokens the base is 10000·2^(8/6).
+        let frequencies = growth.inv_freq(96, 8);
+        for (i, frequency) in frequencies.iter().enumerate() {
+            let base: f64 = 10_000.0 * 2f64.powf(8.0 / 6.0);
+            assert!((f64::from(*frequency) / base.powf(-(i as f64) / 4.0) - 1.0).abs() < 1e-6);
+        }
+        let table = RopeTable::new(&self::frequencies(4), 1.0).growing(Some(growth));
+        let turned = |table: &RopeTable, at: u32, length: u32| {
+            let positions = [Position { at, length }; 2];
+            let rope = Rope { head_dim: 8, offset: 0, dim: 8, style: Style::Half, table, positions: &positions };
+            let mut y = noise(16, 1);
+            rotate(&plain(), &mut y, &rope, false);
+            y
+        };
+        let plain = RopeTable::new(&self::frequencies(4), 1.0);
+        assert_same_bits("within", &turned(&table, 63, 64), &turned(&plain, 63, 64));
+        let grown = RopeTable::new(&frequencies, 1.0);
+        assert_same_bits("beyond", &turned(&table, 40, 96), &turned(&grown, 40, 96));
+        assert_ne!(turned(&table, 40, 96), turned(&table, 40, 97));
+    }
+
+    #[test]
     fn the_inverse_is_the_derivative() {
-        let positions = [0, 7, 4000];
+        let positions = places([0, 7, 4000]);
         for style in [Style::Interleaved, Style::Half] {
             let table = RopeTable::new(&frequencies(3), 0.9);
             let rope = Rope { head_dim: 9, offset: 2, dim: 6, style, table: &table, positions: &positions };

@@ -15,7 +15,7 @@ mod specs;
 
 use crate::config::ModelConfig;
 use crate::layers::Past;
-use crate::ops::{AttentionShape, Ops, OutOfMemory};
+use crate::ops::{AttentionShape, Ops, OutOfMemory, Position};
 use crate::params::{Param, ParamId, ParamSpec, ParamStore, Role};
 use crate::tape::{Tape, Var};
 pub use dense::Dense;
@@ -35,7 +35,7 @@ pub struct Batch {
     /// Token ids.
     pub ids: Vec<u32>,
     /// Position of each in its sequence.
-    pub positions: Arc<[u32]>,
+    pub positions: Arc<[Position]>,
     /// Rows of each sequence.
     pub spans: Arc<[Range<usize>]>,
 }
@@ -47,7 +47,7 @@ impl Batch {
         for sequence in sequences {
             spans.push(ids.len()..ids.len() + sequence.len());
             ids.extend_from_slice(sequence);
-            positions.extend(0..sequence.len() as u32);
+            positions.extend(Position::range(0, sequence.len(), sequence.len()));
         }
         Batch { ids, positions: positions.into(), spans: spans.into() }
     }

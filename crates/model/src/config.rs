@@ -139,6 +139,16 @@ impl ModelConfig {
         LayerConfig { attention: &self.attention, rope: &self.rope, feed_forward }
     }
 
+    /// Positions that it can read: `max_position_embeddings`, or `factor` times as many under dynamic scaling, which is for
+    /// that.
+    pub fn context(&self) -> usize {
+        let positions = self.max_position_embeddings;
+        match self.rope.scaling {
+            RopeScaling::Dynamic { factor, .. } => positions.max((positions as f64 * factor) as usize),
+            _ => positions,
+        }
+    }
+
     /// Query heads.
     pub fn num_attention_heads(&self) -> usize {
         match &self.attention {

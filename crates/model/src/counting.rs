@@ -6,7 +6,7 @@
 use crate::checkpoint::StoredRows;
 use crate::ops::{
     AdamW, AttentionGrads, AttentionSaved, AttentionShape as Shape, CachedSpan, Contract, Dims, Draw, Drawn,
-    ExpertLoad, Loss, MlaDims, Ops, OutOfMemory, Rotation, RouterConfig, Table, Weight,
+    ExpertLoad, Loss, MlaDims, Ops, OutOfMemory, Position, Rotation, RouterConfig, Table, Weight,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -220,7 +220,7 @@ impl Ops for Counting {
     ) {
         self.count(8 * x.len, 4 * x.len);
     }
-    fn rope(&self, x: &mut Counted, rope: &Rotation, _positions: &[u32], _inverse: bool) {
+    fn rope(&self, x: &mut Counted, rope: &Rotation, _positions: &[Position], _inverse: bool) {
         self.count(3 * (x.len / rope.head_dim) * rope.dim, 2 * x.len);
     }
     fn swiglu(&self, gate: &Counted, _up: &Counted, _y: &mut Counted) {

@@ -7,7 +7,7 @@ mod translate;
 use crate::checkpoint::StoredRows;
 use crate::ops::{
     AdamW, AttentionGrads, AttentionSaved, AttentionShape, CachedSpan, Contract, Dims, Draw, Drawn, ExpertLoad, Loss,
-    MlaDims, Ops, OutOfMemory, Rotation, RouterConfig, Table, Weight,
+    MlaDims, Ops, OutOfMemory, Position, Rotation, RouterConfig, Table, Weight,
 };
 use crate::pool::{Buffer, Pool};
 pub use cache::CpuCache;
@@ -237,9 +237,10 @@ impl Ops for CpuOps {
     ) {
         norm::backward(&self.cpu, x, weight, inv_rms, dy, dx, dw.map(|dw| &mut dw[..]));
     }
-    fn rope(&self, x: &mut Buffer, rotation: &Rotation, positions: &[u32], inverse: bool) {
+    fn rope(&self, x: &mut Buffer, rotation: &Rotation, positions: &[Position], inverse: bool) {
         let Rotation { head_dim, offset, dim, style, ref table } = *rotation;
         let table = &self.cosines.of(table);
+        let positions = &translate::positions(positions);
         let rope = Rope { head_dim, offset, dim, style: translate::style(style), table, positions };
         rope::rotate(&self.cpu, x, &rope, inverse);
     }

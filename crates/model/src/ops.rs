@@ -21,7 +21,8 @@ use crate::checkpoint::StoredRows;
 pub use loss::{KlEstimator, Loss, Objective, PolicyLoss, Ratio, Sample, Side, Surrogate, Token};
 pub use memory::OutOfMemory;
 pub use shapes::{
-    AdamW, AttentionShape, CachedSpan, Dims, Draw, Drawn, ExpertLoad, MlaDims, RotaryTable, Rotation, RouterConfig,
+    AdamW, AttentionShape, CachedSpan, Dims, Draw, Drawn, ExpertLoad, Growth, MlaDims, Position, RotaryTable, Rotation,
+    RouterConfig,
 };
 use std::ops::Range;
 pub use weight::{Table, Weight};
@@ -175,7 +176,7 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
         dw: Option<&mut Self::Buffer>,
     );
     /// Rotates each row by its position, in place; `inverse` is the backward.
-    fn rope(&self, x: &mut Self::Buffer, rotation: &Rotation, positions: &[u32], inverse: bool);
+    fn rope(&self, x: &mut Self::Buffer, rotation: &Rotation, positions: &[Position], inverse: bool);
     /// silu(gate)·up.
     fn swiglu(&self, gate: &Self::Buffer, up: &Self::Buffer, y: &mut Self::Buffer);
     /// Gradients of [`Ops::swiglu`], overwritten.

@@ -207,7 +207,7 @@ impl Judged {
     /// The sum of ln p over each sequence's targets.
     fn log_likelihoods(&mut self, sequences: &[Sequence]) -> Result<Vec<f64>, Error> {
         let longest = sequences.iter().map(|sequence| sequence.ids.len()).max().unwrap_or(0);
-        check_positions("the longest text", longest, self.model.model().config())?;
+        check_positions("the longest text", longest, self.model.model().config().context())?;
         let pass = Pass {
             micro_batch_tokens: MICRO_BATCH,
             balance: Balance::default(),

@@ -148,12 +148,13 @@ fn check_vocabulary(chat: &ChatFormat, config: &ModelConfig, path: &Path) -> Res
     Ok(())
 }
 
-/// Refuses sequences that are longer than a model's positions, beyond which it has never been trained.
+/// Refuses sequences that are longer than a model's positions, beyond which it has never been trained. What learns and
+/// what judges stay within `max_position_embeddings`, what only reads and talks within [`ModelConfig::context`]: under
+/// dynamic scaling an answer beyond the former would be written by other frequencies than it is learned by.
 ///
 /// # Errors
 /// `what` is `tokens` long, and the model has fewer positions.
-pub fn check_positions(what: &'static str, tokens: usize, config: &ModelConfig) -> Result<(), Error> {
-    let positions = config.max_position_embeddings;
+pub fn check_positions(what: &'static str, tokens: usize, positions: usize) -> Result<(), Error> {
     if tokens > positions { Err(Error::TooLong { what, tokens, positions }) } else { Ok(()) }
 }
 

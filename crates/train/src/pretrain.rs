@@ -29,7 +29,7 @@ pub fn pretrain(
     }
     let corpus = common.text()?;
     let mut run = Training::open("pretrain", setting, common, stage.mtp_weight, fingerprint, start, chat)?;
-    check_positions("a sequence", stage.sequence_tokens, run.policy.model().config())?;
+    check_positions("a sequence", stage.sequence_tokens, run.policy.model().config().max_position_embeddings)?;
     let mut display = setting.progress.stage("pretrain", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();

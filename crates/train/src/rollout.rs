@@ -54,7 +54,7 @@ pub fn roll_out(
 ) -> Result<Vec<Sample>, Error> {
     // More than a number can count is more than any model has positions for.
     let longest = prompts.iter().map(Vec::len).max().unwrap_or(0).saturating_add(draw.max_tokens);
-    check_positions("the longest prompt with its answer", longest, model.model().config())?;
+    check_positions("the longest prompt with its answer", longest, model.model().config().max_position_embeddings)?;
     let sequences = SEQUENCES * ops.parallelism();
     let limits = Limits {
         sequences,

@@ -55,7 +55,7 @@ pub fn sft(
     let mut order = Order::default();
     let mut run = Training::open("sft", setting, common, stage.mtp_weight, fingerprint, start, chat)?;
     let longest = examples.iter().map(|example| example.ids.len()).max().unwrap_or(0);
-    check_positions("the longest example", longest, run.policy.model().config())?;
+    check_positions("the longest example", longest, run.policy.model().config().max_position_embeddings)?;
     let mut display = setting.progress.stage("sft", stage.steps as u64);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();

@@ -65,7 +65,11 @@ impl Tables {
         {
             return Arc::clone(table);
         }
-        let table = RotaryTable { inv_freq: rope.inv_freq(dim), attention_factor: rope.attention_factor() as f32 };
+        let table = RotaryTable {
+            inv_freq: rope.inv_freq(dim),
+            attention_factor: rope.attention_factor() as f32,
+            growth: rope.growth(),
+        };
         let table = Arc::new(table);
         self.0.push((rope.clone(), Arc::clone(&table)));
         table

@@ -166,7 +166,9 @@ fn scaling(
     Ok(match kind {
         "default" => RopeScaling::None,
         "linear" => RopeScaling::Linear { factor: rope.needed_float("factor")? },
-        "dynamic" => RopeScaling::Dynamic { factor: rope.needed_float("factor")? },
+        "dynamic" => {
+            RopeScaling::Dynamic { factor: rope.needed_float("factor")?, max_position_embeddings: max_positions }
+        }
         "llama3" => RopeScaling::Llama3 {
             factor: rope.needed_float("factor")?,
             low_freq_factor: rope.needed_float("low_freq_factor")?,

@@ -9,6 +9,7 @@ use std::f64::consts::PI;
 use serde_json::json;
 
 use super::{Bounds, Put};
+use crate::ops::Growth;
 
 /// Rotary position embedding (Su et al. 2021).
 #[derive(Debug, Clone, PartialEq)]
@@ -31,11 +32,13 @@ pub enum RopeScaling {
         /// The factor.
         factor: f64,
     },
-    /// A base that grows with the length beyond `max_position_embeddings` ("dynamic NTK"). Up to there, and nothing runs
-    /// beyond, it changes nothing.
+    /// A base that grows with the length beyond `max_position_embeddings` ("dynamic NTK"), and with it the context: to
+    /// `factor` times as many positions.
     Dynamic {
         /// How fast the base grows.
         factor: f64,
+        /// `max_position_embeddings`, up to which it does not.
+        max_position_embeddings: usize,
     },
     /// Llama 3.1's: slow pairs are interpolated, fast ones kept, a smooth passage between.
     Llama3 {
@@ -152,6 +155,16 @@ impl Rope {
         }
     }
 
+    /// How the base grows with the sequence, under dynamic scaling.
+    pub(crate) fn growth(&self) -> Option<Growth> {
+        match self.scaling {
+            RopeScaling::Dynamic { factor, max_position_embeddings: positions } => {
+                Some(Growth { theta: self.theta, factor, positions })
+            }
+            _ => None,
+        }
+    }
+
     /// Factor on the sine and cosine tables (YaRN, §3.4); 1 without YaRN.
     pub fn attention_factor(&self) -> f64 {
         let RopeScaling::Yarn(yarn) = &self.scaling else { return 1.0 };
@@ -178,7 +191,7 @@ impl Rope {
         bounds.float("rope_theta", self.theta, 1.001..=1e15);
         match &self.scaling {
             RopeScaling::None => {}
-            RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor } => {
+            RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor, .. } => {
                 bounds.float("factor", *factor, 1e-3..=1e6);
             }
             RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
@@ -219,7 +232,7 @@ impl RopeScaling {
                 put("factor", json!(factor));
                 "linear"
             }
-            RopeScaling::Dynamic { factor } => {
+            RopeScaling::Dynamic { factor, .. } => {
                 put("factor", json!(factor));
                 "dynamic"
             }

@@ -2,9 +2,9 @@
 
 use super::{CpuFrozen, CpuOps};
 use crate::config::{GroupScore, RopeStyle, Scoring};
-use crate::ops::{AdamW, AttentionShape, Dims, MlaDims, RotaryTable, RouterConfig, Weight};
+use crate::ops::{AdamW, AttentionShape, Dims, Growth, MlaDims, Position, RotaryTable, RouterConfig, Weight};
 use picnic_kernels::panels::Panels;
-use picnic_kernels::rope::{RopeTable, Style};
+use picnic_kernels::rope::{self, RopeTable, Style};
 use picnic_kernels::{adamw, attention, columns, router, weight};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -55,6 +55,11 @@ pub(super) fn router(config: &RouterConfig) -> router::Config {
     router::Config { experts, top_k, groups, top_groups, scoring, group_score, normalise, scale }
 }
 
+/// Positions in the kernels' words.
+pub(super) fn positions(positions: &[Position]) -> Vec<rope::Position> {
+    positions.iter().map(|&Position { at, length }| rope::Position { at, length }).collect()
+}
+
 /// The cosines and sines of every table that lives.
 #[derive(Default)]
 pub(super) struct Cosines(Mutex<Vec<(Weak<RotaryTable>, Arc<RopeTable>)>>);
@@ -68,7 +73,12 @@ impl Cosines {
             return Arc::clone(cosines);
         }
         known.retain(|(of, _)| of.strong_count() > 0);
-        let cosines = Arc::new(RopeTable::new(&table.inv_freq, table.attention_factor));
+        let growth = table.growth.map(|Growth { theta, factor, positions }| rope::Growth {
+            theta,
+            factor,
+            positions: u32::try_from(positions).unwrap_or(u32::MAX),
+        });
+        let cosines = Arc::new(RopeTable::new(&table.inv_freq, table.attention_factor).growing(growth));
         known.push((Arc::downgrade(table), Arc::clone(&cosines)));
         cosines
     }

@@ -1,6 +1,6 @@
 //! What acts on each row alone: residual sums, RMSNorm, SwiGLU, rotary embedding, splitting and joining of columns.
 
-use crate::ops::{Ops, OutOfMemory, Rotation};
+use crate::ops::{Ops, OutOfMemory, Position, Rotation};
 use crate::params::Param;
 use crate::tape::{Tape, Var};
 use std::sync::Arc;
@@ -72,7 +72,7 @@ impl<'a, O: Ops> Tape<'a, O> {
     ///
     /// # Errors
     /// If memory runs out.
-    pub fn rope(&mut self, x: Var<O>, rotation: &Rotation, positions: &Arc<[u32]>) -> Result<Var<O>, OutOfMemory> {
+    pub fn rope(&mut self, x: Var<O>, rotation: &Rotation, positions: &Arc<[Position]>) -> Result<Var<O>, OutOfMemory> {
         let source = x.slot();
         let Var { value, rows, width, needs_grad, .. } = x;
         let mut value = Arc::into_inner(value).expect("no operation keeps what is rotated");

@@ -50,6 +50,38 @@ pub struct RotaryTable {
     pub inv_freq: Vec<f32>,
     /// Multiplies cosines and sines: 1 but for YaRN.
     pub attention_factor: f32,
+    /// Other frequencies for the rows of sequences longer than the model's positions ("dynamic" scaling).
+    pub growth: Option<Growth>,
+}
+
+/// How the base of rotary frequencies grows with the sequence: beyond `positions` it is
+/// theta·(factor·length/positions − (factor − 1))^(dim/(dim − 2)).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Growth {
+    /// The base of shorter sequences.
+    pub theta: f64,
+    /// How fast it grows.
+    pub factor: f64,
+    /// The model's positions, up to which it does not.
+    pub positions: usize,
+}
+
+/// Where a row stands in its sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Its place, from 0.
+    pub at: u32,
+    /// How long the sequence is for it, which matters to frequencies that grow: what is read at once has the length of
+    /// it all, a token that is generated stands at its end.
+    pub length: u32,
+}
+
+impl Position {
+    /// Those of `count` tokens from `start` on, in what is read at once as `length` tokens; beyond these, each is the
+    /// last of its sequence.
+    pub fn range(start: usize, count: usize, length: usize) -> impl Iterator<Item = Position> {
+        (start..start + count).map(move |at| Position { at: at as u32, length: length.max(at + 1) as u32 })
+    }
 }
 
 /// Where and how heads are rotated (Su et al. 2021), without the positions.
