@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-/// Tokens that a conversation may have, on models that were made for more: they bound the cache.
+/// Tokens that a conversation may have, on models that were trained for more: they bound the cache.
 const MAX_CONTEXT: usize = 16 * 1024;
 
 /// What the shell expects of a program that Ctrl-C ended.
@@ -67,6 +67,8 @@ struct Conversation {
     loaded: Loaded,
     messages: Vec<Message>,
     context: usize,
+    /// Whether exchanges have been forgotten already.
+    outgrown: bool,
     max_tokens: usize,
     temperature: f32,
     /// Of the next answer.
@@ -97,8 +99,9 @@ impl Conversation {
         })
         .context("cannot listen for Ctrl-C")?;
         Ok(Conversation {
-            context: loaded.model.model().config().max_position_embeddings.min(MAX_CONTEXT),
+            context: loaded.model.model().config().conversation_tokens().min(MAX_CONTEXT),
             loaded,
+            outgrown: false,
             messages: args.system.iter().map(Message::system).collect(),
             max_tokens: args.max_tokens,
             temperature: args.temperature,
@@ -184,8 +187,8 @@ impl Conversation {
         Ok(Message { reasoning_content, ..Message::assistant(whole.content) })
     }
 
-    /// The prompt and its tokens. Where they leave no room for an answer, the oldest exchange is forgotten, and said
-    /// so.
+    /// The prompt and its tokens. Where they leave no room for an answer, the oldest exchange is forgotten, which is
+    /// said once.
     fn fit(&mut self) -> Result<Prompt> {
         let room = self.max_tokens.min(self.context / 4).max(1);
         loop {
@@ -203,7 +206,14 @@ impl Conversation {
                 self.context
             );
             self.messages.drain(first..first + 2);
-            eprintln!("note: the conversation outgrew the model's context; its oldest exchange is forgotten");
+            if !self.outgrown {
+                eprintln!(
+                    "note: the conversation outgrew the {} tokens that it may have; from here on the oldest exchange is \
+                     forgotten",
+                    self.context
+                );
+            }
+            self.outgrown = true;
         }
     }
 }

@@ -13,7 +13,7 @@ mod moe;
 mod mtp;
 mod specs;
 
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, Training};
 use crate::layers::Past;
 use crate::ops::{AttentionShape, Ops, OutOfMemory};
 use crate::params::{Param, ParamId, ParamSpec, ParamStore, Role};
@@ -91,6 +91,11 @@ impl Model {
     /// Says which tokens end a text, for whoever reads the configuration or saves it.
     pub fn set_end_tokens(&mut self, ids: Vec<u32>) {
         self.config.eos_token_ids = ids;
+    }
+
+    /// Says what the model was trained for, for whoever reads the configuration or saves it.
+    pub fn set_training(&mut self, training: Training) {
+        self.config.training = training;
     }
 
     /// Every tensor with its upstream name and shape.

@@ -96,6 +96,10 @@ pub struct Common {
     /// The file of every gsm8k task that names none.
     #[serde(default)]
     pub data: Option<PathBuf>,
+    /// Tokens that a conversation with the model may have, answers included: as many as its stages teach. A base model's
+    /// own bound stays without it, or else the model's positions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation_tokens: Option<usize>,
     /// The model to make, in the keys of `config.json`. `vocab_size` and the ids of special tokens
     /// come from the tokenizer.
     #[serde(default)]
@@ -250,6 +254,7 @@ impl Common {
         }
         within("lanes", self.lanes, 1..=64)?;
         within("micro_batch_tokens", self.micro_batch_tokens, 1..=1 << 24)?;
+        within("conversation_tokens", self.conversation_tokens.unwrap_or(1), 1..=1 << 24)?;
         if self.tasks.is_empty() {
             return Err(Fault::new("tasks", "has no task", "name at least one in [[tasks]]"));
         }
@@ -272,7 +277,11 @@ impl Common {
         };
         within("tokenizer.vocab_size", tokenizer.vocab_size, 256 + 8..=1 << 20)?;
         within("tokenizer.documents", tokenizer.documents, 1..=10_000_000)?;
-        check_model(model, tokenizer.vocab_size).map(Some)
+        let model = check_model(model, tokenizer.vocab_size)?;
+        if let Some(tokens) = self.conversation_tokens {
+            within("conversation_tokens", tokens, 1..=model.max_position_embeddings)?;
+        }
+        Ok(Some(model))
     }
 }
 
@@ -311,7 +320,7 @@ fn model_config(model: &Table, vocab_size: usize) -> Result<ModelConfig, ConfigE
     Ok(config)
 }
 
-fn config_error(key: &str, problem: &str, cure: &str) -> ConfigError {
+pub(crate) fn config_error(key: &str, problem: &str, cure: &str) -> ConfigError {
     ConfigError { file: "recipe".into(), key: key.to_owned(), problem: problem.to_owned(), cure: cure.to_owned() }
 }
 
