@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::error::Error;
+use crate::place;
 use crate::run_folder::hash_of;
 use layers::Layers;
 pub use read::Fault;
@@ -89,7 +90,7 @@ pub struct Common {
     /// training, and a fraction of the memory for activations. Changes no bit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recompute: bool,
-    /// A model to start from, as a Hugging Face folder or a GGUF file. `model`, `tokenizer` and
+    /// A model to start from: a Hugging Face folder, a GGUF file, or `nano`, the built-in model. `model`, `tokenizer` and
     /// pre-training are then not used.
     #[serde(default)]
     pub base: Option<PathBuf>,
@@ -262,14 +263,7 @@ impl Common {
             return Err(Fault::new("data", "is given, but no task reads a file", "remove it or add a gsm8k task"));
         }
         if let Some(base) = &self.base {
-            return match base.exists() {
-                true => Ok(None),
-                false => Err(Fault::new(
-                    "base",
-                    format!("there is no {:?}", base.display().to_string()),
-                    "give a Hugging Face folder or a GGUF file; `picnic export nano DIR` makes one of the built-in model",
-                )),
-            };
+            return is_a_model("base", base).map(|()| None);
         }
         let (Some(model), Some(tokenizer)) = (&self.model, &self.tokenizer) else {
             let cure = "give base=MODEL, or both [model] and [tokenizer]";
@@ -282,6 +276,14 @@ impl Common {
             within("conversation_tokens", tokens, 1..=model.max_position_embeddings)?;
         }
         Ok(Some(model))
+    }
+}
+
+/// Refuses a name under which there is no model.
+fn is_a_model(key: &str, model: &Path) -> Result<(), Fault> {
+    match place::missing(model) {
+        Some(Error::NoModel { problem, known }) => Err(Fault::new(key, problem, known)),
+        _ => Ok(()),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::lanes::{BatchLoss, Lanes, Pass, Sequence};
 use crate::load::{Loaded, load};
 use crate::optimizer::{Optimizer, learning_rate, move_router_biases};
+use crate::place::Place;
 use crate::progress::Progress;
 use crate::recipe::{Common, Optimizer as Settings, config_error};
 use crate::report::Curve;
@@ -62,7 +63,7 @@ impl Setting<'_> {
 
 /// Where a stage's weights come from.
 pub enum Start<'s> {
-    /// A Hugging Face folder or GGUF file.
+    /// A Hugging Face folder, a GGUF file or `nano`.
     From(&'s Path),
     /// The recipe's own model with fresh weights.
     Fresh,
@@ -216,7 +217,10 @@ impl<'s> Training<'s> {
         let lanes = Lanes::new(&ops, common.lanes)?;
         let Loaded { mut model, mut params, notes } = match (&checkpoint, start) {
             (Some((_, folder)), _) => load(&ops, &Checkpoint::open(folder)?, &chat, true)?,
-            (None, Start::From(path)) => load(&ops, &Checkpoint::open(path)?, &chat, true)?,
+            (None, Start::From(model)) => {
+                let place = Place::of(model)?;
+                load(&ops, &Checkpoint::open(&place.path)?, &chat, true)?
+            }
             (None, Start::Fresh) => {
                 let mut config = common.model_config(chat.tokenizer().vocab_size())?;
                 config.bos_token_id = chat.tokenizer().bos();
