@@ -1,7 +1,7 @@
 //! `picnic eval`: a model on a recipe's held-out problems, on anyone's problems from a file, or on given text: its
 //! perplexity, or which of several continuations is the likeliest.
 
-use crate::load::TemplateVariables;
+use crate::load::{NANO, TemplateVariables};
 use crate::output::line;
 use crate::train::{RecipeArgs, show_result};
 use anyhow::{Context, Result, bail, ensure};
@@ -149,10 +149,12 @@ fn choose(args: &EvalArgs, path: &Path) -> Result<()> {
 
 /// A recipe's held-out problems, scored by its rules.
 fn judge(args: &EvalArgs) -> Result<()> {
-    let (file, overrides) = args.recipe.split("eval");
+    let (file, overrides) = recipe_of(args);
     let mut recipe = Recipe::<Eval>::load(&file, &overrides)?;
     recipe.stage.samples = args.k.unwrap_or(recipe.stage.samples);
-    let Some(base) = &recipe.common.base else { bail!("no model to judge: add base=MODEL") };
+    let Some(base) = &recipe.common.base else {
+        bail!("no model to judge: name one, as in picnic eval MODEL, or add base=MODEL to a recipe")
+    };
     let samples = args.samples.as_deref().map(Lines::create).transpose()?;
     let threads = args.recipe.common.threads();
     let chat = open(base)?.chat.with_variables(args.template.map());
@@ -182,6 +184,19 @@ fn judge(args: &EvalArgs) -> Result<()> {
     show_result("right", &evaluation.result)?;
     let [formed, length] = [100.0 * evaluation.result.well_formed, evaluation.result.mean_length];
     line(format_args!("{formed:.1} % well-formed, {length:.0} tokens an answer"))
+}
+
+/// The recipe's file and the overrides. A model in the recipe's place is judged by the default recipe, the built-in one
+/// by the recipe that it was made by.
+fn recipe_of(args: &EvalArgs) -> (PathBuf, Vec<String>) {
+    let (file, mut overrides) = args.recipe.split("eval");
+    let ends_in = |end| file.extension().is_some_and(|extension| extension == end);
+    if ends_in("toml") || file.is_file() && !ends_in("gguf") {
+        return (file, overrides);
+    }
+    overrides.push(format!("base={}", file.display()));
+    let folder = if file == Path::new(NANO) { "recipes/nano" } else { "recipes/tiny" };
+    (Path::new(folder).join("eval.toml"), overrides)
 }
 
 /// Anyone's problems, for others to score.

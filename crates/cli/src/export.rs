@@ -1,6 +1,6 @@
 //! `picnic export MODEL OUT`: any model that Picnic reads, as a Hugging Face folder or as a GGUF file for llama.cpp.
 
-use crate::load::{load, place};
+use crate::load::load;
 use crate::output::line;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -66,8 +66,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
 
 /// Writes `model` as the GGUF file `out`, its matrices as `weights`, and says what is stored otherwise.
 pub fn gguf(model: &str, out: &Path, weights: StoredType) -> Result<()> {
-    let place = place(model)?;
-    let source = picnic_train::load::open(&place.path)?;
+    let source = picnic_train::load::open(Path::new(model))?;
     let tokenizer = match source.checkpoint.gguf_tokenizer() {
         Some(tokenizer) => tokenizer.clone(),
         None => {
@@ -78,7 +77,7 @@ pub fn gguf(model: &str, out: &Path, weights: StoredType) -> Result<()> {
         }
     };
     let notes = write_gguf(out, &source.checkpoint, &tokenizer, weights)?;
-    source.checkpoint.notes().iter().chain(&notes).for_each(|note| eprintln!("note: {}: {note}", place.name));
+    source.checkpoint.notes().iter().chain(&notes).for_each(|note| eprintln!("note: {}: {note}", source.place.name));
     line(out.display())
 }
 

@@ -1,15 +1,12 @@
 //! MODEL on the command line: a Hugging Face folder, a GGUF file, or `nano`, the built-in model.
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use picnic_chat::ChatFormat;
 use picnic_model::{Backend, SharedModel, backend};
-use picnic_train::load::open;
+use picnic_train::load::{Source, open};
+pub use picnic_train::place::NANO;
 use serde_json::{Map, Value};
-use std::path::{Path, PathBuf};
-use tempfile::TempDir;
-
-/// What MODEL is when nothing is said.
-pub const NANO: &str = "nano";
+use std::path::Path;
 
 /// Variables of the chat template, as typed.
 #[derive(clap::Args)]
@@ -54,63 +51,13 @@ pub struct Loaded {
     pub chat: ChatFormat,
 }
 
-/// Where a model is.
-pub struct Place {
-    /// Its folder or file.
-    pub path: PathBuf,
-    /// What to call it: the name of its folder or file.
-    pub name: String,
-    /// Keeps the built-in model's files, which go with this.
-    _unpacked: Option<TempDir>,
-}
-
-/// Loads `model` from where it is.
+/// Loads the model that `model` names.
 pub fn load(model: &str) -> Result<Loaded> {
-    let place = place(model)?;
-    load_from(&place.path, place.name)
-}
-
-/// Where `model` is; the built-in one is unpacked.
-pub fn place(model: &str) -> Result<Place> {
-    if model != NANO {
-        let path = PathBuf::from(model);
-        let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
-        let name = name.map_or_else(|| model.to_owned(), |name| name.to_string_lossy().into_owned());
-        return Ok(Place { path, name, _unpacked: None });
-    }
-    let Some(files) = BUILT_IN else {
-        bail!("this build has no built-in model: name a Hugging Face folder or a GGUF file");
-    };
-    // One way of reading a model: from its folder.
-    let folder = tempfile::tempdir().context("cannot unpack the built-in model: make room for temporary files")?;
-    for (name, bytes) in files {
-        let path = folder.path().join(name);
-        std::fs::write(&path, bytes)
-            .with_context(|| format!("cannot unpack the built-in model to {}", path.display()))?;
-    }
-    Ok(Place { path: folder.path().to_owned(), name: NANO.to_owned(), _unpacked: Some(folder) })
-}
-
-/// The files of the built-in model's folder.
-type Files = [(&'static str, &'static [u8]); 4];
-
-#[cfg(nano)]
-const BUILT_IN: Option<Files> = {
-    macro_rules! file {
-        ($name:literal) => {
-            ($name, include_bytes!(concat!("../../../models/nano/", $name)))
-        };
-    }
-    Some([file!("config.json"), file!("model.safetensors"), file!("tokenizer.json"), file!("tokenizer_config.json")])
-};
-#[cfg(not(nano))]
-const BUILT_IN: Option<Files> = None;
-
-fn load_from(path: &Path, name: String) -> Result<Loaded> {
-    let source = open(path)?;
+    let source = open(Path::new(model))?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let ops = backend::with_threads(threads)?;
     let read = picnic_train::load::load(&ops, &source.checkpoint, &source.chat, false)?;
     read.notes.iter().for_each(|note| eprintln!("note: {note}"));
-    Ok(Loaded { name, model: SharedModel::new(read.model, read.params), ops, chat: source.chat })
+    let Source { chat, place, .. } = source;
+    Ok(Loaded { name: place.name.clone(), model: SharedModel::new(read.model, read.params), ops, chat })
 }

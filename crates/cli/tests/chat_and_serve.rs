@@ -5,20 +5,27 @@ use picnic_model::checkpoint::{FloatType, SHARD_BYTES};
 use picnic_model::config::ModelConfig;
 use picnic_model::{CpuOps, Model, initialise, save};
 use picnic_tokenizer::{Tokenizer, TrainConfig};
+use serde_json::json;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// A Hugging Face folder with a model of a few thousand parameters.
+/// A Hugging Face folder with a model of a few thousand parameters and 256 positions.
 fn model_folder() -> tempfile::TempDir {
+    model_with(serde_json::Value::Null)
+}
+
+/// The same with `picnic` in its config.json.
+fn model_with(picnic: serde_json::Value) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let tokenizer = Tokenizer::train([""], &TrainConfig { vocab_size: 264, ..TrainConfig::default() }).unwrap();
     ChatFormat::picnic(tokenizer).save(folder.path()).unwrap();
     let config = serde_json::json!({
         "model_type": "llama", "vocab_size": 264, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256, "rms_norm_eps": 1e-5,
-        "tie_word_embeddings": true, "rope_theta": 10000.0, "initializer_range": 0.1
+        "tie_word_embeddings": true, "rope_theta": 10000.0, "initializer_range": 0.1,
+        "picnic": picnic,
     });
     let model = Model::new(ModelConfig::from_value(&config, Path::new("test")).unwrap());
     let ops = CpuOps::with_threads(1).unwrap();
@@ -27,7 +34,7 @@ fn model_folder() -> tempfile::TempDir {
     folder
 }
 
-fn picnic(args: &[&str], input: &str) -> Output {
+fn picnic_with(args: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_picnic"))
         .args(args)
         .stdin(Stdio::piped())
@@ -45,7 +52,7 @@ fn a_seed_fixes_the_answer_and_a_pipe_gets_plain_text() {
     let folder = model_folder();
     let folder = folder.path().to_str().unwrap();
     let answer = |seed: &str| {
-        let output = picnic(&["chat", folder, "--prompt", "hi", "--max-tokens", "30", "--seed", seed], "");
+        let output = picnic_with(&["chat", folder, "--prompt", "hi", "--max-tokens", "30", "--seed", seed], "");
         assert!(output.status.success(), "{output:?}");
         assert!(!output.stdout.contains(&0x1b), "{output:?}");
         output.stdout
@@ -61,33 +68,79 @@ fn an_export_in_shards_says_the_same() {
     let shards = out.path().join("shards");
     let shards = shards.to_str().unwrap();
     let args = ["export", folder, shards, "--shard-gb", "0.00002"];
-    let output = picnic(&args, "");
+    let output = picnic_with(&args, "");
     assert!(output.status.success(), "{output:?}");
     assert!(Path::new(shards).join("model.safetensors.index.json").exists());
     assert!(!Path::new(shards).join("model.safetensors").exists());
-    let answer = |model| picnic(&["chat", model, "--prompt", "hi", "--max-tokens", "30", "--seed", "1"], "").stdout;
+    let answer =
+        |model| picnic_with(&["chat", model, "--prompt", "hi", "--max-tokens", "30", "--seed", "1"], "").stdout;
     assert_eq!(answer(shards), answer(folder));
     // Again into the same folder: refused on one line.
-    let output = picnic(&args, "");
+    let output = picnic_with(&args, "");
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("another folder"), "{output:?}");
     for size in ["0", "-1", "NaN", "much"] {
-        let output = picnic(&["export", folder, shards, &format!("--shard-gb={size}")], "");
+        let output = picnic_with(&["export", folder, shards, &format!("--shard-gb={size}")], "");
         assert!(String::from_utf8_lossy(&output.stderr).contains("above 0"), "{output:?}");
     }
 }
 
 #[test]
-fn a_conversation_outgrows_its_context_and_goes_on() {
-    let folder = model_folder();
-    let input = "a line of some length, so that a few of them fill the context of this model\n".repeat(6);
-    let args = ["chat", folder.path().to_str().unwrap(), "--max-tokens", "20", "--temperature", "0"];
-    let output = picnic(&args, &input);
-    assert!(output.status.success(), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("oldest exchange is forgotten"), "{output:?}");
-    let long = picnic(&args, &("x".repeat(300) + "\nhi\n"));
-    assert!(long.status.success(), "{long:?}");
-    assert!(String::from_utf8_lossy(&long.stderr).contains("say it shorter"), "{long:?}");
+fn a_conversation_outgrows_its_bound_and_goes_on() {
+    // The bound is what the model was trained for, or else its positions.
+    for (picnic, bound) in [(json!(null), "256 tokens"), (json!({"conversation_tokens": 200}), "200 tokens")] {
+        let folder = model_with(picnic);
+        let input = "a line of some length, so that a few of them fill the context of this model\n".repeat(6);
+        let args = ["chat", folder.path().to_str().unwrap(), "--max-tokens", "20", "--temperature", "0"];
+        let output = picnic_with(&args, &input);
+        assert!(output.status.success(), "{output:?}");
+        let notes = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(notes.matches("oldest exchanges are forgotten").count(), 1, "it is said once: {notes}");
+        assert!(notes.contains(bound) && notes.lines().count() == 1, "{notes}");
+    }
+}
+
+#[test]
+fn a_message_that_is_too_long_is_refused_and_forgotten() {
+    let folder = model_with(json!({"conversation_tokens": 100}));
+    let args = ["chat", folder.path().to_str().unwrap(), "--max-tokens", "5", "--temperature", "0"];
+    let answers = |input: &str| picnic_with(&args, input);
+    let long = "x".repeat(120);
+    let output = answers(&format!("hello\n{long}\nhi\n"));
+    let error = String::from_utf8(output.stderr).unwrap();
+    // A token a byte, and three marks around it.
+    assert!(output.status.success() && error.lines().count() == 1, "{error}");
+    assert!(error.contains("123 tokens") && error.contains("100") && error.contains("say it shorter"), "{error}");
+    assert_eq!(output.stdout, answers("hello\nhi\n").stdout, "the conversation is as if it had not been said");
+}
+
+#[test]
+fn an_answer_that_reaches_the_bound_is_said_to_be_cut_off() {
+    let folder = model_with(json!({"conversation_tokens": 40}));
+    let chat = |more: &[&str]| {
+        let args = [&["chat", folder.path().to_str().unwrap(), "--prompt", "hi", "--seed", "3"][..], more].concat();
+        String::from_utf8(picnic_with(&args, "").stderr).unwrap()
+    };
+    assert!(chat(&[]).contains("cut off") && chat(&[]).contains("40 tokens"), "{}", chat(&[]));
+    assert_eq!(chat(&["--max-tokens", "8"]), "", "as many tokens as were asked for");
+}
+
+#[test]
+fn in_a_pipe_every_line_is_a_message_and_only_answers_are_printed() {
+    let folder = model_with(json!({"taught": ["What is 12+7?"]}));
+    let args = ["chat", folder.path().to_str().unwrap(), "--max-tokens", "9", "--seed", "5"];
+    let say = |input: &str, more: &[&str]| {
+        let output = picnic_with(&[&args, more].concat(), input);
+        assert!(output.status.success() && !output.stdout.contains(&0x1b), "{output:?}");
+        (output.stdout, String::from_utf8(output.stderr).unwrap())
+    };
+    let (first, said) = say("/exit\n", &[]);
+    let (both, said_too) = say("/exit\n\nhi\n", &[]);
+    assert!(both.starts_with(&first) && both.len() > first.len() && first.ends_with(b"\n"));
+    assert_eq!((&said[..], &said_too[..]), ("", ""), "no banner, no prompt");
+    let (measured, stats) = say("/exit\n\nhi\n", &["--stats"]);
+    assert_eq!(measured, both);
+    assert_eq!(stats.matches("tokens/s").count(), 2, "{stats}");
 }
 
 #[test]
@@ -98,7 +151,7 @@ fn errors_are_one_line() {
         &["serve", empty.path().to_str().unwrap()],
         &["chat", "--prompt", "hi", "--temperature", "NaN"],
     ] {
-        let output = picnic(args, "");
+        let output = picnic_with(args, "");
         let message = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && message.starts_with("error: "), "{message}");
         assert_eq!(message.trim_end().lines().count(), 1, "{message}");
@@ -107,7 +160,7 @@ fn errors_are_one_line() {
 
 #[test]
 fn serve_answers_once_it_says_so() {
-    let folder = model_folder();
+    let folder = model_with(json!({"conversation_tokens": 60}));
     let mut server = Command::new(env!("CARGO_BIN_EXE_picnic"))
         .args(["serve", folder.path().to_str().unwrap(), "--port", "0"])
         .stdout(Stdio::piped())
@@ -117,14 +170,26 @@ fn serve_answers_once_it_says_so() {
     let mut line = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.split("http://").nth(1).unwrap().trim_end().trim_end_matches("/v1");
-    let body = r#"{"messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}"#;
-    let head = format!("content-length: {}\r\n\r\n", body.len());
-    let mut client = TcpStream::connect(address).unwrap();
-    let request = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}{body}");
-    client.write_all(request.as_bytes()).unwrap();
-    let mut response = String::new();
-    client.read_to_string(&mut response).unwrap();
+    let post = |message: &str, max_tokens: usize| {
+        let body = json!({"messages": [{"role": "user", "content": message}], "max_tokens": max_tokens}).to_string();
+        let head = format!("content-length: {}\r\n\r\n", body.len());
+        let mut client = TcpStream::connect(address).unwrap();
+        let request = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}{body}");
+        client.write_all(request.as_bytes()).unwrap();
+        let mut response = String::new();
+        client.read_to_string(&mut response).unwrap();
+        response
+    };
+    let response = post("hi", 5);
     assert!(response.starts_with("HTTP/1.1 200") && response.contains("chat.completion"), "{response}");
+    // The bound is what the model was trained for. A token a byte, and three marks around it.
+    for (message, max_tokens, numbers) in
+        [("x".repeat(70), 5, ["60 tokens", "have 73"]), ("hi".into(), 56, ["60 tokens", "have 5 and"])]
+    {
+        let response = post(&message, max_tokens);
+        assert!(response.starts_with("HTTP/1.1 400") && response.contains("context_length_exceeded"), "{response}");
+        assert!(numbers.iter().all(|number| response.contains(number)), "{response}");
+    }
     if cfg!(unix) {
         let interrupted = Command::new("kill").args(["-INT", &server.id().to_string()]).status().unwrap();
         assert!(interrupted.success());
@@ -143,6 +208,6 @@ fn smollm2_knows_the_capital_of_kenya() {
         return;
     };
     let question = "What is the capital of Kenya?";
-    let output = picnic(&["chat", &file, "--temperature", "0", "--prompt", question], "");
+    let output = picnic_with(&["chat", &file, "--temperature", "0", "--prompt", question], "");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "The capital of Kenya is Nairobi.\n", "{output:?}");
 }

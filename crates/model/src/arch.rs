@@ -13,7 +13,7 @@ mod moe;
 mod mtp;
 mod specs;
 
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, Training};
 use crate::layers::Past;
 use crate::ops::{AttentionShape, Ops, OutOfMemory, Position};
 use crate::params::{Param, ParamId, ParamSpec, ParamStore, Role};
@@ -93,6 +93,11 @@ impl Model {
         self.config.eos_token_ids = ids;
     }
 
+    /// Says what the model was trained for, for whoever reads the configuration or saves it.
+    pub fn set_training(&mut self, training: Training) {
+        self.config.training = training;
+    }
+
     /// Every tensor with its upstream name and shape.
     pub fn specs(&self) -> &[ParamSpec] {
         &self.specs
@@ -124,6 +129,11 @@ impl Model {
             _ => 0.0,
         };
         self.specs[..self.specs.len() - self.mtp_params().count()].iter().map(of).sum()
+    }
+
+    /// Parameters, without multi-token prediction.
+    pub fn num_params(&self) -> usize {
+        self.specs[..self.specs.len() - self.mtp_params().count()].iter().map(ParamSpec::len).sum()
     }
 
     /// Hidden states `[T, d]` after the last norm, ready for the head.

@@ -3,13 +3,14 @@
 //! [`ModelConfig`] has upstream's words; [`ModelConfig::layers`] makes of them the list of layers that a model is. A
 //! family (`config/families`) says what its `model_type` means; the kinds of layers read and bound their own keys
 //! (`arch`). Reading (`config/read.rs`) accepts the old and the new spelling of Hugging Face's keys, `validate.rs`
-//! bounds every size, `write.rs` writes upstream's form and `rope.rs` computes the rotary frequencies. Left out:
-//! training hyper-parameters, dropout, sliding windows and quantisation settings.
+//! bounds every size, `write.rs` writes upstream's form, `rope.rs` computes the rotary frequencies, and `training.rs` has
+//! the keys of our own. Left out: training hyper-parameters, dropout, sliding windows and quantisation settings.
 
 mod families;
 mod keys;
 mod read;
 mod rope;
+mod training;
 mod validate;
 mod write;
 
@@ -21,6 +22,7 @@ pub use crate::arch::{Dense, Gqa, GroupScore, Mla, Moe, Scoring, SparseLayers};
 pub use families::Family;
 pub(crate) use keys::Keys;
 pub use rope::{Rope, RopeScaling, RopeStyle, Yarn};
+pub use training::Training;
 pub(crate) use validate::{Bounds, Contradiction};
 pub(crate) use write::Put;
 
@@ -61,6 +63,8 @@ pub struct ModelConfig {
     pub moe: Option<Moe>,
     /// Rotary position embedding.
     pub rope: Rope,
+    /// What it was trained for, as far as whoever talks to it should know.
+    pub training: Training,
 }
 
 /// Attention and its sizes.

@@ -95,14 +95,19 @@ impl App {
         let context = self.limits.context;
         let room = context.saturating_sub(ids.len());
         if room == 0 {
-            return Err(ApiError::ContextLength { context, what: format!("the messages are {} tokens", ids.len()) });
+            let what = format!("the messages have {}, which leaves none for an answer: shorten them", ids.len());
+            return Err(ApiError::ContextLength { context, what });
         }
         let max_tokens = match request.max_completion_tokens.or(request.max_tokens) {
             None => room.min(self.limits.default_max_tokens),
             Some(asked) => usize::try_from(asked).unwrap_or(usize::MAX),
         };
         if max_tokens > room {
-            let what = format!("the messages are {} and up to {max_tokens} were asked for", ids.len());
+            let what = format!(
+                "the messages have {} and an answer of up to {max_tokens} was asked for: shorten the messages or lower \
+                 `max_tokens` to {room}",
+                ids.len()
+            );
             return Err(ApiError::ContextLength { context, what });
         }
         let sampling = Sampling {

@@ -24,7 +24,7 @@ pub(crate) enum ApiError {
     UnknownModel { asked: String, served: String },
     #[error("the messages cannot be made into a prompt: {0}")]
     Prompt(#[from] picnic_chat::Error),
-    #[error("the model's context is {context} tokens, but {what}: shorten the messages or lower `max_tokens`")]
+    #[error("a conversation may have {context} tokens with this model, but {what}")]
     ContextLength { context: usize, what: String },
     #[error("there is nothing at this path: use /v1/chat/completions, /v1/models or /health")]
     NoRoute,

@@ -46,7 +46,7 @@ pub struct Limits {
     pub engine: EngineLimits,
     /// Requests that run or wait; one more is answered 503.
     pub places: usize,
-    /// Tokens of prompt and answer together.
+    /// Tokens of prompt and answer together: what the model was trained for.
     pub context: usize,
     /// Tokens of an answer whose request does not say how many.
     pub default_max_tokens: usize,
@@ -56,13 +56,13 @@ pub struct Limits {
 
 impl Limits {
     /// Limits for `model` with `cache_bytes` of keys and values: as many tokens as they hold, each request no more than
-    /// the model was made for.
+    /// the model was trained for.
     pub fn new<O: Ops>(ops: &O, model: &Model, cache_bytes: usize) -> Limits {
         let cache_tokens = EngineLimits::cache_in(ops, model, cache_bytes);
         Limits {
             engine: EngineLimits { sequences: 16, batch_tokens: 256, cache_tokens },
             places: 64,
-            context: model.config().max_position_embeddings.min(cache_tokens),
+            context: model.config().conversation_tokens().min(cache_tokens),
             default_max_tokens: 4096,
             body_bytes: 4 << 20,
         }

@@ -105,6 +105,16 @@ impl Task for Arithmetic {
         &self.source
     }
 
+    fn examples(&self) -> Vec<String> {
+        let Config { digits: [low, high], multiplier_digits, operations, .. } = self.source.dials();
+        let operation = *operations.first().unwrap_or(&Operation::Add);
+        let digits = 3.clamp(*low, *high);
+        let first_digits = |number: u32, digits: u32| number / 10u32.pow(9 - digits);
+        let right = if operation == Operation::Multiply { *multiplier_digits } else { digits };
+        let (left, right) = (first_digits(347_625_918, digits), first_digits(289_136_745, right));
+        vec![Question { left, operation, right }.pose().prompt]
+    }
+
     fn trace(&self, problem: &Problem) -> Option<Trace> {
         let question = Question::of(problem)?;
         Some(Trace { thinking: question.working(self.words)?.join("\n"), answer: question.result().to_string() })

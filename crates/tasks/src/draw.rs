@@ -33,6 +33,11 @@ impl<C> Drawn<C> {
         let levels = levels.into_iter().filter(|dials| check(dials).is_ok()).collect();
         Ok(Self { name, seed, dials, levels, candidate })
     }
+
+    /// All of the dials.
+    pub(crate) fn dials(&self) -> &C {
+        &self.dials
+    }
 }
 
 impl<C: Send + Sync> Source for Drawn<C> {

@@ -147,6 +147,11 @@ impl Task for Mixture {
         self
     }
 
+    /// Those of every task, in the order of the recipe.
+    fn examples(&self) -> Vec<String> {
+        self.tasks().flat_map(Task::examples).collect()
+    }
+
     fn language(&self, problem: &Problem) -> Language {
         self.task_of(problem).map_or(Language::English, |task| task.language(problem))
     }

@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::draw::{self, Drawn};
-use crate::task::{Problem, Source, Task, TaskError, Trace, Verdict};
+use crate::task::{Problem, Source, Task, TaskError, Trace, Verdict, drawn_examples};
 
 const NAME: &str = "reverse_text";
 /// Longest answer that is looked at, in bytes.
@@ -94,6 +94,14 @@ impl Task for ReverseText {
     /// A level for each length.
     fn source(&self) -> &dyn Source {
         &self.source
+    }
+
+    fn examples(&self) -> Vec<String> {
+        let Config { length: [low, high], kinds, .. } = self.source.dials();
+        match (*low..=*high).contains(&3) && kinds.contains(&Kind::Words) {
+            true => vec!["Write stone-river-cup backwards, with hyphens.".to_owned()],
+            false => drawn_examples(self),
+        }
     }
 
     fn trace(&self, problem: &Problem) -> Option<Trace> {

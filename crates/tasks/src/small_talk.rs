@@ -67,6 +67,10 @@ impl Task for SmallTalk {
         &self.source
     }
 
+    fn examples(&self) -> Vec<String> {
+        vec!["Who are you?".to_owned()]
+    }
+
     fn trace(&self, problem: &Problem) -> Option<Trace> {
         let said = Said::of(problem)?;
         Some(Trace { thinking: said.understood(), answer: said.reply(&self.called) })

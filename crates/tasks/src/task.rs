@@ -45,6 +45,12 @@ pub trait Task: Send + Sync {
     /// Judges an answer: the text inside the answer tags, straight from a model.
     fn verify(&self, problem: &Problem, answer: &str) -> Verdict;
 
+    /// One or two short questions of the kind that this task asks, as a person would type them: what is shown to whoever
+    /// talks with a model that was taught it. The same dials and the same seed give the same questions.
+    fn examples(&self) -> Vec<String> {
+        drawn_examples(self)
+    }
+
     /// The problem with its [`Task::trace`], for supervised fine-tuning.
     fn sft_example(&self, problem: &Problem) -> Option<SftExample> {
         let trace = self.trace(problem)?;
@@ -74,6 +80,13 @@ pub trait Task: Send + Sync {
         }
         Ok(problems)
     }
+}
+
+/// The shortest of a few training problems that are neither the easiest nor the hardest.
+pub(crate) fn drawn_examples<T: Task + ?Sized>(task: &T) -> Vec<String> {
+    let level = (task.levels().max(1) - 1) / 2;
+    let prompts = (0..16).map(|index| task.problem_at(Split::Train, level, index).prompt);
+    prompts.min_by_key(|prompt| prompt.chars().count()).into_iter().collect()
 }
 
 /// Problems by address.

@@ -60,6 +60,31 @@ fn an_evaluation_set_has_distinct_problems() {
 }
 
 #[test]
+fn examples_are_questions_of_the_task() {
+    for task in tasks(3) {
+        let examples = task.examples();
+        assert!((1..=2).contains(&examples.len()), "{}", task.name());
+        assert!(examples.iter().all(|example| example.chars().count() <= 160), "{examples:?}");
+        assert_eq!(examples, task.examples());
+    }
+    // By hand where the dials allow it, else drawn.
+    let arithmetic = |digits, operations| {
+        let config = arithmetic::Config { digits, operations, ..Default::default() };
+        Arithmetic::new(config, 0).unwrap().examples().concat()
+    };
+    use arithmetic::Operation::{Add, Multiply, Subtract};
+    assert_eq!(arithmetic([1, 4], vec![Add, Multiply]), "What is 347+289?");
+    assert_eq!(arithmetic([1, 2], vec![Subtract]), "What is 34-28?");
+    assert_eq!(arithmetic([9, 9], vec![Multiply]), "What is 347625918*2?");
+    let countdown = |numbers| {
+        let config = countdown::Config { numbers, ..Default::default() };
+        Countdown::new(config, 0).unwrap().examples().concat()
+    };
+    assert_eq!(countdown([3, 4]), "Use 25, 3, 19 to make 41.");
+    assert_eq!(countdown([5, 5]).matches(',').count(), 4);
+}
+
+#[test]
 fn order_makes_no_new_problem() {
     let task = &tasks(4)[0];
     let problem = task.problem(Split::Train, 0);

@@ -15,7 +15,7 @@ use crate::lanes::{BatchLoss, Pass, Sequence};
 use crate::load::{Loaded, load, open};
 use crate::recipe::{OnPolicy, Recipe};
 use crate::rollout::{Draw, prompts, roll_out};
-use crate::training::{Outcome, Setting, Start, StepPlan, Training};
+use crate::training::{Opening, Outcome, Setting, Start, StepPlan, Training};
 use crate::watch;
 use picnic_chat::ChatFormat;
 use picnic_data::ProblemFormat;
@@ -52,7 +52,8 @@ pub fn distill(
     let loaded = load(&ops, &source.checkpoint, &source.chat, false)?;
     let Loaded { model: teacher_model, params: teacher_params, notes } = loaded;
     notes.iter().for_each(|note| setting.progress.note(note));
-    let mut run = Training::open("distill", setting, common, 0.0, fingerprint, start, chat)?;
+    let opening = Opening { stage: "distill", mtp_weight: 0.0, fingerprint, teaches: Some(tasks.examples()) };
+    let mut run = Training::open(opening, setting, common, start, chat)?;
     if teacher_model.config().vocab_size != run.policy.model().config().vocab_size
         || !same_words(source.chat.tokenizer(), run.chat.tokenizer())
     {

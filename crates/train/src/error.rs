@@ -94,6 +94,14 @@ pub enum Error {
         /// What does not fit.
         problem: String,
     },
+    /// A name under which there is no model.
+    #[error("{problem}; {known}")]
+    NoModel {
+        /// What was asked for, and why it is no model.
+        problem: String,
+        /// Which models there are.
+        known: String,
+    },
     /// Nothing to learn from.
     #[error("{what}: {cure}")]
     Empty {

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::lanes::{Lanes, Pass, Sequence};
 use crate::load::{Loaded, load};
+use crate::place::Place;
 use crate::recipe::{Common, Eval};
 use crate::report::{Share, StageResult, TaskResult, bootstrap_ratio_ci, counted_as, majority, pass_at_k, shown_ks};
 use crate::rollout::{Draw, Sample, judge, prompts, roll_out};
@@ -55,9 +56,10 @@ impl Judged {
     ///
     /// # Errors
     /// Weights that cannot be read, or another model's tokenizer.
-    pub fn open(path: &Path, chat: ChatFormat, lanes: usize, threads: usize) -> Result<Judged, Error> {
+    pub fn open(model: &Path, chat: ChatFormat, lanes: usize, threads: usize) -> Result<Judged, Error> {
         let ops = backend::with_threads(threads)?;
-        let Loaded { model, params, notes } = load(&ops, &Checkpoint::open(path)?, &chat, false)?;
+        let place = Place::of(model)?;
+        let Loaded { model, params, notes } = load(&ops, &Checkpoint::open(&place.path)?, &chat, false)?;
         let lanes = Lanes::new(&ops, lanes)?;
         Ok(Judged { model: SharedModel::new(model, params), chat, notes, ops, lanes })
     }

@@ -1,7 +1,8 @@
-//! A model from where it is named, a Hugging Face folder or a GGUF file: its weights, how it talks, and what was
+//! A model from where it is named (`place.rs`): its weights, how it talks, and what was
 //! guessed, repaired or left out on the way. The one loader of training, evaluation, chat and server.
 
 use crate::error::Error;
+use crate::place::Place;
 use picnic_chat::{ChatFormat, ends_a_turn_by_name};
 use picnic_model::checkpoint::{Checkpoint, CheckpointError, GgufTokenizer};
 use picnic_model::config::ModelConfig;
@@ -17,6 +18,8 @@ pub struct Source {
     pub checkpoint: Checkpoint,
     /// Its tokenizer, template and end tokens.
     pub chat: ChatFormat,
+    /// Where it is; its files must last as long as they are read from.
+    pub place: Place,
 }
 
 /// A model in memory.
@@ -29,11 +32,13 @@ pub struct Loaded<O: Ops> {
     pub notes: Vec<String>,
 }
 
-/// Opens the folder or file `path`.
+/// Opens the model that `model` names: a folder, a file, or `nano`.
 ///
 /// # Errors
 /// No model there, or no tokenizer that can be read.
-pub fn open(path: &Path) -> Result<Source, Error> {
+pub fn open(model: &Path) -> Result<Source, Error> {
+    let place = Place::of(model)?;
+    let path = place.path.as_path();
     let checkpoint = Checkpoint::open(path)?;
     // A file of weights is read with what lies beside it.
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
@@ -51,7 +56,7 @@ pub fn open(path: &Path) -> Result<Source, Error> {
     };
     let config = checkpoint.config()?;
     let chat = chat.without_tokens_from(config.vocab_size)?.with_end_tokens(config.eos_token_ids);
-    Ok(Source { checkpoint, chat })
+    Ok(Source { checkpoint, chat, place })
 }
 
 /// The weights of `checkpoint`, which learn if `trainable`, for a model that talks in the format `chat`.

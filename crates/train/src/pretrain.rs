@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::lanes::{BatchLoss, Sequence};
 use crate::load::check_positions;
 use crate::recipe::{Pretrain, Recipe};
-use crate::training::{Outcome, Setting, Start, StepPlan, Training};
+use crate::training::{Opening, Outcome, Setting, Start, StepPlan, Training};
 use picnic_chat::ChatFormat;
 use picnic_data::packed;
 use picnic_tasks::Corpus;
@@ -28,7 +28,8 @@ pub fn pretrain(
         return Ok(outcome);
     }
     let corpus = common.text()?;
-    let mut run = Training::open("pretrain", setting, common, stage.mtp_weight, fingerprint, start, chat)?;
+    let opening = Opening { stage: "pretrain", mtp_weight: stage.mtp_weight, fingerprint, teaches: None };
+    let mut run = Training::open(opening, setting, common, start, chat)?;
     check_positions("a sequence", stage.sequence_tokens, run.policy.model().config().max_position_embeddings)?;
     let mut display = setting.progress.stage("pretrain", stage.steps as u64);
     while run.step < stage.steps as u64 {

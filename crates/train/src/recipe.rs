@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::error::Error;
+use crate::place;
 use crate::run_folder::hash_of;
 use layers::Layers;
 pub use read::Fault;
@@ -89,13 +90,17 @@ pub struct Common {
     /// training, and a fraction of the memory for activations. Changes no bit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recompute: bool,
-    /// A model to start from, as a Hugging Face folder or a GGUF file. `model`, `tokenizer` and
+    /// A model to start from: a Hugging Face folder, a GGUF file, or `nano`, the built-in model. `model`, `tokenizer` and
     /// pre-training are then not used.
     #[serde(default)]
     pub base: Option<PathBuf>,
     /// The file of every gsm8k task that names none.
     #[serde(default)]
     pub data: Option<PathBuf>,
+    /// Tokens that a conversation with the model may have, answers included: as many as its stages teach. A base model's
+    /// own bound stays without it, or else the model's positions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation_tokens: Option<usize>,
     /// The model to make, in the keys of `config.json`. `vocab_size` and the ids of special tokens
     /// come from the tokenizer.
     #[serde(default)]
@@ -250,6 +255,7 @@ impl Common {
         }
         within("lanes", self.lanes, 1..=64)?;
         within("micro_batch_tokens", self.micro_batch_tokens, 1..=1 << 24)?;
+        within("conversation_tokens", self.conversation_tokens.unwrap_or(1), 1..=1 << 24)?;
         if self.tasks.is_empty() {
             return Err(Fault::new("tasks", "has no task", "name at least one in [[tasks]]"));
         }
@@ -257,14 +263,7 @@ impl Common {
             return Err(Fault::new("data", "is given, but no task reads a file", "remove it or add a gsm8k task"));
         }
         if let Some(base) = &self.base {
-            return match base.exists() {
-                true => Ok(None),
-                false => Err(Fault::new(
-                    "base",
-                    format!("there is no {:?}", base.display().to_string()),
-                    "give a Hugging Face folder or a GGUF file; `picnic export nano DIR` makes one of the built-in model",
-                )),
-            };
+            return is_a_model("base", base).map(|()| None);
         }
         let (Some(model), Some(tokenizer)) = (&self.model, &self.tokenizer) else {
             let cure = "give base=MODEL, or both [model] and [tokenizer]";
@@ -272,7 +271,19 @@ impl Common {
         };
         within("tokenizer.vocab_size", tokenizer.vocab_size, 256 + 8..=1 << 20)?;
         within("tokenizer.documents", tokenizer.documents, 1..=10_000_000)?;
-        check_model(model, tokenizer.vocab_size).map(Some)
+        let model = check_model(model, tokenizer.vocab_size)?;
+        if let Some(tokens) = self.conversation_tokens {
+            within("conversation_tokens", tokens, 1..=model.max_position_embeddings)?;
+        }
+        Ok(Some(model))
+    }
+}
+
+/// Refuses a name under which there is no model.
+fn is_a_model(key: &str, model: &Path) -> Result<(), Fault> {
+    match place::missing(model) {
+        Some(Error::NoModel { problem, known }) => Err(Fault::new(key, problem, known)),
+        _ => Ok(()),
     }
 }
 
@@ -311,7 +322,7 @@ fn model_config(model: &Table, vocab_size: usize) -> Result<ModelConfig, ConfigE
     Ok(config)
 }
 
-fn config_error(key: &str, problem: &str, cure: &str) -> ConfigError {
+pub(crate) fn config_error(key: &str, problem: &str, cure: &str) -> ConfigError {
     ConfigError { file: "recipe".into(), key: key.to_owned(), problem: problem.to_owned(), cure: cure.to_owned() }
 }
 

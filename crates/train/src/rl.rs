@@ -11,7 +11,7 @@ use crate::lanes::{BatchLoss, PolicySequence, Sequence};
 use crate::recipe::{Recipe, RewardSource, Rl};
 use crate::rollout::{Draw, Sample, judge, prompts, roll_out};
 use crate::tokenizer::with_prompt_template;
-use crate::training::{Outcome, Setting, Start, StepPlan, StepStats, Training};
+use crate::training::{Opening, Outcome, Setting, Start, StepPlan, StepStats, Training};
 use picnic_chat::ChatFormat;
 use picnic_data::ProblemFormat;
 use picnic_engine::Finish;
@@ -77,7 +77,8 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, chat: ChatFormat
     }
     let tasks = Mixture::new(&common.tasks, common.seed)?;
     let chat = with_prompt_template(&chat, stage.template.as_deref())?;
-    let mut run = Training::open("rl", setting, common, 0.0, fingerprint, start, chat)?;
+    let opening = Opening { stage: "rl", mtp_weight: 0.0, fingerprint, teaches: Some(tasks.examples()) };
+    let mut run = Training::open(opening, setting, common, start, chat)?;
     if stage.kl_beta > 0.0 && run.step > 0 && run.reference.is_none() {
         return Err(run.incomplete("the reference policy"));
     }

@@ -10,7 +10,7 @@ use crate::load::check_positions;
 use crate::recipe::{Recipe, Sft};
 use crate::run_folder::hash_of;
 use crate::traces::read_examples;
-use crate::training::{Outcome, Setting, Start, StepPlan, Training};
+use crate::training::{Opening, Outcome, Setting, Start, StepPlan, Training};
 use crate::watch;
 use picnic_chat::ChatFormat;
 use picnic_data::{Example, ProblemFormat, shuffled};
@@ -53,7 +53,13 @@ pub fn sft(
         setting.progress.note(&format!("{too_long} of {all} examples are left out: over {} tokens", stage.max_tokens));
     }
     let mut order = Order::default();
-    let mut run = Training::open("sft", setting, common, stage.mtp_weight, fingerprint, start, chat)?;
+    let teaches = match traces {
+        None => Mixture::new(&common.tasks, common.seed)?.examples(),
+        // Nobody has said what kinds of question these are.
+        Some(_) => Vec::new(),
+    };
+    let opening = Opening { stage: "sft", mtp_weight: stage.mtp_weight, fingerprint, teaches: Some(teaches) };
+    let mut run = Training::open(opening, setting, common, start, chat)?;
     let longest = examples.iter().map(|example| example.ids.len()).max().unwrap_or(0);
     check_positions("the longest example", longest, run.policy.model().config().max_position_embeddings)?;
     let mut display = setting.progress.stage("sft", stage.steps as u64);

@@ -11,8 +11,9 @@ use crate::error::Error;
 use crate::lanes::{BatchLoss, Lanes, Pass, Sequence};
 use crate::load::{Loaded, load};
 use crate::optimizer::{Optimizer, learning_rate, move_router_biases};
+use crate::place::Place;
 use crate::progress::Progress;
-use crate::recipe::{Common, Optimizer as Settings};
+use crate::recipe::{Common, Optimizer as Settings, config_error};
 use crate::report::Curve;
 use crate::run_folder::{
     CHECKPOINTS, OUTCOME, RECIPE, latest, read_json, remove_halves, same_recipe, sync_folder, write_file, write_json,
@@ -62,7 +63,7 @@ impl Setting<'_> {
 
 /// Where a stage's weights come from.
 pub enum Start<'s> {
-    /// A Hugging Face folder or GGUF file.
+    /// A Hugging Face folder, a GGUF file or `nano`.
     From(&'s Path),
     /// The recipe's own model with fresh weights.
     Fresh,
@@ -137,6 +138,19 @@ pub struct Training<'s> {
     started: Instant,
 }
 
+/// What a stage is called and what it makes of a model, for [`Training::open`].
+pub struct Opening {
+    /// What the stage is called.
+    pub stage: &'static str,
+    /// With 0 the module of multi-token prediction, if there is one, is frozen: it stays as it is, decay included, and
+    /// costs nothing but its memory.
+    pub mtp_weight: f64,
+    /// The resolved recipe; a checkpoint made by another one is refused.
+    pub fingerprint: String,
+    /// The questions that it teaches to answer; `None` where it teaches no conversations.
+    pub teaches: Option<Vec<String>>,
+}
+
 /// One optimizer step's numbers.
 pub struct StepStats {
     /// Logprobs (and entropies) of every sequence's targets before the step.
@@ -171,22 +185,17 @@ pub struct StepPlan<'p> {
 impl<'s> Training<'s> {
     /// Opens the stage's folder: its last checkpoint when resuming, else the weights of `start`.
     ///
-    /// `fingerprint` is the resolved recipe; a checkpoint made by another one is refused. With an `mtp_weight` of 0 the
-    /// module of multi-token prediction, if there is one, is frozen: it stays as it is, decay included, and costs
-    /// nothing but its memory.
-    ///
     /// # Errors
-    /// An occupied folder without `resume`, weights that cannot be read, or an `mtp_weight` for a model without a
-    /// module.
+    /// An occupied folder without `resume`, weights that cannot be read, an `mtp_weight` for a model without a module,
+    /// or longer conversations than the model has positions for.
     pub fn open(
-        stage: &'static str,
+        opening: Opening,
         setting: &'s Setting<'s>,
         common: &Common,
-        mtp_weight: f64,
-        fingerprint: String,
         start: Start,
         chat: ChatFormat,
     ) -> Result<Self, Error> {
+        let Opening { stage, mtp_weight, fingerprint, teaches } = opening;
         let _opening = watch::at(format!("checkpoint: reading where {} left off", setting.out.display()));
         let checkpoint = latest(&setting.out)?;
         // Also somebody else's model must not be written over.
@@ -206,9 +215,12 @@ impl<'s> Training<'s> {
         fs::create_dir_all(&setting.out).map_err(Error::writing(&setting.out))?;
         let ops = backend::with_threads(setting.threads)?;
         let lanes = Lanes::new(&ops, common.lanes)?;
-        let Loaded { model, mut params, notes } = match (&checkpoint, start) {
+        let Loaded { mut model, mut params, notes } = match (&checkpoint, start) {
             (Some((_, folder)), _) => load(&ops, &Checkpoint::open(folder)?, &chat, true)?,
-            (None, Start::From(path)) => load(&ops, &Checkpoint::open(path)?, &chat, true)?,
+            (None, Start::From(model)) => {
+                let place = Place::of(model)?;
+                load(&ops, &Checkpoint::open(&place.path)?, &chat, true)?
+            }
             (None, Start::Fresh) => {
                 let mut config = common.model_config(chat.tokenizer().vocab_size())?;
                 config.bos_token_id = chat.tokenizer().bos();
@@ -219,6 +231,9 @@ impl<'s> Training<'s> {
             }
         };
         notes.iter().for_each(|note| setting.progress.note(note));
+        if let Some(questions) = teaches {
+            teach(&mut model, common, questions)?;
+        }
         if mtp_weight == 0.0 {
             params.freeze(model.mtp_params());
         } else if model.mtp_params().next().is_none() {
@@ -391,6 +406,23 @@ impl<'s> Training<'s> {
         self.outcome.core_seconds += seconds * self.setting.threads as f64;
         self.started = Instant::now();
     }
+}
+
+/// Notes down what a stage teaches: what the base model was taught before stays, and so does its bound on conversations
+/// unless the recipe gives one.
+fn teach(model: &mut Model, common: &Common, questions: Vec<String>) -> Result<(), Error> {
+    let mut training = model.config().training.clone();
+    if let Some(tokens) = common.conversation_tokens {
+        let positions = model.config().max_position_embeddings;
+        if tokens > positions {
+            let problem = format!("{tokens} tokens are too many for the {positions} positions of the model");
+            return Err(config_error("conversation_tokens", &problem, "lower it or choose another model").into());
+        }
+        training.conversation_tokens = Some(tokens);
+    }
+    training.teach(questions);
+    model.set_training(training);
+    Ok(())
 }
 
 /// What a curve is measured in.

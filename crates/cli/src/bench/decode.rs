@@ -10,6 +10,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use picnic_engine::{Engine, Limits, Request, Sampling, Wants};
 use picnic_model::Backend;
+use picnic_train::place::Place;
 use picnic_train::r1::peak_rss_mb;
 use serde_json::json;
 use std::path::Path;
@@ -44,7 +45,7 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
         args.prompt > 0 && args.tokens > 1 && args.parallel > 0,
         "take a prompt, two tokens and one sequence at least"
     );
-    let place = load::place(&args.model)?;
+    let place = Place::of(Path::new(&args.model))?;
     let clock = Instant::now();
     let loaded = load::load(&args.model)?;
     let seconds_to_load = clock.elapsed().as_secs_f64();

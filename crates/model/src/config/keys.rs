@@ -98,6 +98,12 @@ impl<'a> Keys<'a> {
         self.typed(key, "a text", Value::as_str)
     }
 
+    pub(super) fn texts(&self, key: &str) -> Result<Vec<String>, ConfigError> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let read = self.typed(key, "a list of texts", |value| value.as_array()?.iter().map(text).collect())?;
+        Ok(read.unwrap_or_default())
+    }
+
     /// A token id or a list of them. A number that is no id, such as −1, becomes one that no model has.
     pub(super) fn ids(&self, key: &str) -> Result<Vec<u32>, ConfigError> {
         let id = |value: &Value| {

@@ -11,7 +11,9 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::families::{AttentionKind, Interleaved};
-use super::{Attention, ConfigError, Family, Gqa, Keys, Mla, ModelConfig, Rope, RopeScaling, RopeStyle, Yarn};
+use super::{
+    Attention, ConfigError, Family, Gqa, Keys, Mla, ModelConfig, Rope, RopeScaling, RopeStyle, Training, Yarn,
+};
 
 /// No configuration in use comes near; it keeps a wrong file from being read whole.
 const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -73,6 +75,7 @@ pub(super) fn from_value(value: &Value, file: &Path) -> Result<ModelConfig, Conf
         },
         moe: family.moe.as_ref().map(|moe| (moe.read)(&keys)).transpose()?,
         rope: rope(&keys, family, max_position_embeddings)?,
+        training: Training::read(keys.get(Training::SECTION), file)?,
     })
 }
 

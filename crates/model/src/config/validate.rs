@@ -107,6 +107,9 @@ impl ModelConfig {
         if let Some(contradiction) = self.moe.as_ref().and_then(|moe| moe.contradiction()) {
             return Some(contradiction);
         }
+        if let Some(contradiction) = self.training.contradiction(self.max_position_embeddings) {
+            return Some(contradiction);
+        }
         let bos = self.bos_token_id.iter().map(|id| ("bos_token_id", id));
         let eos = self.eos_token_ids.iter().map(|id| ("eos_token_id", id));
         let (key, id) = bos.chain(eos).find(|(_, id)| **id as usize >= self.vocab_size)?;

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::families::{AttentionKind, Biases, Interleaved};
-use super::{Attention, ModelConfig, RopeScaling, RopeStyle};
+use super::{Attention, ModelConfig, RopeScaling, RopeStyle, Training};
 
 /// Where keys are written to.
 pub(crate) type Put<'p> = &'p mut dyn FnMut(&str, Value);
@@ -47,6 +47,9 @@ impl ModelConfig {
             put("num_nextn_predict_layers", json!(self.num_nextn_predict_layers));
         }
         self.put_rope(&mut put);
+        if let Some(picnic) = self.training.to_json() {
+            put(Training::SECTION, picnic);
+        }
         Value::Object(map)
     }
 

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::draw::{self, Drawn};
-use crate::task::{Problem, Source, Split, Task, TaskError, Trace, Verdict};
+use crate::task::{Problem, Source, Split, Task, TaskError, Trace, Verdict, drawn_examples};
 use expression::Fault;
 use search::Attempt;
 
@@ -101,6 +101,14 @@ impl Task for Countdown {
     /// A level for each count of given numbers.
     fn source(&self) -> &dyn Source {
         &self.source
+    }
+
+    fn examples(&self) -> Vec<String> {
+        let Config { numbers: [low, high], max_number, max_target, .. } = self.config;
+        match (low..=high).contains(&3) && max_number >= 25 && max_target >= 41 {
+            true => vec!["Use 25, 3, 19 to make 41.".to_owned()],
+            false => drawn_examples(self),
+        }
     }
 
     fn trace(&self, problem: &Problem) -> Option<Trace> {

@@ -339,7 +339,7 @@ fn values_that_no_run_can_work_with_are_refused() {
         ("model.hidden_size=0", "model.hidden_size: 0 is not between"),
         ("model.initializer_range=nan", "model.initializer_range: is not finite"),
         ("model.n_group=3", "model.n_group: 3 does not divide"),
-        ("base=/nowhere/model.gguf", "base: there is no \"/nowhere/model.gguf\""),
+        ("base=/nowhere/model.gguf", "base: there is no model \"/nowhere/model.gguf\""),
         ("data=x.jsonl", "data: is given, but no task"),
         ("pretrain.steps=0", "pretrain.steps: 0 is out of range"),
         ("pretrain.sequence_tokens=513", "pretrain.sequence_tokens: 513 tokens are too many for the 512 positions"),

@@ -58,6 +58,7 @@ pub fn write_gguf(
         metadata.number("general.quantization_version", 2);
     }
     metadata.common(&config);
+    metadata.training(&config.training);
     notes.extend((architecture.write)(&config, &mut metadata).map_err(&refuse)?);
     notes.extend(rope_notes(&config.rope).map_err(&refuse)?);
     tokenizer.write(config.vocab_size, &mut metadata);

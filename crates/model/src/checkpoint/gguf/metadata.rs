@@ -1,6 +1,10 @@
 //! Metadata to be written: keys and values as GGUF has them, and a model's configuration under llama.cpp's keys.
 
-use crate::config::{Attention, Gqa, ModelConfig, Rope, RopeScaling, Yarn};
+use crate::config::{Attention, Gqa, ModelConfig, Rope, RopeScaling, Training, Yarn};
+
+/// Keys of our own, for what [`Training`] says.
+pub(super) const CONVERSATION_TOKENS: &str = "picnic.conversation_tokens";
+pub(super) const TAUGHT: &str = "picnic.taught";
 
 /// Keys and values, encoded.
 pub(super) struct Metadata {
@@ -106,6 +110,16 @@ impl Metadata {
             // Divisors of the frequencies are a tensor.
             RopeScaling::None | RopeScaling::Dynamic { .. } | RopeScaling::Llama3 { .. } | RopeScaling::Divisors(_) => {
             }
+        }
+    }
+
+    /// What the model was trained for, under keys of our own that llama.cpp ignores.
+    pub(super) fn training(&mut self, training: &Training) {
+        if let Some(tokens) = training.conversation_tokens {
+            self.number(CONVERSATION_TOKENS, u32::try_from(tokens).unwrap_or(u32::MAX));
+        }
+        if !training.taught.is_empty() {
+            self.texts(TAUGHT, &training.taught);
         }
     }
 

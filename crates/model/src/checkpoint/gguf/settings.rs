@@ -1,9 +1,10 @@
 //! A GGUF file's settings as a model's configuration: what all architectures spell alike.
 
 use super::container::{Gguf, Tensor};
+use super::metadata::{CONVERSATION_TOKENS, TAUGHT};
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::error::FETCH_AGAIN;
-use crate::config::{Attention, ConfigError, Family, Gqa, ModelConfig, Rope, RopeScaling, RopeStyle, Yarn};
+use crate::config::{Attention, ConfigError, Family, Gqa, ModelConfig, Rope, RopeScaling, RopeStyle, Training, Yarn};
 
 /// The settings of one file, below its architecture's name.
 pub(super) struct Settings<'a> {
@@ -124,6 +125,16 @@ impl Settings<'_> {
             attention,
             moe: None,
             rope: self.rope(max_position_embeddings)?,
+            training: self.training()?,
+        })
+    }
+
+    /// What the model was trained for, under keys of our own.
+    fn training(&self) -> Result<Training, CheckpointError> {
+        let tokens = self.gguf.unsigned(CONVERSATION_TOKENS)?;
+        Ok(Training {
+            conversation_tokens: tokens.map(|tokens| usize::try_from(tokens).unwrap_or(usize::MAX)),
+            taught: self.gguf.texts(TAUGHT)?.unwrap_or_default(),
         })
     }
 

@@ -45,6 +45,7 @@ fn sizes(model_type: &str) -> Value {
         "model_type": model_type, "vocab_size": 6, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64,
         "rms_norm_eps": 1e-6, "rope_theta": 20000.0, "eos_token_id": [3, 2],
+        "picnic": {"conversation_tokens": 48, "taught": ["What is 12+7?", "Кто ты?"]},
     })
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::is_a_model;
 use super::{
     Fault, MAX_BATCH, MAX_STEPS, MAX_TOKENS, Optimizer, Stage, check_balance, check_sampling, leaves_room, within,
 };
@@ -50,9 +51,8 @@ pub struct OnPolicy {
 
 impl Stage for OnPolicy {
     fn check(&self, positions: Option<usize>) -> Result<(), Fault> {
-        if let Some(teacher) = self.teacher.as_ref().filter(|teacher| !teacher.exists()) {
-            let problem = format!("there is no {:?}", teacher.display().to_string());
-            return Err(Fault::new("teacher", problem, "give a Hugging Face folder or a GGUF file"));
+        if let Some(teacher) = &self.teacher {
+            is_a_model("teacher", teacher)?;
         }
         within("steps", self.steps, 1..=MAX_STEPS)?;
         within("questions", self.questions, 1..=MAX_BATCH)?;
