@@ -6,6 +6,7 @@ use crate::output::line;
 use crate::train::{RecipeArgs, show_result};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use picnic_train::LockedFolder;
 use picnic_train::eval::{Judged, Question, read_questions};
 use picnic_train::likelihood::{read_choices, score_choices};
 use picnic_train::load::open;
@@ -153,6 +154,7 @@ fn judge(args: &EvalArgs) -> Result<()> {
     let mut recipe = Recipe::<Eval>::load(&file, &overrides)?;
     recipe.stage.samples = args.k.unwrap_or(recipe.stage.samples);
     let Some(base) = &recipe.common.base else { bail!("no model to judge: add base=MODEL") };
+    let out = args.recipe.out.as_deref().map(LockedFolder::take).transpose()?;
     let samples = args.samples.as_deref().map(Lines::create).transpose()?;
     let threads = args.recipe.common.threads();
     let chat = open(base)?.chat.with_variables(args.template.map());
@@ -166,8 +168,7 @@ fn judge(args: &EvalArgs) -> Result<()> {
         });
         samples.write(rows)?;
     }
-    if let Some(out) = &args.recipe.out {
-        std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    if let Some(out) = out {
         let path = out.join("eval.json");
         let text = serde_json::to_string_pretty(&evaluation.result)?;
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;

@@ -11,7 +11,7 @@ use picnic_train::recipe::{Common, OnPolicy, Pretrain, R1Recipe, Recipe, Reject,
 use picnic_train::report::{Report, StageResult};
 use picnic_train::tokenizer::train_tokenizer;
 use picnic_train::training::{Outcome, Setting, Start};
-use picnic_train::{Error, distill::distill, pretrain::pretrain, reject::reject, rl::rl, sft::sft};
+use picnic_train::{Error, LockedFolder, distill::distill, pretrain::pretrain, reject::reject, rl::rl, sft::sft};
 use std::path::{Path, PathBuf};
 
 /// What every command on a recipe takes.
@@ -101,7 +101,8 @@ pub fn run_r1(args: &RecipeArgs) -> Result<()> {
     let progress = args.common.progress();
     let out = args.out(&recipe.common.name);
     args.say_if_new(&out, &progress);
-    let chain = Chain { out: out.clone(), threads: args.common.threads(), resume: args.resume, progress: &progress };
+    let locked = LockedFolder::take(&out)?;
+    let chain = Chain { out: locked, threads: args.common.threads(), resume: args.resume, progress: &progress };
     let report = r1(&recipe, &chain)?;
     if args.common.json {
         line(serde_json::to_string(&report)?)?;
@@ -180,6 +181,9 @@ fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<
     let recipe = Recipe::<S>::load(&file, &overrides)?;
     let progress = args.common.progress();
     let Common { base, name, .. } = &recipe.common;
+    let out = args.out(&format!("{name}-{command}"));
+    args.say_if_new(&out, &progress);
+    let locked = LockedFolder::take(&out)?;
     let (start, chat) = match base {
         Some(base) => (Start::From(base), open(base)?.chat),
         None => (Start::Fresh, train_tokenizer(&recipe.common)?),
@@ -187,10 +191,7 @@ fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<
     if base.is_none() && command != "pretrain" {
         progress.note("no base=MODEL given: starting from fresh weights");
     }
-    let out = args.out(&format!("{name}-{command}"));
-    args.say_if_new(&out, &progress);
-    let setting =
-        Setting { out: out.clone(), threads: args.common.threads(), resume: args.resume, progress: &progress };
+    let setting = Setting { out: locked, threads: args.common.threads(), resume: args.resume, progress: &progress };
     let outcome = run(&recipe, &setting, start, chat)?;
     if !args.common.quiet && !args.common.json {
         let made = if command == "reject" { "answers" } else { "model" };

@@ -14,6 +14,7 @@ pub mod grpo;
 pub mod lanes;
 pub mod likelihood;
 pub mod load;
+mod locked_folder;
 pub mod optimizer;
 pub mod parity;
 pub mod pretrain;
@@ -32,3 +33,4 @@ pub mod training;
 pub mod watch;
 
 pub use error::Error;
+pub use locked_folder::LockedFolder;
