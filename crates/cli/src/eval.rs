@@ -150,7 +150,7 @@ fn choose(args: &EvalArgs, path: &Path) -> Result<()> {
 
 /// A recipe's held-out problems, scored by its rules.
 fn judge(args: &EvalArgs) -> Result<()> {
-    let (file, overrides) = args.recipe.split("eval");
+    let (file, overrides) = args.recipe.split("eval")?;
     let mut recipe = Recipe::<Eval>::load(&file, &overrides)?;
     recipe.stage.samples = args.k.unwrap_or(recipe.stage.samples);
     let Some(base) = &recipe.common.base else { bail!("no model to judge: add base=MODEL") };

@@ -49,6 +49,8 @@ pub struct OnPolicy {
 }
 
 impl Stage for OnPolicy {
+    const TUNED: &'static [&'static str] = &[""];
+
     fn check(&self, positions: Option<usize>) -> Result<(), Fault> {
         if let Some(teacher) = self.teacher.as_ref().filter(|teacher| !teacher.exists()) {
             let problem = format!("there is no {:?}", teacher.display().to_string());
