@@ -9,6 +9,7 @@ mod decode;
 use crate::output::line;
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use gemm_common::Parallelism;
 use picnic_model::config::ModelConfig;
 use picnic_model::{Model, backend, initialise};
 use picnic_train::lanes::{BatchLoss, Lanes, Pass, Sequence};
@@ -112,40 +113,40 @@ pub fn run(args: &BenchArgs) -> Result<()> {
 /// whichever is faster.
 fn ceiling(threads: usize) -> f64 {
     if threads == 1 {
-        return best_rate(gemm::Parallelism::None);
+        return best_rate(Parallelism::None);
     }
-    let together = best_rate(gemm::Parallelism::Rayon(threads));
+    let together = best_rate(Parallelism::Rayon(threads));
     let apart: f64 = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| best_rate(gemm::Parallelism::None))).collect();
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| best_rate(Parallelism::None))).collect();
         workers.into_iter().map(|worker| worker.join().unwrap_or(0.0)).sum()
     });
     together.max(apart)
 }
 
 /// GFLOP/s of the best of three products of 1024³.
-fn best_rate(parallelism: gemm::Parallelism) -> f64 {
+fn best_rate(parallelism: Parallelism) -> f64 {
     const N: usize = 1024;
     let (a, b, mut c) = (vec![0.5f32; N * N], vec![0.25f32; N * N], vec![0f32; N * N]);
     let n = N as isize;
     let mut best = f64::INFINITY;
     for _ in 0..3 {
         let clock = Instant::now();
-        // SAFETY: three matrices of N × N values, rows of N.
+        // SAFETY: three matrices of N × N values, columns of N, which is the layout that `gemm` brings others to.
         unsafe {
-            gemm::gemm(
+            gemm_f32::gemm::f32::get_gemm_fn()(
                 N,
                 N,
                 N,
                 c.as_mut_ptr(),
-                1,
                 n,
+                1,
                 false,
                 a.as_ptr(),
-                1,
                 n,
+                1,
                 b.as_ptr(),
-                1,
                 n,
+                1,
                 0.0,
                 1.0,
                 false,

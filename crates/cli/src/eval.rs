@@ -6,6 +6,7 @@ use crate::output::line;
 use crate::train::{RecipeArgs, show_result};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use picnic_train::LockedFolder;
 use picnic_train::eval::{Judged, Question, read_questions};
 use picnic_train::likelihood::{read_choices, score_choices};
 use picnic_train::load::open;
@@ -149,12 +150,13 @@ fn choose(args: &EvalArgs, path: &Path) -> Result<()> {
 
 /// A recipe's held-out problems, scored by its rules.
 fn judge(args: &EvalArgs) -> Result<()> {
-    let (file, overrides) = recipe_of(args);
+    let (file, overrides) = recipe_of(args)?;
     let mut recipe = Recipe::<Eval>::load(&file, &overrides)?;
     recipe.stage.samples = args.k.unwrap_or(recipe.stage.samples);
     let Some(base) = &recipe.common.base else {
         bail!("no model to judge: name one, as in picnic eval MODEL, or add base=MODEL to a recipe")
     };
+    let out = args.recipe.out.as_deref().map(LockedFolder::take).transpose()?;
     let samples = args.samples.as_deref().map(Lines::create).transpose()?;
     let threads = args.recipe.common.threads();
     let chat = open(base)?.chat.with_variables(args.template.map());
@@ -168,8 +170,7 @@ fn judge(args: &EvalArgs) -> Result<()> {
         });
         samples.write(rows)?;
     }
-    if let Some(out) = &args.recipe.out {
-        std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    if let Some(out) = out {
         let path = out.join("eval.json");
         let text = serde_json::to_string_pretty(&evaluation.result)?;
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -188,15 +189,15 @@ fn judge(args: &EvalArgs) -> Result<()> {
 
 /// The recipe's file and the overrides. A model in the recipe's place is judged by the default recipe, the built-in one
 /// by the recipe that it was made by.
-fn recipe_of(args: &EvalArgs) -> (PathBuf, Vec<String>) {
-    let (file, mut overrides) = args.recipe.split("eval");
+fn recipe_of(args: &EvalArgs) -> Result<(PathBuf, Vec<String>)> {
+    let (file, mut overrides) = args.recipe.split("eval")?;
     let ends_in = |end| file.extension().is_some_and(|extension| extension == end);
     if ends_in("toml") || file.is_file() && !ends_in("gguf") {
-        return (file, overrides);
+        return Ok((file, overrides));
     }
     overrides.push(format!("base={}", file.display()));
     let folder = if file == Path::new(NANO) { "recipes/nano" } else { "recipes/tiny" };
-    (Path::new(folder).join("eval.toml"), overrides)
+    Ok((Path::new(folder).join("eval.toml"), overrides))
 }
 
 /// Anyone's problems, for others to score.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use picnic_model::checkpoint::{FloatType, GgufTokenizer, SHARD_BYTES, write_gguf};
 use picnic_model::kernels::stored::StoredType;
+use picnic_train::LockedFolder;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `picnic export`.
@@ -55,6 +56,8 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         Dtype::F16 => FloatType::F16,
         Dtype::Q8_0 | Dtype::Q4_0 => bail!("{}: only a file that ends in .gguf is quantised", args.out.display()),
     };
+    // A run that is being written must not find another model in its folder.
+    let _lock = LockedFolder::take(&args.out)?;
     let loaded = load(&args.model)?;
     let shard_bytes = args.shard_gb.map_or(SHARD_BYTES, |gb| (gb * 1e9) as u64);
     // The model first: where it is refused, the folder keeps its own tokenizer.

@@ -2,6 +2,8 @@
 
 mod bench;
 mod chat;
+mod completions;
+mod doctor;
 mod eval;
 mod export;
 mod load;
@@ -14,7 +16,7 @@ mod tokenizer;
 mod train;
 
 use anyhow::bail;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use picnic_model::kernels::Isa;
 use std::io::Write;
 use std::process::ExitCode;
@@ -59,6 +61,12 @@ enum Command {
     Tokenizer(tokenizer::TokenizerArgs),
     /// Measure speed on this machine
     Bench(bench::BenchArgs),
+    /// What this machine gives Picnic to work with, and what makes it slow
+    Doctor(doctor::DoctorArgs),
+    /// A script that teaches a shell to complete commands and options
+    Completions(completions::CompletionsArgs),
+    /// Write the manual's pages, one for each command
+    Man(completions::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -90,6 +98,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Parity(args) => parity::run(&args),
         Command::Tokenizer(args) => tokenizer::run(args),
         Command::Bench(args) => bench::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => completions::completions(&args, Cli::command()),
+        Command::Man(args) => completions::man(&args, Cli::command()),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::output::line;
 use anyhow::{Result, bail};
 use clap::Args;
+use picnic_train::LockedFolder;
 use picnic_train::report::{
     self, Answer, Answered, Answers, Comparison, Pair, Report, ReportError, Seeds, Spread, percent, points,
     signed_interval, write_page,
@@ -28,7 +29,11 @@ pub struct ReportArgs {
 pub fn run(args: &ReportArgs) -> Result<()> {
     let runs = args.runs.iter().map(|dir| report::read(dir)).collect::<Result<Vec<Report>, ReportError>>()?;
     let names: Vec<String> = args.runs.iter().map(|dir| dir.display().to_string()).collect();
-    let default = if let [dir] = &args.runs[..] { dir.join("report.html") } else { PathBuf::from("compare.html") };
+    // Reading a run takes no lock, writing into its folder does.
+    let (default, _lock) = match (&args.runs[..], &args.out) {
+        ([dir], None) => (dir.join("report.html"), Some(LockedFolder::take(dir)?)),
+        _ => (PathBuf::from("compare.html"), None),
+    };
     let out = args.out.clone().unwrap_or(default);
     match &runs[..] {
         [run] => {

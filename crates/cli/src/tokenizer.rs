@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use picnic_chat::ChatFormat;
 use picnic_tokenizer::{Tokenizer, TrainConfig};
+use picnic_train::LockedFolder;
 use std::path::PathBuf;
 
 /// Arguments of `picnic tokenizer`.
@@ -33,6 +34,7 @@ enum Command {
 /// Runs the subcommand.
 pub fn run(args: TokenizerArgs) -> Result<()> {
     let Command::Train { files, vocab_size, out } = args.command;
+    let out = LockedFolder::take(&out)?;
     let mut texts = Vec::with_capacity(files.len());
     for file in &files {
         let text = std::fs::read_to_string(file)
@@ -43,7 +45,6 @@ pub fn run(args: TokenizerArgs) -> Result<()> {
         texts.push(text);
     }
     let tokenizer = Tokenizer::train(&texts, &TrainConfig { vocab_size, ..TrainConfig::default() })?;
-    std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let vocab_size = tokenizer.vocab_size();
     ChatFormat::picnic(tokenizer).save(&out)?;
     line(format_args!("{} tokens; {}", vocab_size, out.display()))?;

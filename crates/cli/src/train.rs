@@ -1,7 +1,7 @@
 //! `picnic r1`, `pretrain`, `sft` and `rl`: recipes to models.
 
 use crate::output::line;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use picnic_chat::ChatFormat;
 use picnic_train::load::open;
@@ -11,7 +11,7 @@ use picnic_train::recipe::{Common, OnPolicy, Pretrain, R1Recipe, Recipe, Reject,
 use picnic_train::report::{Report, StageResult};
 use picnic_train::tokenizer::train_tokenizer;
 use picnic_train::training::{Outcome, Setting, Start};
-use picnic_train::{Error, distill::distill, pretrain::pretrain, reject::reject, rl::rl, sft::sft};
+use picnic_train::{Error, LockedFolder, distill::distill, pretrain::pretrain, reject::reject, rl::rl, sft::sft};
 use std::path::{Path, PathBuf};
 
 /// What every command on a recipe takes.
@@ -71,14 +71,26 @@ impl RunArgs {
 /// The recipe that `picnic r1` runs when none is named, and the others by command.
 const DEFAULT: &str = "recipes/tiny";
 
+/// Whether an argument names a recipe, and is no override.
+fn is_file(arg: &str) -> bool {
+    !arg.contains('=') || Path::new(arg).exists()
+}
+
 impl RecipeArgs {
-    /// The recipe's file and the overrides.
-    pub fn split(&self, command: &str) -> (PathBuf, Vec<String>) {
-        let (files, overrides): (Vec<&String>, Vec<&String>) =
-            self.recipe.iter().partition(|arg| !arg.contains('=') || Path::new(arg).exists());
-        let file = files.first().map_or_else(|| Path::new(DEFAULT).join(format!("{command}.toml")), PathBuf::from);
+    /// The recipe's file, which is one of the tiny recipe's if none is named, and the overrides.
+    pub fn split(&self, command: &str) -> Result<(PathBuf, Vec<String>)> {
+        let (files, overrides): (Vec<&String>, Vec<&String>) = self.recipe.iter().partition(|arg| is_file(arg));
+        let default = Path::new(DEFAULT).join(format!("{command}.toml"));
+        if !self.names_a_recipe() && !default.exists() {
+            bail!("no recipe is named, and there is no {} here: name a recipe's file", default.display());
+        }
+        let file = files.first().map_or(default, PathBuf::from);
         let more = files.iter().skip(1).copied();
-        (file, overrides.into_iter().chain(more).cloned().collect())
+        Ok((file, overrides.into_iter().chain(more).cloned().collect()))
+    }
+
+    fn names_a_recipe(&self) -> bool {
+        self.recipe.iter().any(|arg| is_file(arg))
     }
 
     /// `--resume` also begins a run, so that a script need not know how far the last one came; a folder whose name was
@@ -96,12 +108,14 @@ impl RecipeArgs {
 
 /// `picnic r1`.
 pub fn run_r1(args: &RecipeArgs) -> Result<()> {
-    let (file, overrides) = args.split("r1");
+    let (file, overrides) = args.split("r1")?;
     let recipe = R1Recipe::load(&file, &overrides)?;
     let progress = args.common.progress();
+    recipe.note_on_base().iter().for_each(|note| progress.note(note));
     let out = args.out(&recipe.common.name);
     args.say_if_new(&out, &progress);
-    let chain = Chain { out: out.clone(), threads: args.common.threads(), resume: args.resume, progress: &progress };
+    let locked = LockedFolder::take(&out)?;
+    let chain = Chain { out: locked, threads: args.common.threads(), resume: args.resume, progress: &progress };
     let report = r1(&recipe, &chain)?;
     if args.common.json {
         line(serde_json::to_string(&report)?)?;
@@ -174,23 +188,37 @@ fn missing(what: &str) -> Error {
 
 type Run<S> = fn(&Recipe<S>, &Setting, Start, ChatFormat) -> Result<Outcome, Error>;
 
-/// One stage by itself: from `base`, or from fresh weights if the recipe names none.
+/// A model that a command may start from, as the default recipe leaves it.
+fn example_base(command: &str) -> &'static str {
+    match command {
+        "sft" => "runs/tiny/base",
+        "rl" | "distill" => "runs/tiny/sft",
+        _ => "runs/tiny/rl",
+    }
+}
+
+/// One stage by itself: from `base`, and only pre-training from fresh weights too.
 fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<()> {
-    let (file, overrides) = args.split(command);
+    let (file, overrides) = args.split(command)?;
     let recipe = Recipe::<S>::load(&file, &overrides)?;
-    let progress = args.common.progress();
     let Common { base, name, .. } = &recipe.common;
+    if base.is_none() && command != "pretrain" {
+        let (file, example) = (file.display(), example_base(command));
+        bail!("{file}: no model to start from: add base=MODEL, as in base={example}, to the command or the recipe");
+    }
+    let progress = args.common.progress();
+    if !args.names_a_recipe() {
+        progress.note(&format!("no recipe is named: this is {}", file.display()));
+    }
+    recipe.note_on_base().iter().for_each(|note| progress.note(note));
+    let out = args.out(&format!("{name}-{command}"));
+    args.say_if_new(&out, &progress);
+    let locked = LockedFolder::take(&out)?;
     let (start, chat) = match base {
         Some(base) => (Start::From(base), open(base)?.chat),
         None => (Start::Fresh, train_tokenizer(&recipe.common)?),
     };
-    if base.is_none() && command != "pretrain" {
-        progress.note("no base=MODEL given: starting from fresh weights");
-    }
-    let out = args.out(&format!("{name}-{command}"));
-    args.say_if_new(&out, &progress);
-    let setting =
-        Setting { out: out.clone(), threads: args.common.threads(), resume: args.resume, progress: &progress };
+    let setting = Setting { out: locked, threads: args.common.threads(), resume: args.resume, progress: &progress };
     let outcome = run(&recipe, &setting, start, chat)?;
     if !args.common.quiet && !args.common.json {
         let made = if command == "reject" { "answers" } else { "model" };

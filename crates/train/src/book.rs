@@ -171,7 +171,7 @@ impl<'b> Book<'b> {
         chat: &ChatFormat,
     ) -> Result<Option<PathBuf>, Error> {
         let recipe = Recipe { common: common.clone(), stage: settings.clone() };
-        let setting = self.chain.setting("traces");
+        let setting = self.chain.setting("traces")?;
         let outcome = reject(&recipe, &setting, from, chat.clone())?;
         self.cost("rejection sampling", outcome.seconds, outcome.core_seconds, outcome.tokens);
         let last = |name: &str| outcome.curves.iter().find(|c| c.name == name)?.points.last().map(|p| p.1);
@@ -195,7 +195,7 @@ impl<'b> Book<'b> {
         run: impl FnOnce(&Setting) -> Result<Outcome, Error>,
     ) -> Result<(PathBuf, Outcome), Error> {
         let name = stage.key();
-        let setting = self.chain.setting(&name);
+        let setting = self.chain.setting(&name)?;
         let kept = self.evaluation(stage);
         if !setting.is_finished() && kept.exists() {
             // Of a model that is gone.
@@ -209,7 +209,7 @@ impl<'b> Book<'b> {
         let around = (seconds - outcome.seconds) * self.chain.threads as f64;
         self.cost(&name, seconds, outcome.core_seconds + around, outcome.tokens);
         self.report.curves.insert(stage, outcome.curves.clone());
-        Ok((setting.out, outcome))
+        Ok((setting.out.to_owned(), outcome))
     }
 
     /// Where a stage's evaluation is kept.

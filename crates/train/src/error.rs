@@ -86,6 +86,14 @@ pub enum Error {
     /// A folder that a run would write over.
     #[error("{}: holds a model or an earlier run; continue a run with --resume, or choose another --out", .0.display())]
     Occupied(PathBuf),
+    /// A folder that another process writes.
+    #[error("{}: {holder}; wait for it, stop it, or choose another --out", folder.display())]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+        /// Who writes there.
+        holder: String,
+    },
     /// A checkpoint of another run.
     #[error("{}: {problem}; resume with the recipe that made it, or choose another --out", path.display())]
     Resume {

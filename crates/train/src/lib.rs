@@ -14,6 +14,7 @@ pub mod grpo;
 pub mod lanes;
 pub mod likelihood;
 pub mod load;
+mod locked_folder;
 pub mod optimizer;
 pub mod parity;
 pub mod place;
@@ -33,3 +34,4 @@ pub mod training;
 pub mod watch;
 
 pub use error::Error;
+pub use locked_folder::LockedFolder;

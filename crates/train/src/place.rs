@@ -67,6 +67,9 @@ const BUILT_IN: Option<Files> = {
 #[cfg(not(nano))]
 const BUILT_IN: Option<Files> = None;
 
+/// Whether the model `nano` is built in.
+pub const HAS_NANO: bool = BUILT_IN.is_some();
+
 /// The error of a name under which there is no model: nothing, or a folder that only holds folders with models.
 pub(crate) fn missing(asked: &Path) -> Option<Error> {
     if asked == Path::new(NANO) {

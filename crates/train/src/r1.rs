@@ -6,18 +6,18 @@
 
 use crate::book::Book;
 use crate::error::Error;
+use crate::locked_folder::LockedFolder;
 use crate::progress::Progress;
 use crate::recipe::{Common, Pretrain, R1Recipe, Recipe, RewardSource, Rl, Sft};
 use crate::report::{Report, Stage};
 use crate::sft::examples;
 use crate::training::{Outcome, Setting};
 use picnic_chat::ChatFormat;
-use std::path::PathBuf;
 
 /// How and where the chain runs.
 pub struct Chain<'c> {
     /// The folder of the run.
-    pub out: PathBuf,
+    pub out: LockedFolder,
     /// Threads in all.
     pub threads: usize,
     /// Go on with an earlier run.
@@ -28,8 +28,9 @@ pub struct Chain<'c> {
 
 impl<'c> Chain<'c> {
     /// The part of it that runs in the folder `name`.
-    pub(crate) fn setting(&self, name: &str) -> Setting<'c> {
-        Setting { out: self.out.join(name), threads: self.threads, resume: self.resume, progress: self.progress }
+    pub(crate) fn setting(&self, name: &str) -> Result<Setting<'c>, Error> {
+        let out = self.out.inside(name)?;
+        Ok(Setting { out, threads: self.threads, resume: self.resume, progress: self.progress })
     }
 }
 

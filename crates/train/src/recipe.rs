@@ -10,6 +10,7 @@
 //! Left out: what a run looks like from outside (folder, threads, display) belongs to the command
 //! line, because it changes no bit of the result.
 
+mod base;
 mod layers;
 mod presets;
 mod read;
@@ -51,6 +52,14 @@ pub type R1Recipe = Recipe<R1>;
 pub trait Stage: Serialize + DeserializeOwned {
     /// The tables that hold the keys of [`Rl`], and so may name a preset; "" is the recipe itself.
     const RL: &'static [&'static str] = &[];
+
+    /// The tables whose optimizer moves the weights of `base`; "" is the recipe itself.
+    const TUNED: &'static [&'static str] = &[];
+
+    /// Whether the stage has any use for the recipe's tasks.
+    fn uses_tasks(&self) -> bool {
+        true
+    }
 
     /// Checks every value; `positions` is the longest sequence of the recipe's own model, `None`
     /// where a base model takes its place.
@@ -164,8 +173,9 @@ impl<S: Stage> Recipe<S> {
         }
         let recipe = Self::from_table(layers.table.clone()).map_err(|fault| layers.locate(fault))?;
         let common = &recipe.common;
-        let set_up = Mixture::new(&common.tasks, common.seed).and_then(|_| common.text().map(drop));
-        match set_up {
+        base::check_rates::<S>(common, &layers).map_err(|fault| layers.locate(fault))?;
+        let set_up = || Mixture::new(&common.tasks, common.seed).and_then(|_| common.text().map(drop));
+        match if recipe.stage.uses_tasks() { set_up() } else { Ok(()) } {
             Ok(()) => Ok(recipe),
             Err(source) => Err(RecipeError::Tasks { place: path.display().to_string(), source }),
         }
@@ -184,9 +194,13 @@ impl<S: Stage> Recipe<S> {
         }
         let mut shared: Table =
             keys_of::<Common>().iter().filter_map(|&key| Some((key.to_owned(), rest.remove(key)?))).collect();
-        give_data_to_tasks(&mut shared)?;
-        let recipe = Self { common: read::table(shared)?, stage: read::table(rest)? };
-        let model = recipe.common.check()?;
+        let stage: S = read::table(rest)?;
+        match stage.uses_tasks() {
+            true => give_data_to_tasks(&mut shared)?,
+            false => shared.extend([("tasks".to_owned(), Value::Array(Vec::new()))]),
+        }
+        let recipe = Self { common: read::table(shared)?, stage };
+        let model = recipe.common.check(recipe.stage.uses_tasks())?;
         recipe.stage.check(model.as_ref().map(|model| model.max_position_embeddings))?;
         if model.is_some_and(|model| model.num_nextn_predict_layers == 0) {
             recipe.stage.check_without_mtp()?;
@@ -245,7 +259,7 @@ impl Common {
     }
 
     /// Checks every value, and gives the recipe's own model.
-    fn check(&self) -> Result<Option<ModelConfig>, Fault> {
+    fn check(&self, uses_tasks: bool) -> Result<Option<ModelConfig>, Fault> {
         if self.name.trim().is_empty() {
             return Err(Fault::new("name", "is empty", "give the run a name"));
         }
@@ -256,10 +270,10 @@ impl Common {
         within("lanes", self.lanes, 1..=64)?;
         within("micro_batch_tokens", self.micro_batch_tokens, 1..=1 << 24)?;
         within("conversation_tokens", self.conversation_tokens.unwrap_or(1), 1..=1 << 24)?;
-        if self.tasks.is_empty() {
+        if uses_tasks && self.tasks.is_empty() {
             return Err(Fault::new("tasks", "has no task", "name at least one in [[tasks]]"));
         }
-        if self.data.is_some() && !self.tasks.iter().any(|task| matches!(task, TaskSpec::Gsm8k(_))) {
+        if uses_tasks && self.data.is_some() && !self.tasks.iter().any(|task| matches!(task, TaskSpec::Gsm8k(_))) {
             return Err(Fault::new("data", "is given, but no task reads a file", "remove it or add a gsm8k task"));
         }
         if let Some(base) = &self.base {

@@ -1,5 +1,6 @@
 //! The folder of a run: what it holds, whose it is, and how it is written so that a kill or a power cut leaves each file
-//! whole or not there. Left out: what is in a checkpoint (`training/checkpoint.rs`).
+//! whole or not there. Left out: what is in a checkpoint (`training/checkpoint.rs`), and that only one process writes
+//! there at a time (`locked_folder.rs`).
 
 use crate::error::Error;
 use serde::Serialize;
@@ -14,7 +15,7 @@ pub(crate) const OUTCOME: &str = "outcome.json";
 /// The resolved recipe of a run, in its folder.
 pub(crate) const RECIPE: &str = "recipe.toml";
 
-/// Begins a run in a folder that holds none, or goes on with one of the same recipe.
+/// Begins a run in a locked folder that holds none, or goes on with one of the same recipe.
 ///
 /// # Errors
 /// [`Error::Occupied`] if nobody asked to resume; another recipe's run.
@@ -23,7 +24,6 @@ pub(crate) fn claim(out: &Path, resume: bool, resolved_toml: &str) -> Result<(),
     if path.exists() {
         return if resume { same_recipe(&path, resolved_toml) } else { Err(Error::Occupied(out.to_owned())) };
     }
-    fs::create_dir_all(out).map_err(Error::writing(out))?;
     write_file(&path, resolved_toml)
 }
 

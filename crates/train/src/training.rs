@@ -10,6 +10,7 @@ mod checkpoint;
 use crate::error::Error;
 use crate::lanes::{BatchLoss, Lanes, Pass, Sequence};
 use crate::load::{Loaded, load};
+use crate::locked_folder::LockedFolder;
 use crate::optimizer::{Optimizer, learning_rate, move_router_biases};
 use crate::place::Place;
 use crate::progress::Progress;
@@ -26,13 +27,13 @@ use picnic_model::{Backend, Balance, Model, Ops, OutOfMemory, ParamStore, Shared
 use picnic_tasks::Curriculum;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 /// How and where a stage runs: nothing here changes a bit of what it computes.
 pub struct Setting<'s> {
     /// The stage's folder.
-    pub out: PathBuf,
+    pub out: LockedFolder,
     /// Threads in all.
     pub threads: usize,
     /// Go on from the last checkpoint, if there is one.
@@ -49,7 +50,7 @@ impl Setting<'_> {
     pub fn finished(&self, fingerprint: &str) -> Result<Option<Outcome>, Error> {
         let Some(outcome) = read_json(&self.out.join(OUTCOME))? else { return Ok(None) };
         if !self.resume {
-            return Err(Error::Occupied(self.out.clone()));
+            return Err(Error::Occupied(self.out.to_owned()));
         }
         same_recipe(&self.out.join(RECIPE), fingerprint)?;
         Ok(Some(outcome))
@@ -201,7 +202,7 @@ impl<'s> Training<'s> {
         // Also somebody else's model must not be written over.
         let holds_model = ["model.safetensors", "config.json"].iter().any(|file| setting.out.join(file).exists());
         if !setting.resume && (checkpoint.is_some() || holds_model) {
-            return Err(Error::Occupied(setting.out.clone()));
+            return Err(Error::Occupied(setting.out.to_owned()));
         }
         if holds_model && checkpoint.is_none() {
             // One of this recipe's own, killed while it wrote its model, may be written again.
@@ -212,7 +213,6 @@ impl<'s> Training<'s> {
             }
             same_recipe(&path, &fingerprint)?;
         }
-        fs::create_dir_all(&setting.out).map_err(Error::writing(&setting.out))?;
         let ops = backend::with_threads(setting.threads)?;
         let lanes = Lanes::new(&ops, common.lanes)?;
         let Loaded { mut model, mut params, notes } = match (&checkpoint, start) {

@@ -1,12 +1,12 @@
 //! Whole runs of RL on a model that knows nothing: presets, dynamic sampling, and that threads do not show.
 //! Left out: what the objectives compute (`golden.rs`) and whether anything is learned.
 
-use picnic_train::Error;
 use picnic_train::progress::{Mode, Progress};
 use picnic_train::recipe::{Recipe, Rl};
 use picnic_train::rl::rl;
 use picnic_train::tokenizer::train_tokenizer;
 use picnic_train::training::{Outcome, Setting, Start};
+use picnic_train::{Error, LockedFolder};
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
@@ -28,7 +28,8 @@ fn rl_in(folder: &TempDir, overrides: &[&str], threads: usize, resume: bool) -> 
     let recipe = Recipe::<Rl>::load(&folder.path().join("rl.toml"), &overrides).unwrap();
     let chat = train_tokenizer(&recipe.common).unwrap();
     let progress = Progress::new(Mode::Quiet);
-    let setting = Setting { out: folder.path().join("out"), threads, resume, progress: &progress };
+    let out = LockedFolder::take(&folder.path().join("out"))?;
+    let setting = Setting { out, threads, resume, progress: &progress };
     rl(&recipe, &setting, Start::Fresh, chat)
 }
 

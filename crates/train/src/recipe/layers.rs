@@ -17,7 +17,8 @@ use super::{RecipeError, stages};
 const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Files in one chain of `extends`, and parts of a dotted key.
 const MAX_DEPTH: usize = 16;
-const COMMAND_LINE: &str = "command line";
+/// The place of what was typed after the recipe.
+pub(super) const COMMAND_LINE: &str = "command line";
 
 /// A merged table that remembers who wrote what.
 pub(super) struct Layers {
@@ -165,6 +166,14 @@ impl Layers {
                 None => return (self.root.clone(), key.to_owned()),
             }
         }
+    }
+
+    /// The place that wrote the value of a dotted key, and the value; `None` if the key is not set.
+    pub fn written(&self, key: &str) -> Option<(&str, &Value)> {
+        let (place, _) = self.origins.get(key)?;
+        let mut parts = key.split('.');
+        let first = self.table.get(parts.next()?)?;
+        Some((place, parts.try_fold(first, |value, part| value.get(part))?))
     }
 
     /// The fault with the file that it stands in.

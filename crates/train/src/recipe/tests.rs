@@ -76,6 +76,10 @@ fn every_shipped_recipe_parses() {
     assert!(!smollm2.stage.controls && smollm2.common.base.is_some());
     let TaskSpec::Gsm8k(task) = &smollm2.common.tasks[0] else { panic!("another task") };
     assert_eq!(Some(&task.path), smollm2.common.data.as_ref());
+    let overrides = overrides.each_ref().map(String::as_str);
+    assert_eq!(round_trip::<Sft>(&shipped("smollm2/sft.toml"), &overrides).stage, smollm2.stage.sft);
+    assert_eq!(round_trip::<Rl>(&shipped("smollm2/rl.toml"), &overrides).stage, smollm2.stage.rl);
+    assert_eq!(round_trip::<Eval>(&shipped("smollm2/eval.toml"), &overrides).stage, smollm2.stage.eval);
 
     let to_try = round_trip::<Rl>(&shipped("tiny/rl-preset.toml"), &[]);
     assert_eq!(to_try.stage.preset.as_deref(), Some("r1-zero"));

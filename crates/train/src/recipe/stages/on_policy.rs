@@ -50,6 +50,8 @@ pub struct OnPolicy {
 }
 
 impl Stage for OnPolicy {
+    const TUNED: &'static [&'static str] = &[""];
+
     fn check(&self, positions: Option<usize>) -> Result<(), Fault> {
         if let Some(teacher) = &self.teacher {
             is_a_model("teacher", teacher)?;

@@ -31,6 +31,8 @@ pub struct Pretrain {
 }
 
 impl Stage for Pretrain {
+    const TUNED: &'static [&'static str] = &[""];
+
     fn check(&self, positions: Option<usize>) -> Result<(), Fault> {
         within("steps", self.steps, 1..=MAX_STEPS)?;
         within("batch_sequences", self.batch_sequences, 1..=MAX_BATCH)?;

@@ -62,6 +62,7 @@ pub struct Student {
 
 impl Stage for R1 {
     const RL: &'static [&'static str] = &["zero", "rl", "rl2"];
+    const TUNED: &'static [&'static str] = &["zero", "sft", "rl", "sft2", "rl2"];
 
     fn check(&self, positions: Option<usize>) -> Result<(), Fault> {
         match &self.pretrain {

@@ -142,6 +142,7 @@ pub enum RewardSource {
 
 impl Stage for Rl {
     const RL: &'static [&'static str] = &[""];
+    const TUNED: &'static [&'static str] = &[""];
 
     fn check(&self, positions: Option<usize>) -> Result<(), Fault> {
         within("steps", self.steps, 1..=MAX_STEPS)?;

@@ -47,6 +47,13 @@ pub struct Sft {
 }
 
 impl Stage for Sft {
+    const TUNED: &'static [&'static str] = &[""];
+
+    /// A file of traces takes the place of worked problems, but texts are made of tasks too.
+    fn uses_tasks(&self) -> bool {
+        self.traces.is_none() || self.replay > 0.0
+    }
+
     fn check(&self, positions: Option<usize>) -> Result<(), Fault> {
         within("examples", self.examples, 1..=100_000_000)?;
         within("steps", self.steps, 1..=MAX_STEPS)?;
