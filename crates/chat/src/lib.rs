@@ -30,7 +30,7 @@ pub use page::{R1_ZERO, page_template};
 pub use picnic::CHAT_TEMPLATE;
 pub use reasoning::{Piece, Splitter};
 pub use reply::Reply;
-pub use template::{ChatOptions, ChatTemplate};
+pub use template::{ChatOptions, ChatTemplate, with_deep_stack};
 
 /// What the fallible functions of this crate return.
 pub type Result<T> = std::result::Result<T, Error>;

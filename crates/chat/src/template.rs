@@ -5,6 +5,7 @@
 //! memory that a hostile template can ask for by doubling a string: like the weights, it comes from
 //! whoever published the model that you chose to run.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::SystemTime;
@@ -151,14 +152,32 @@ impl ChatTemplate {
     }
 }
 
+thread_local! {
+    /// Whether this thread is one with a deep stack.
+    static IS_DEEP: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Compiling recurses as deep as the source is nested, rendering as deep as the values are.
 fn on_a_deep_stack<T: Send>(run: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    if IS_DEEP.get() { run() } else { with_deep_stack(run)? }
+}
+
+/// Runs something on a thread whose stack is deep enough for any template, so that what renders many conversations does
+/// not start a thread for each.
+///
+/// # Errors
+/// If there is no thread to be had, or the template engine panics.
+pub fn with_deep_stack<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T> {
+    let run = || {
+        IS_DEEP.set(true);
+        run()
+    };
     std::thread::scope(|scope| {
         let name = "chat template".to_owned();
         let thread = std::thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn_scoped(scope, run);
         let failed = |what: String| Err(Error::Template(what));
         match thread.map(|thread| thread.join()) {
-            Ok(Ok(done)) => done,
+            Ok(Ok(done)) => Ok(done),
             Ok(Err(_)) => failed("the template engine panicked; report the template".to_owned()),
             Err(error) => failed(format!("no thread to render in: {error}")),
         }

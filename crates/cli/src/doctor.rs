@@ -4,12 +4,12 @@
 
 mod measure;
 
-use picnic_train::place::HAS_NANO;
 use crate::output::line;
 use anyhow::{Context, Result};
 use clap::Args;
 use picnic_model::backend::MEMORY_LIMIT;
 use picnic_model::kernels::Isa;
+use picnic_train::place::HAS_NANO;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

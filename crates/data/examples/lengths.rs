@@ -1,5 +1,5 @@
-//! What each task costs in tokens: mean length of prompts and worked solutions under tokenizers of two sizes, trained
-//! on text of every kind, with the number of held-out problems and the share of solutions that the verifier accepts.
+//! What each task costs in tokens: mean length of prompts and worked solutions under two tokenizers, one of single
+//! characters and one with merges, trained on text of every kind, with the number of held-out problems and the share of solutions that the verifier accepts.
 //!
 //! ```text
 //! cargo run --release -p picnic-data --example lengths
@@ -18,22 +18,24 @@ use serde_json::json;
 const PROBLEMS: u64 = 1000;
 /// Held-out problems drawn to count the distinct ones; where nearly all are distinct there are far more.
 const DRAWS: u64 = 50_000;
-const NAMES: [&str; 8] = [
+const NAMES: &[&str] = &[
     "arithmetic",
+    "calculations",
     "countdown",
-    "reverse_text",
+    "letters",
     "sequences",
     "knights_knaves",
-    "small_talk",
     "word_problems",
     "word_problems_ru",
+    "small_talk",
+    "beyond",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let tasks: Vec<TaskSpec> = NAMES
         .iter()
         .map(|name| match *name {
-            "countdown" => serde_json::from_value(json!({"name": name, "skill": 1.0, "foresight": 1.0})),
+            "countdown" => serde_json::from_value(json!({"name": name, "numbers": [2, 3], "exhaustive": true})),
             _ => serde_json::from_value(json!({ "name": name })),
         })
         .collect::<Result<_, _>>()?;
@@ -42,14 +44,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     if std::env::args().any(|word| word == "show") {
         return show(&mixture);
     }
-    let tokenizers = [512, 1024].map(|vocab_size| {
-        let config = TrainConfig { vocab_size, ..TrainConfig::default() };
+    let tokenizers = [true, false].map(|individual_characters| {
+        let config = TrainConfig { vocab_size: 1024, individual_characters, ..TrainConfig::default() };
         Tokenizer::train((0..6000).map(|i| corpus.text(i)), &config)
     });
     let [small, large] = tokenizers;
     let (small, large) = (ChatFormat::picnic(small?), ChatFormat::picnic(large?));
     println!(
-        "task              levels  held out of {DRAWS} draws | right | 512: prompt trace max | 1024: prompt trace max"
+        "task              levels  held out of {DRAWS} draws | right | characters: prompt trace max | 1024: prompt trace max"
     );
     for task in mixture.tasks() {
         let held_out: HashSet<String> = (0..DRAWS).map(|i| task.problem(Split::HeldOut, i).id).collect();

@@ -2,16 +2,14 @@
 //!
 //! `347+289`: each line is one column from the right, with what was carried into it:
 //! `7+9=16`, `4+8+1=13`, `3+2+1=6`, and the answer 636 stands in the last digits. That is 24
-//! tokens where digits are tokens. In words it is `Ones: 7+9=16, write 6, carry 1.` and so on: three times as long,
-//! but to be read, and each step is smaller: a column is written before it is said to need ten more (`3-7, borrow 1,
-//! 13-7=6`), a product before the carry is added (`9*7=63, +1=64`). Not here: division, negatives, decimals.
+//! tokens where digits are tokens. Not here: division, negatives, decimals; the task `calculations` has some of them.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::draw::{self, Drawn};
+use crate::draw::Drawn;
 use crate::number::Number;
 use crate::task::{Problem, Source, Task, TaskError, Trace, Verdict};
 
@@ -29,10 +27,6 @@ pub struct Config {
     pub multiplier_digits: u32,
     /// What is asked, each equally often.
     pub operations: Vec<Operation>,
-    /// Whether the working says what it does.
-    pub words: bool,
-    /// Whether questions are put in several ways instead of one.
-    pub varied: bool,
 }
 
 impl Default for Config {
@@ -42,8 +36,6 @@ impl Default for Config {
             digits: [3, 3],
             multiplier_digits: 1,
             operations: vec![Operation::Add, Operation::Subtract, Operation::Multiply],
-            words: false,
-            varied: false,
         }
     }
 }
@@ -64,7 +56,6 @@ pub enum Operation {
 
 /// Multi-digit arithmetic with written working.
 pub struct Arithmetic {
-    words: bool,
     source: Drawn<Config>,
 }
 
@@ -88,10 +79,9 @@ impl Arithmetic {
             let cure = "give at least one of \"+\", \"-\", \"*\"";
             return Err(dial("operations", "[]".into(), cure));
         }
-        let words = config.words;
         let levels: Vec<Config> = (low..=high).map(|digits| Config { digits: [digits; 2], ..config.clone() }).collect();
         let source = Drawn::new(NAME, seed, config, levels, draw_problem)?;
-        Ok(Self { words, source })
+        Ok(Self { source })
     }
 }
 
@@ -117,7 +107,7 @@ impl Task for Arithmetic {
 
     fn trace(&self, problem: &Problem) -> Option<Trace> {
         let question = Question::of(problem)?;
-        Some(Trace { thinking: question.working(self.words)?.join("\n"), answer: question.result().to_string() })
+        Some(Trace { thinking: question.working()?.join("\n"), answer: question.result().to_string() })
     }
 
     fn verify(&self, problem: &Problem, answer: &str) -> Verdict {
@@ -137,18 +127,7 @@ pub(crate) struct Question {
 }
 
 fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
-    let question = draw_question(config, rng);
-    let mut problem = question.pose();
-    let Question { left, operation, right } = question;
-    let (symbol, word) = (operation.symbol(), operation.word());
-    let ways = [
-        problem.prompt,
-        format!("{left}{symbol}{right}=?"),
-        format!("How much is {left} {word} {right}?"),
-        format!("Compute {left} {symbol} {right}."),
-    ];
-    problem.prompt = draw::wording(config.varied, ways, rng);
-    Some(problem)
+    Some(draw_question(config, rng).pose())
 }
 
 fn draw_question(config: &Config, rng: &mut ChaCha8Rng) -> Question {
@@ -205,13 +184,13 @@ impl Question {
     }
 
     /// The lines of the working; `None` for a negative difference.
-    fn working(self, words: bool) -> Option<Vec<String>> {
+    fn working(self) -> Option<Vec<String>> {
         let (a, b) = (u64::from(self.left), u64::from(self.right));
         match self.operation {
-            Operation::Add => Some(write(&add_columns(a, b), words)),
-            Operation::Subtract => (a >= b).then(|| write(&subtract_columns(a, b), words)),
-            Operation::Multiply if b < 10 => Some(write(&multiply_columns(a, b), words)),
-            Operation::Multiply => Some(long_multiplication(a, b, words)),
+            Operation::Add => Some(add_columns(a, b)),
+            Operation::Subtract => (a >= b).then(|| subtract_columns(a, b)),
+            Operation::Multiply if b < 10 => Some(multiply_columns(a, b)),
+            Operation::Multiply => Some(long_multiplication(a, b)),
         }
     }
 }
@@ -224,101 +203,50 @@ impl Operation {
             Self::Multiply => '*',
         }
     }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Add => "plus",
-            Self::Subtract => "minus",
-            Self::Multiply => "times",
-        }
-    }
-}
-
-/// One column of a working.
-struct Column {
-    /// `4+8+1=13`
-    equation: String,
-    /// The same in smaller steps, where there are any.
-    steps: String,
-    /// What it adds to the answer: one digit, of the last column all.
-    digit: u64,
-    /// What goes to the next column.
-    carry: u64,
-}
-
-/// The columns, a line each.
-fn write(columns: &[Column], words: bool) -> Vec<String> {
-    const PLACES: [&str; 4] = ["Ones", "Tens", "Hundreds", "Thousands"];
-    let line = |(place, column): (usize, &Column)| {
-        let Column { equation, steps, digit, carry } = column;
-        let place = PLACES.get(place).unwrap_or(&"Next");
-        match (words, carry) {
-            (false, _) => equation.clone(),
-            (true, 0) => format!("{place}: {steps}, write {digit}."),
-            (true, carry) => format!("{place}: {steps}, write {digit}, carry {carry}."),
-        }
-    };
-    columns.iter().enumerate().map(line).collect()
-}
-
-/// All but the last digit is carried, unless nothing follows.
-fn carry(result: u64, last: bool) -> (u64, u64) {
-    if last { (result, 0) } else { (result % 10, result / 10) }
 }
 
 /// Columns from the right; the carry is the third term.
-fn add_columns(mut a: u64, mut b: u64) -> Vec<Column> {
+fn add_columns(mut a: u64, mut b: u64) -> Vec<String> {
     let mut columns = Vec::new();
     let mut carried = 0;
     while a > 0 || b > 0 || columns.is_empty() {
         let (x, y) = (a % 10, b % 10);
         let sum = x + y + carried;
-        let equation = format!("{x}+{y}{}={sum}", term('+', carried));
-        (a, b) = (a / 10, b / 10);
-        let (digit, carry) = carry(sum, a == 0 && b == 0);
-        columns.push(Column { steps: equation.clone(), equation, digit, carry });
-        carried = carry;
+        columns.push(format!("{x}+{y}{}={sum}", term('+', carried)));
+        (a, b, carried) = (a / 10, b / 10, sum / 10);
     }
     columns
 }
 
 /// Columns from the right; a column that is too small borrows ten, which the next one pays.
-fn subtract_columns(mut a: u64, mut b: u64) -> Vec<Column> {
+fn subtract_columns(mut a: u64, mut b: u64) -> Vec<String> {
     let mut columns = Vec::new();
     let mut borrowed = 0;
     while a > 0 || columns.is_empty() {
         let (from, take) = (a % 10, b % 10);
         let borrow = u64::from(from < take + borrowed);
         let digit = from + 10 * borrow - take - borrowed;
-        let rest = format!("-{take}{}", term('-', borrowed));
-        let equation = format!("{}{rest}={digit}", from + 10 * borrow);
-        let steps = if borrow > 0 { format!("{from}{rest}, borrow 1, {equation}") } else { equation.clone() };
-        columns.push(Column { equation, steps, digit, carry: 0 });
+        columns.push(format!("{}-{take}{}={digit}", from + 10 * borrow, term('-', borrowed)));
         (a, b, borrowed) = (a / 10, b / 10, borrow);
     }
     columns
 }
 
 /// Columns from the right times one digit; the carry is the last term.
-fn multiply_columns(mut a: u64, factor: u64) -> Vec<Column> {
+fn multiply_columns(mut a: u64, factor: u64) -> Vec<String> {
     let mut columns = Vec::new();
     let mut carried = 0;
     while a > 0 || columns.is_empty() {
         let x = a % 10;
         let result = x * factor + carried;
-        let equation = format!("{x}*{factor}{}={result}", term('+', carried));
-        let then = if carried > 0 { format!(", +{carried}={result}") } else { String::new() };
-        let steps = format!("{x}*{factor}={}{then}", x * factor);
-        a /= 10;
-        let (digit, carry) = carry(result, a == 0);
-        columns.push(Column { equation, steps, digit, carry });
-        carried = carry;
+        columns.push(format!("{x}*{factor}{}={result}", term('+', carried)));
+        (a, carried) = (a / 10, result / 10);
     }
     columns
 }
 
 /// A row for each digit of the multiplier, each with its columns, added up as they come.
-fn long_multiplication(a: u64, b: u64, words: bool) -> Vec<String> {
+fn long_multiplication(a: u64, b: u64) -> Vec<String> {
     let mut lines = Vec::new();
     let mut total = 0;
     let (mut rest, mut place) = (b, 1);
@@ -326,10 +254,10 @@ fn long_multiplication(a: u64, b: u64, words: bool) -> Vec<String> {
         let digit = rest % 10;
         if digit > 0 {
             let row = a * digit * place;
-            lines.extend(write(&multiply_columns(a, digit), words));
+            lines.extend(multiply_columns(a, digit));
             lines.push(format!("{a}*{}={row}", digit * place));
             if total > 0 {
-                lines.extend(write(&add_columns(total, row), words));
+                lines.extend(add_columns(total, row));
                 lines.push(format!("{total}+{row}={}", total + row));
             }
             total += row;
@@ -369,20 +297,7 @@ mod tests {
                  8+0=8\n3+8=11\n2+6+1=9\n238+680=918",
             ),
         ] {
-            assert_eq!(question.working(false).unwrap().join("\n"), working);
-        }
-        for (question, working) in [
-            (
-                question(347, Add, 889),
-                "Ones: 7+9=16, write 6, carry 1.\nTens: 4+8+1=13, write 3, carry 1.\nHundreds: 3+8+1=12, write 12.",
-            ),
-            (
-                question(352, Subtract, 79),
-                "Ones: 2-9, borrow 1, 12-9=3, write 3.\nTens: 5-7-1, borrow 1, 15-7-1=7, write 7.\nHundreds: 3-0-1=2, write 2.",
-            ),
-            (question(47, Multiply, 6), "Ones: 7*6=42, write 2, carry 4.\nTens: 4*6=24, +4=28, write 28."),
-        ] {
-            assert_eq!(question.working(true).unwrap().join("\n"), working);
+            assert_eq!(question.working().unwrap().join("\n"), working);
         }
     }
 
@@ -429,24 +344,15 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// What the words say to write, from the bottom up.
-    fn written(lines: &[String]) -> u64 {
-        let digits = lines.iter().rev().map(|line| line.split_once("write ").unwrap().1);
-        let text: String = digits.map(|rest| rest.split([',', '.']).next().unwrap()).collect();
-        text.parse().unwrap()
-    }
-
     proptest! {
         #[test]
         fn columns_spell_the_result(a in 0..1_000_000_u64, b in 0..1_000_000_u64, digit in 0..10_u64) {
             let (a, b) = (a.max(b), a.min(b));
-            for (columns, result) in [
+            for (lines, result) in [
                 (add_columns(a, b), a + b),
                 (subtract_columns(a, b), a - b),
                 (multiply_columns(a, digit), a * digit),
             ] {
-                prop_assert_eq!(written(&write(&columns, true)), result);
-                let lines = write(&columns, false);
                 prop_assert!(lines.iter().all(|l| line_holds(l)), "{:?}", lines);
                 prop_assert_eq!(spelled(&lines), result);
             }
@@ -454,7 +360,7 @@ mod tests {
 
         #[test]
         fn long_multiplication_ends_in_the_product(a in 1..1_000_000_000_u64, b in 10..1_000_000_000_u64) {
-            let lines = long_multiplication(a, b, false);
+            let lines = long_multiplication(a, b);
             prop_assert!(lines.iter().all(|l| line_holds(l)), "{:?}", lines);
             let end = format!("={}", a * b);
             prop_assert!(lines.last().unwrap().ends_with(&end));

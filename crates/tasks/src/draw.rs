@@ -101,13 +101,6 @@ pub(crate) fn weighted(weights: &[f64], rng: &mut ChaCha8Rng) -> usize {
     weights.len().saturating_sub(1)
 }
 
-/// One of several ways to put a question, or the first. That alone takes no random number, so that a dial for more ways
-/// leaves the problems of recipes without it as they were.
-pub(crate) fn wording<const N: usize>(varied: bool, ways: [String; N], rng: &mut ChaCha8Rng) -> String {
-    let way = if varied { rng.random_range(0..N) } else { 0 };
-    ways.into_iter().nth(way).unwrap_or_default()
-}
-
 /// Refuses dials under which a split is empty, or so rare that drawing from it would stall.
 fn check_splits(
     seed: u64,

@@ -16,10 +16,13 @@
 //! To add a task, write one file like [`sequences`] and name it in `registry.rs` (docs/adding-a-task.md).
 
 pub mod arithmetic;
+pub mod beyond;
+pub mod calculations;
 pub mod countdown;
 pub mod gsm8k;
 pub mod knights_knaves;
-pub mod reverse_text;
+pub mod letters;
+pub mod questions;
 pub mod sequences;
 pub mod small_talk;
 pub mod word_problems;
@@ -33,6 +36,8 @@ mod pretrain;
 mod registry;
 mod reward;
 mod task;
+mod wording;
+mod words;
 
 pub use corpus::{Corpus, CorpusKind, CorpusPart, default_parts};
 pub use curriculum::{Curriculum, CurriculumSettings};

@@ -36,7 +36,8 @@ fn equations(line: &str) -> impl Iterator<Item = (u32, char, u32)> {
         let at = sum.find(['+', '-', '*', '/'])?;
         let symbol = sum[at..].chars().next()?;
         let left = if at == 0 { last } else { sum[..at].parse().ok()? };
-        last = result.parse().ok()?;
+        // Of a difference below zero too.
+        last = result.trim_start_matches('-').parse().ok()?;
         Some((left, symbol, sum[at + 1..].parse().ok()?))
     })
 }
@@ -88,7 +89,7 @@ fn term(rng: &mut ChaCha8Rng) -> u32 {
 }
 
 /// Whether the arithmetic task keeps this for evaluation; it asks no divisions.
-fn is_held_out(left: u32, symbol: char, right: u32) -> bool {
+pub(crate) fn is_held_out(left: u32, symbol: char, right: u32) -> bool {
     let operation = match symbol {
         '+' => Operation::Add,
         '-' => Operation::Subtract,

@@ -38,18 +38,26 @@ macro_rules! tasks {
 tasks! {
     /// Multi-digit arithmetic.
     Arithmetic(crate::arithmetic::Config) => crate::arithmetic::Arithmetic::new,
+    /// What people type into a calculator.
+    Calculations(crate::calculations::Config) => crate::calculations::Calculations::new,
     /// The Countdown numbers game.
     Countdown(crate::countdown::Config) => crate::countdown::Countdown::new,
     /// Word problems from a file.
     Gsm8k(crate::gsm8k::Config) => crate::gsm8k::Gsm8k::new,
-    /// Texts backwards.
-    ReverseText(crate::reverse_text::Config) => crate::reverse_text::ReverseText::new,
+    /// The letters of words.
+    Letters(crate::letters::Config) => crate::letters::Letters::new,
     /// Who tells the truth.
     KnightsKnaves(crate::knights_knaves::Config) => crate::knights_knaves::KnightsKnaves::new,
+    /// Questions of a file that are to be answered; nothing is trained on them.
+    Questions(crate::questions::Config) => crate::questions::Questions::answered,
+    /// Those of the same file that are to be declined.
+    DeclinedQuestions(crate::questions::Config) => crate::questions::Questions::declined,
     /// The next number.
     Sequences(crate::sequences::Config) => crate::sequences::Sequences::new,
     /// Hello, who are you, thanks.
     SmallTalk(crate::small_talk::Config) => crate::small_talk::SmallTalk::new,
+    /// What is to be declined.
+    Beyond(crate::beyond::Config) => crate::beyond::Beyond::new,
     /// Stories with numbers, in English.
     WordProblems(crate::word_problems::Config) => crate::word_problems::WordProblems::english,
     /// The same in Russian.
@@ -84,8 +92,10 @@ impl Mixture {
         for spec in specs {
             let (weight, task) = spec.build(seed)?;
             let name = task.name();
-            if !(weight > 0.0 && weight.is_finite()) {
-                let fault = format!("{name} has weight {weight}; give a positive number");
+            let is_drawn = !matches!(spec, TaskSpec::Questions(_) | TaskSpec::DeclinedQuestions(_));
+            if is_drawn && !(weight > 0.0 && weight.is_finite()) || !is_drawn && weight != 0.0 {
+                let fault =
+                    format!("{name} has weight {weight}; give {}", if is_drawn { "a positive number" } else { "0" });
                 return Err(TaskError::Mixture(fault));
             }
             if tasks.iter().any(|(_, other)| other.name() == name) {
@@ -94,7 +104,7 @@ impl Mixture {
             }
             tasks.push((weight, task));
         }
-        if tasks.is_empty() {
+        if tasks.iter().all(|(weight, _)| *weight == 0.0) {
             let fault = "none given; name at least one in [[tasks]]".to_owned();
             return Err(TaskError::Mixture(fault));
         }
@@ -113,13 +123,26 @@ impl Mixture {
             let arm = |level| Arm { task: task.name().to_owned(), level, weight: weight / f64::from(levels) };
             (0..levels).map(arm).collect()
         };
-        self.tasks.iter().flat_map(arms).collect()
+        self.tasks.iter().filter(|(weight, _)| *weight > 0.0).flat_map(arms).collect()
     }
 
     /// Problem `index` of `split` of one arm; `None` if its task is not part of the mixture.
     pub fn problem_of(&self, arm: &Arm, split: Split, index: u64) -> Option<Problem> {
         let task = self.tasks().find(|task| task.name() == arm.task)?;
-        Some(task.problem_at(split, arm.level, index))
+        Some(self.first_free(split, index, |index| task.problem_at(split, arm.level, index)))
+    }
+
+    /// The problem of this index, or in its place, where it is for training and worded like a question that is held
+    /// back, one of another index.
+    fn first_free(&self, split: Split, index: u64, problem: impl Fn(u64) -> Problem) -> Problem {
+        let holds_back = |prompt: &str| split == Split::Train && self.tasks().any(|task| task.holds_back(prompt));
+        let mut posed = problem(index);
+        let mut again = 0;
+        while holds_back(&posed.prompt) {
+            again += 1;
+            posed = problem(picnic_random::child(index, again));
+        }
+        posed
     }
 
     /// The task that made this problem, if it is part of the mixture.
@@ -131,9 +154,12 @@ impl Mixture {
 impl task::Source for Mixture {
     /// Each task as often as its weight says.
     fn problem(&self, split: Split, index: u64) -> Problem {
-        let mut rng = draw::rng(self.seed, "mixture", split as u64, index);
-        let weights: Vec<f64> = self.tasks.iter().map(|(weight, _)| *weight).collect();
-        self.tasks[draw::weighted(&weights, &mut rng)].1.problem(split, index)
+        let drawn: Vec<&(f64, Box<dyn Task>)> = self.tasks.iter().filter(|(weight, _)| *weight > 0.0).collect();
+        let weights: Vec<f64> = drawn.iter().map(|(weight, _)| *weight).collect();
+        self.first_free(split, index, |index| {
+            let mut rng = draw::rng(self.seed, "mixture", split as u64, index);
+            drawn[draw::weighted(&weights, &mut rng)].1.problem(split, index)
+        })
     }
 }
 

@@ -57,6 +57,12 @@ pub trait Task: Send + Sync {
         Some(SftExample { prompt: problem.prompt.clone(), thinking: trace.thinking, answer: trace.answer })
     }
 
+    /// Whether a question worded like this is held back from all training, whichever task poses it.
+    fn holds_back(&self, prompt: &str) -> bool {
+        let _ = prompt;
+        false
+    }
+
     /// The first `n` distinct held-out problems, for evaluation.
     ///
     /// # Errors
@@ -171,7 +177,8 @@ impl Verdict {
 }
 
 /// A language that problems are posed in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Language {
     /// In Latin letters.
     English,

@@ -29,6 +29,9 @@ pub struct TrainConfig {
     pub eos: Option<String>,
     /// Never merge digits: arithmetic is easier to learn.
     pub individual_digits: bool,
+    /// Never merge characters at all, but for the bytes of each: spelling is easier to learn, and texts are three to four
+    /// times as long.
+    pub individual_characters: bool,
 }
 
 impl Default for TrainConfig {
@@ -42,6 +45,7 @@ impl Default for TrainConfig {
             bos: Some(picnic::BOS.to_owned()),
             eos: Some(picnic::EOS.to_owned()),
             individual_digits: true,
+            individual_characters: false,
         }
     }
 }
@@ -57,7 +61,10 @@ impl Tokenizer {
         let untrained = Self::from_bpe(parts.clone())?;
         let mut words: BTreeMap<String, u64> = BTreeMap::new();
         for text in texts {
-            count_words(&untrained, text.as_ref(), &mut words)?;
+            match config.individual_characters {
+                true => count_characters(text.as_ref(), &mut words),
+                false => count_words(&untrained, text.as_ref(), &mut words)?,
+            }
         }
         learn_merges(&words, config.vocab_size, &mut parts);
         Self::from_bpe(parts)
@@ -124,6 +131,15 @@ fn count_words(tokenizer: &Tokenizer, text: &str, words: &mut BTreeMap<String, u
         }
     }
     Ok(())
+}
+
+/// Counts the characters of several bytes, each in the alphabet of byte-level BPE, as if it were a word.
+fn count_characters(text: &str, words: &mut BTreeMap<String, u64>) {
+    let mut bytes = [0; 4];
+    for character in text.chars().filter(|character| character.len_utf8() > 1) {
+        let word = character.encode_utf8(&mut bytes).bytes().map(byte_to_char).collect();
+        *words.entry(word).or_default() += 1;
+    }
 }
 
 type Pair = (u32, u32);
@@ -319,6 +335,20 @@ mod tests {
         texts.reverse();
         let second = Tokenizer::train(&texts, &config(600)).unwrap();
         assert_eq!(first.to_json().unwrap(), second.to_json().unwrap());
+    }
+
+    #[test]
+    fn characters_can_stay_single() {
+        let texts = ["Spell picnic.", "Напиши слово наоборот: банан", "Напиши слово наоборот: банан"];
+        let single = TrainConfig { individual_characters: true, ..config(4096) };
+        let tokenizer = Tokenizer::train(texts, &single).unwrap();
+        let tokens = |text: &str| tokenizer.encode(text, false).unwrap().len();
+        assert_eq!(tokens("Spell the word picnic"), 21);
+        assert_eq!(tokens("слово наоборот"), 14);
+        // A letter that the texts lack stays in its bytes.
+        assert_eq!(tokens("щ"), 2);
+        let text = "Spell слово щ €";
+        assert_eq!(tokenizer.decode(&tokenizer.encode(text, false).unwrap(), true), text);
     }
 
     #[test]

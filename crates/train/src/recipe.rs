@@ -132,6 +132,9 @@ pub struct TokenizerTraining {
     pub vocab_size: usize,
     /// Documents of the pre-training text that it is trained on.
     pub documents: usize,
+    /// Whether every character is a token of its own, so that a model sees the letters of words.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub characters: bool,
 }
 
 /// Why a recipe cannot be used.

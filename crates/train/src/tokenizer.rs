@@ -19,7 +19,11 @@ pub fn train_tokenizer(common: &Common) -> Result<ChatFormat, Error> {
         });
     };
     let _training = watch::at(format!("tokenizer: training on {} documents", settings.documents));
-    let config = TrainConfig { vocab_size: settings.vocab_size, ..TrainConfig::default() };
+    let config = TrainConfig {
+        vocab_size: settings.vocab_size,
+        individual_characters: settings.characters,
+        ..TrainConfig::default()
+    };
     let corpus = common.text()?;
     let texts = (0..settings.documents as u64).map(|i| corpus.text(i));
     Ok(ChatFormat::picnic(Tokenizer::train(texts, &config)?))

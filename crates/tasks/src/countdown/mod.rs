@@ -3,10 +3,13 @@
 //! Any expression with `+ - * /` and parentheses that uses each given number at most once and
 //! has exactly the target's value is right. Here are the dials and the problems;
 //! `expression.rs` judges answers, `search.rs` writes out the search that the cold start
-//! imitates. Every problem has a solution in whole positive steps, because it was made from one.
+//! imitates, `exhaustive.rs` one that misses nothing. Every problem has a solution in whole positive steps, because it was
+//! made from one, but for a few of those in people's wordings (`wordings.rs`).
 
+mod exhaustive;
 mod expression;
 mod search;
+mod wordings;
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -14,7 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::draw::{self, Drawn};
-use crate::task::{Problem, Source, Split, Task, TaskError, Trace, Verdict, drawn_examples};
+use crate::task::{Language, Problem, Source, Split, Task, TaskError, Trace, Verdict, drawn_examples};
 use expression::Fault;
 use search::Attempt;
 
@@ -45,10 +48,10 @@ pub struct Config {
     pub give_up: f64,
     /// Attempts after which it stops in any case.
     pub max_attempts: usize,
-    /// Whether an attempt is written as a sentence: `Try 25-3=22 +19=41: yes!`
-    pub words: bool,
-    /// Whether questions are put in several ways instead of one.
-    pub varied: bool,
+    /// Whether the working tries everything instead, which takes two or three numbers, and questions are put in
+    /// people's wordings, some in Russian and a few without a solution: a model that is to be used, not one to show
+    /// what RL gains.
+    pub exhaustive: bool,
 }
 
 impl Default for Config {
@@ -65,8 +68,7 @@ impl Default for Config {
             foresight: 0.0,
             give_up: 0.5,
             max_attempts: 16,
-            words: false,
-            varied: false,
+            exhaustive: false,
         }
     }
 }
@@ -111,7 +113,15 @@ impl Task for Countdown {
         }
     }
 
+    fn language(&self, problem: &Problem) -> Language {
+        Gold::of(problem).map_or(Language::English, |gold| gold.language)
+    }
+
     fn trace(&self, problem: &Problem) -> Option<Trace> {
+        if self.config.exhaustive {
+            let gold = Gold::of(problem)?;
+            return exhaustive::trace(&gold, search::limit(&self.config), wordings::no_way(gold.language));
+        }
         work_out(&self.config, self.seed, problem)
     }
 
@@ -119,14 +129,23 @@ impl Task for Countdown {
         let Some(gold) = Gold::of(problem) else {
             return Verdict::foreign(NAME, problem);
         };
-        match expression::hits(answer, &gold.numbers, gold.target) {
-            Ok(true) => Verdict::Right(1.0),
-            Ok(false) => Verdict::wrong("the expression has another value"),
-            Err(Fault::Answer(reason)) => Verdict::Wrong(reason),
-            Err(Fault::Overflow) => {
-                Verdict::CouldNotJudge("the value of the expression does not fit in 128 bits".into())
-            }
+        if self.config.exhaustive && answer.trim() == wordings::no_way(gold.language) {
+            return match exhaustive::search(&gold, search::limit(&self.config)) {
+                Some((_, None)) => Verdict::Right(1.0),
+                _ => Verdict::wrong("there is a way"),
+            };
         }
+        judge(answer, &gold.numbers, gold.target)
+    }
+}
+
+/// Whether an answer is an expression of these numbers, each used at most once, that is worth the target.
+pub(crate) fn judge(answer: &str, numbers: &[u32], target: u32) -> Verdict {
+    match expression::hits(answer, numbers, target) {
+        Ok(true) => Verdict::Right(1.0),
+        Ok(false) => Verdict::wrong("the expression has another value"),
+        Err(Fault::Answer(reason)) => Verdict::Wrong(reason),
+        Err(Fault::Overflow) => Verdict::CouldNotJudge("the value of the expression does not fit in 128 bits".into()),
     }
 }
 
@@ -189,6 +208,16 @@ pub(crate) fn combined(seed: u64, index: u64) -> String {
 struct Gold {
     numbers: Vec<u32>,
     target: u32,
+    #[serde(default = "english", skip_serializing_if = "is_english")]
+    language: Language,
+}
+
+fn english() -> Language {
+    Language::English
+}
+
+fn is_english(language: &Language) -> bool {
+    *language == Language::English
 }
 
 impl Gold {
@@ -201,7 +230,10 @@ impl Gold {
 /// of range or among the numbers.
 fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
     let [low, high] = config.numbers;
-    let count = rng.random_range(low..=high);
+    let mut count = rng.random_range(low..=high);
+    if config.exhaustive && rng.random_bool(0.5) {
+        count = high; // more numbers have more to learn in them
+    }
     let numbers: Vec<u32> = (0..count).map(|_| rng.random_range(1..=config.max_number)).collect();
 
     let mut table = numbers.clone();
@@ -209,23 +241,23 @@ fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
         let steps = search::steps(&table, search::limit(config));
         table = steps.choose(rng)?.apply(&table);
     }
-    let target = *table.first()?;
+    let mut target = *table.first()?;
+    if config.exhaustive && rng.random_bool(0.05) {
+        target = rng.random_range(1..=config.max_target);
+    }
     if target > config.max_target || numbers.contains(&target) {
         return None;
     }
 
-    let shown = list(&numbers, ", ");
-    let ways = [
-        format!("Use {shown} to make {target}."),
-        format!("Make {target} out of {shown}."),
-        format!("How do {shown} make {target}?"),
-    ];
-    Some(Problem {
-        id: id(&numbers, target),
-        task: NAME.to_owned(),
-        prompt: draw::wording(config.varied, ways, rng),
-        gold: serde_json::json!({"numbers": numbers, "target": target}),
-    })
+    let mut gold = Gold { numbers, target, language: Language::English };
+    let prompt = match config.exhaustive {
+        true => {
+            gold.language = if rng.random_bool(0.15) { Language::Russian } else { Language::English };
+            wordings::pose(&gold, rng)
+        }
+        false => format!("Use {} to make {target}.", list(&gold.numbers, ", ")),
+    };
+    Some(Problem { id: id(&gold.numbers, target), task: NAME.to_owned(), prompt, gold: serde_json::json!(gold) })
 }
 
 /// The same for the same numbers in any order.
@@ -246,6 +278,9 @@ fn check_dials(config: &Config) -> Result<(), TaskError> {
     if low < 2 || low > high || high > MAX_NUMBERS {
         let cure = "give [fewest, most] between 2 and 5";
         return dial("numbers", format!("{:?}", config.numbers), cure);
+    }
+    if config.exhaustive && high > 3 {
+        return dial("exhaustive", "true".into(), "give numbers = [2, 3], or leave it out");
     }
     for (key, value) in [("max_number", config.max_number), ("max_target", config.max_target)] {
         if !(2..=10_000).contains(&value) {

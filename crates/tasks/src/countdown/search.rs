@@ -21,7 +21,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Config, Gold, MAX_NUMBERS};
-use crate::task::Trace;
+use crate::task::{Language, Trace};
 
 /// Works the problem out in attempts that the caller `allows`. `None` if it has too many numbers, no step to take, or no
 /// attempt that is allowed.
@@ -47,12 +47,7 @@ pub(super) fn trace(
             break;
         };
         let hit = attempt.distance == 0;
-        lines.push(match (config.words, hit) {
-            (false, true) => format!("{} yes", attempt.line),
-            (false, false) => format!("{} no", attempt.line),
-            (true, true) => format!("Try {}: yes!", attempt.line),
-            (true, false) => format!("Try {}: no.", attempt.line),
-        });
+        lines.push(format!("{} {}", attempt.line, if hit { "yes" } else { "no" }));
         if closest.as_ref().is_none_or(|best| attempt.distance < best.distance) {
             closest = Some(attempt);
         }
@@ -66,7 +61,7 @@ pub(super) fn trace(
 /// `count` attempts, not all of them different, on numbers that are to make nothing in particular.
 pub(super) fn aimless(config: &Config, numbers: &[u32], count: usize, rng: &mut ChaCha8Rng) -> Vec<Attempt> {
     // No step makes 0, so no attempt ends before the numbers do.
-    let gold = Gold { numbers: numbers.to_vec(), target: 0 };
+    let gold = Gold { numbers: numbers.to_vec(), target: 0, language: Language::English };
     (0..count).filter_map(|_| Attempt::draw(config, &gold, rng)).collect()
 }
 
@@ -225,7 +220,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn work_out(config: &Config, numbers: &[u32], target: u32, seed: u64) -> Trace {
-        let gold = Gold { numbers: numbers.to_vec(), target };
+        let gold = Gold { numbers: numbers.to_vec(), target, language: Language::English };
         trace(config, &gold, |_| true, &mut draw::rng(seed, "test", 0, 0)).unwrap()
     }
 
@@ -236,13 +231,6 @@ mod tests {
         assert_eq!(trace.thinking.lines().count(), 1);
         assert!(trace.thinking.ends_with("=41 yes"), "{}", trace.thinking);
         assert_eq!(expression::hits(&trace.answer, &[25, 3, 19], 41), Ok(true));
-    }
-
-    #[test]
-    fn attempts_in_words() {
-        let config = Config { skill: 1.0, foresight: 1.0, words: true, ..Config::default() };
-        let trace = work_out(&config, &[25, 3, 19], 41, 0);
-        assert!(trace.thinking.starts_with("Try ") && trace.thinking.ends_with("=41: yes!"), "{}", trace.thinking);
     }
 
     #[test]
@@ -260,7 +248,7 @@ mod tests {
         let config = Config::default();
         let mut rng = draw::rng(0, "test", 0, 0);
         for numbers in [vec![], vec![7], vec![0, 0, 0], vec![7; 100]] {
-            let gold = Gold { numbers, target: 5 };
+            let gold = Gold { numbers, target: 5, language: Language::English };
             assert!(trace(&config, &gold, |_| true, &mut rng).is_none());
         }
     }

@@ -1,26 +1,30 @@
 //! Short stories with numbers, in English and in Russian: who has how many in the end?
 //!
 //! A [`Plot`] is what happens, without words: what there is at first, what is added and taken away, and what is asked.
-//! `english.rs` and `russian.rs` tell it. The working writes each step as an equation with a word for what it makes:
-//! `all 3*12=36`, `left 36-6=30`. Both tasks share plots and dials, and a plot is on one side of the split in both
-//! languages. Not here: rates, shares of a whole, numbers that are told and not needed.
+//! `english.rs` and `russian.rs` tell it, of apples, birds, money or ages, by the templates that [`fill`] fills. The
+//! working writes each step as an equation with a word for what it makes: `all 3*12=36`, `left 36-6=30`. Both tasks
+//! share plots and dials, and a plot is on one side of the split in both languages. Not here: shares other than a half,
+//! numbers in words, numbers that are told and not needed.
 
 mod english;
+mod english_words;
+mod plot;
 mod russian;
+mod russian_words;
+mod template;
 
 use rand::RngExt;
-use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::draw::Drawn;
 use crate::number::Number;
 use crate::task::{Language, Problem, Source, Split, Task, TaskError, Trace, Verdict};
-pub(crate) use english::{NAMES, THINGS};
+use crate::wording::{Case, dress};
+pub(crate) use english_words::{MEN, NAMES, THINGS, WOMEN};
+use plot::{Change, End, Equation, Plot, Start};
 pub(crate) use russian::counting;
-
-/// Most things that are added or taken away in a plot that is judged.
-const MOST_CHANGES: usize = 8;
+use template::{capitalised, fill};
 
 /// The dials of [`WordProblems`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,7 +42,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { weight: 1.0, steps: [1, 3], max_number: 50, max_result: 200 }
+        Self { weight: 1.0, steps: [1, 3], max_number: 100, max_result: 200 }
     }
 }
 
@@ -95,6 +99,13 @@ impl Task for WordProblems {
         &self.source
     }
 
+    fn examples(&self) -> Vec<String> {
+        match self.language {
+            Language::English => vec!["I have 5 apples and eat 2. How many are left?".to_owned()],
+            Language::Russian => vec!["У Маши 5 яблок, она съела 2. Сколько осталось?".to_owned()],
+        }
+    }
+
     fn language(&self, _: &Problem) -> Language {
         self.language
     }
@@ -121,212 +132,24 @@ fn name(language: Language) -> &'static str {
     }
 }
 
-/// What happens in a story: the gold of these tasks' problems.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Plot {
-    start: Start,
-    changes: Vec<Change>,
-    end: End,
-}
-
-/// What there is at first.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Start {
-    /// So many.
-    Has(u32),
-    /// So many boxes with so many in each.
-    Boxes(u32, u32),
-}
-
-/// What happens then.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Change {
-    More(u32),
-    Less(u32),
-}
-
-/// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum End {
-    /// How many there are.
-    Now,
-    /// What all of them cost at so many coins each.
-    Price(u32),
-    /// How many are in each of so many bags.
-    Bags(u32),
-    /// How many two people have, of whom the second has so many more.
-    Together(u32),
-}
-
-/// One step of the working.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Equation {
-    makes: Makes,
-    left: u32,
-    symbol: char,
-    right: u32,
-    result: u32,
-}
-
-/// What a step makes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Makes {
-    All,
-    More,
-    Left,
-    Cost,
-    Each,
-    Other,
-    Both,
-}
-
-impl Makes {
-    fn word(self, language: Language) -> &'static str {
-        let (english, russian) = match self {
-            Self::All => ("all", "всего"),
-            Self::More => ("now", "стало"),
-            Self::Left => ("left", "осталось"),
-            Self::Cost => ("cost", "цена"),
-            Self::Each => ("each", "в каждом"),
-            Self::Other => ("other", "другой"),
-            Self::Both => ("both", "вместе"),
-        };
-        match language {
-            Language::English => english,
-            Language::Russian => russian,
-        }
-    }
-}
-
-impl Equation {
-    /// `36-6=30`
-    pub(crate) fn write(&self) -> String {
-        format!("{}{}{}={}", self.left, self.symbol, self.right, self.result)
-    }
-
-    /// Without the result, and the same in either order where order means nothing.
-    fn canonical(&self) -> String {
-        let (a, b) = match self.symbol {
-            '+' | '*' => (self.left.min(self.right), self.left.max(self.right)),
-            _ => (self.left, self.right),
-        };
-        format!("{a}{}{b}", self.symbol)
-    }
-}
-
-impl Plot {
-    fn of(problem: &Problem) -> Option<Self> {
-        let plot: Self = serde_json::from_value(problem.gold.clone()).ok()?;
-        (plot.changes.len() <= MOST_CHANGES).then_some(plot)
-    }
-
-    /// A plot of exactly so many steps; `None` if a number came out of range.
-    fn draw(config: &Config, steps: usize, rng: &mut ChaCha8Rng) -> Option<Self> {
-        let number = |rng: &mut ChaCha8Rng| rng.random_range(2..=config.max_number);
-        let (start, mut rest) = match rng.random_bool(0.4) {
-            true => (Start::Boxes(rng.random_range(2..=9), number(rng).min(rng.random_range(2..=25))), steps - 1),
-            false => (Start::Has(number(rng)), steps),
-        };
-        let ends: &[u32] = match rest {
-            0 => &[0],
-            1 => &[0, 1, 2],
-            _ => &[0, 1, 2, 3],
-        };
-        let end = match ends.choose(rng)? {
-            0 => End::Now,
-            1 => End::Price(rng.random_range(2..=9)),
-            2 => End::Bags(rng.random_range(2..=9)),
-            _ => End::Together(number(rng)),
-        };
-        rest -= match end {
-            End::Now => 0,
-            End::Price(_) | End::Bags(_) => 1,
-            End::Together(_) => 2,
-        };
-        let mut plot = Self { start, changes: Vec::new(), end: End::Now };
-        for _ in 0..rest {
-            let has = plot.equations()?.last().map_or_else(|| plot.first(), |equation| Some(equation.result))?;
-            plot.changes.push(match rng.random_bool(0.5) && has > 4 {
-                true => Change::Less(rng.random_range(2..=(has - 2).min(config.max_number))),
-                false => Change::More(number(rng)),
-            });
-        }
-        plot.end = end;
-        plot.equations()?.iter().all(|equation| equation.result <= config.max_result).then_some(plot)
-    }
-
-    /// What there is before any change.
-    fn first(&self) -> Option<u32> {
-        match self.start {
-            Start::Has(count) => Some(count),
-            Start::Boxes(boxes, each) => boxes.checked_mul(each),
-        }
-    }
-
-    /// The steps to the answer, at least one; `None` if one has no whole result, or a number does not fit.
-    fn equations(&self) -> Option<Vec<Equation>> {
-        let mut equations = Vec::new();
-        let mut has = self.first()?;
-        if let Start::Boxes(left, right) = self.start {
-            equations.push(Equation { makes: Makes::All, left, symbol: '*', right, result: has });
-        }
-        let mut step = |makes, left: u32, symbol, right| {
-            let result = match symbol {
-                '+' => left.checked_add(right),
-                '-' => left.checked_sub(right),
-                '*' => left.checked_mul(right),
-                _ => (right > 0 && left.is_multiple_of(right)).then(|| left / right),
-            }?;
-            equations.push(Equation { makes, left, symbol, right, result });
-            Some(result)
-        };
-        for change in &self.changes {
-            has = match *change {
-                Change::More(more) => step(Makes::More, has, '+', more)?,
-                Change::Less(less) => step(Makes::Left, has, '-', less)?,
-            };
-        }
-        match self.end {
-            End::Now => {}
-            End::Price(coins) => _ = step(Makes::Cost, has, '*', coins)?,
-            End::Bags(bags) => _ = step(Makes::Each, has, '/', bags)?,
-            End::Together(more) => {
-                let other = step(Makes::Other, has, '+', more)?;
-                step(Makes::Both, has, '+', other)?;
-            }
-        }
-        Some(equations)
-    }
-
-    /// Names and things are wording; so is the language.
-    fn id(equations: &[Equation]) -> String {
-        let steps: Vec<String> = equations.iter().map(Equation::canonical).collect();
-        format!("word_problems/{}", steps.join(","))
-    }
-}
-
 fn draw_problem((config, language): &(Config, Language), rng: &mut ChaCha8Rng) -> Option<Problem> {
     let [low, high] = config.steps;
-    let steps = rng.random_range(low..=high);
+    // What people ask is short more often than not.
+    let mut steps = rng.random_range(low..=high);
+    if rng.random_bool(0.5) {
+        steps = steps.min(rng.random_range(low..=high));
+    }
     let plot = Plot::draw(config, steps, rng)?;
     let equations = plot.equations()?;
-    let story = match language {
-        Language::English => english::tell(&plot, rng),
-        Language::Russian => russian::tell(&plot, rng),
-    };
     let (question, form) = match language {
-        Language::English => (story.question, "Answer with a number."),
-        Language::Russian => (story.question, "Ответь числом."),
+        Language::English => (english::tell(&plot, rng), "Answer with a number."),
+        Language::Russian => (russian::tell(&plot, rng), "Ответь числом."),
     };
-    Some(Problem {
-        id: Plot::id(&equations),
-        task: name(*language).to_owned(),
-        prompt: format!("{} {question} {form}", story.sentences.join(" ")),
-        gold: serde_json::json!(plot),
-    })
+    let mut prompt = dress(&question, *language, Case::Free, rng);
+    if prompt.ends_with('?') && rng.random_bool(0.06) {
+        prompt = format!("{prompt} {form}");
+    }
+    Some(Problem { id: Plot::id(&equations), task: name(*language).to_owned(), prompt, gold: serde_json::json!(plot) })
 }
 
 /// A plot in words.
@@ -339,7 +162,7 @@ struct Story {
 /// A story for pre-training: each sentence with the equations that it asks for, and no question. No beginning of it is
 /// the whole of a held-out problem.
 pub(crate) fn told(rng: &mut ChaCha8Rng) -> String {
-    let config = Config::default();
+    let config = Config { max_number: 50, ..Config::default() };
     loop {
         let steps = rng.random_range(2..=3);
         let Some(plot) = Plot::draw(&config, steps, rng) else { continue };
@@ -348,13 +171,17 @@ pub(crate) fn told(rng: &mut ChaCha8Rng) -> String {
         if !(1..=equations.len()).all(seen) {
             continue;
         }
-        let story = english::tell(&plot, rng);
+        let story = english::owner(&plot, true, rng);
         let mut rest = equations.iter();
         let mut text = Vec::new();
         for (place, sentence) in story.sentences.iter().enumerate() {
             let count = match (place, plot.start, plot.end) {
                 (0, Start::Has(_), _) => 0,
-                (place, _, End::Together(_)) if place > plot.changes.len() => 2,
+                (place, _, End::Together(_) | End::TogetherLess(_) | End::TogetherTimes(_))
+                    if place > plot.changes.len() =>
+                {
+                    2
+                }
                 _ => 1,
             };
             let sums: Vec<String> = rest.by_ref().take(count).map(Equation::write).collect();
@@ -369,6 +196,7 @@ pub(crate) fn told(rng: &mut ChaCha8Rng) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::plot::Makes;
     use super::*;
 
     fn plot() -> Plot {
@@ -395,8 +223,23 @@ mod tests {
         let problem = posed(&together, Language::Russian);
         assert_eq!(russian.trace(&problem).unwrap().thinking, "другой 12+5=17\nвместе 12+17=29");
         assert!(russian.verify(&problem, "29 яблок").is_right() && !russian.verify(&problem, "17").is_right());
-        assert_eq!((english.name(), russian.name()), ("word_problems", "word_problems_ru"));
         assert_eq!(russian.language(&problem), Language::Russian);
+        for (end, line) in [
+            (End::Packs(3), "times 12/3=4"),
+            (End::OtherLess(5), "other 12-5=7"),
+            (End::OtherTimes(3), "other 12*3=36"),
+            (End::OtherHalf, "other 12/2=6"),
+            (End::Difference(30), "more 30-12=18"),
+            (End::Need(30), "need 30-12=18"),
+            (End::TogetherTimes(2), "other 12*2=24\nboth 12+24=36"),
+        ] {
+            let problem = posed(&Plot { start: Start::Has(12), changes: vec![], end }, Language::English);
+            assert_eq!(english.trace(&problem).unwrap().thinking, line);
+        }
+        let halved = Plot { start: Start::Two(5, 9), changes: vec![Change::Half], end: End::Now };
+        let problem = posed(&halved, Language::English);
+        assert_eq!(english.trace(&problem).unwrap().thinking, "all 5+9=14\nleft 14/2=7");
+        assert_eq!((english.name(), russian.name()), ("word_problems", "word_problems_ru"));
     }
 
     #[test]
@@ -430,12 +273,41 @@ mod tests {
                     assert_eq!(equations.len(), steps);
                     for equation in equations {
                         assert!(equation.result >= 1 && equation.result <= 200, "{}", problem.prompt);
-                        // Every number that is told is in the story, in digits.
-                        let told = equation.right.to_string();
-                        assert!(problem.prompt.contains(&told) || equation.makes == Makes::Both, "{}", problem.prompt);
+                        // Every number that is told is in the story, in digits: all but halves and twice.
+                        let told = |number: u32| problem.prompt.contains(&number.to_string());
+                        let found = told(equation.right);
+                        assert!(
+                            found
+                                || matches!(equation.makes, Makes::Both | Makes::Need | Makes::Difference)
+                                || equation.right == 2,
+                            "{}",
+                            problem.prompt
+                        );
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn templates_are_filled() {
+        for language in [Language::English, Language::Russian] {
+            let task = WordProblems::new(Config { steps: [1, 4], ..Config::default() }, 1, language).unwrap();
+            let prompts: std::collections::HashSet<String> = (0..20_000)
+                .map(|index| {
+                    let prompt = task.problem(Split::Train, index).prompt;
+                    let open = |c| "[]{}<>|~_$:".contains(c);
+                    assert!(
+                        !prompt.trim_start_matches(|c| c != ':').trim_start_matches(':').contains(open),
+                        "{prompt}"
+                    );
+                    let gap = prompt.replacen("  ", " ", 1);
+                    assert!(!gap.contains("  ") && !gap.contains(" ,") && !gap.contains(" ."), "{prompt}");
+                    assert!(prompt.len() < 600, "{prompt}");
+                    prompt
+                })
+                .collect();
+            assert!(prompts.len() > 19_000, "{}", prompts.len());
         }
     }
 

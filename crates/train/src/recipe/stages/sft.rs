@@ -16,8 +16,9 @@ pub struct Sft {
     /// `{"prompt", "completion"}` or `{"prompt", "thinking", "answer"}`, one a line.
     #[serde(default)]
     pub traces: Option<PathBuf>,
-    /// Exchanges of a conversation at most, each number of them equally often; 1 for every question by itself. Those
-    /// before the last are other problems with their answers, without the thinking, and only the last is learned.
+    /// Exchanges of a conversation at most; 1 for every question by itself. Half of the examples are single questions,
+    /// the others have each number of exchanges equally often. Those before the last are other problems with their
+    /// answers, without the thinking, and only the last is learned.
     #[serde(default = "one_turn")]
     pub turns: usize,
     /// Share of what is learned from that is text of pre-training, beside those examples: what stands only there is

@@ -1,23 +1,26 @@
 //! The next number: `2, 5, 8, 11, 14` goes on with 17.
 //!
-//! Five rules make sequences ([`Kind`]). A sequence is posed only if every rule that fits it, whether or not the dials
-//! name it, goes on with the same number, so the answer is the only one. The working subtracts neighbours, the smaller
-//! from the larger, `5-2=3 up 8-5=3 up`, then whatever the rule needs beyond that, the rule, and the step to the next
-//! number. (`2+3=5` would ask for a difference before its minuend has been written, which small models get wrong.) Not
-//! here: negative numbers, fractions, rules of other kinds.
+//! Six rules make sequences ([`Kind`]). A sequence is posed only if every rule that fits it, whether or not the dials
+//! name it, goes on with the same number, so the answer is the only one. The working subtracts neighbours, `5-2=3 8-5=3`,
+//! then whatever the rule needs beyond that, the rule, and the step to the next number. (`2+3=5` would ask for a
+//! difference before its minuend has been written, which small models get wrong.) A few have no rule, and the answer says
+//! so. Left out: negative numbers, fractions, rules of other kinds.
+
+mod wordings;
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::draw::{self, Drawn};
+use crate::draw::Drawn;
 use crate::number::Number;
-use crate::task::{Problem, Source, Task, TaskError, Trace, Verdict};
+use crate::task::{Language, Problem, Source, Task, TaskError, Trace, Verdict};
+use crate::wording::is_cyrillic;
 
 const NAME: &str = "sequences";
 /// Fewest and most terms shown.
-const TERMS: std::ops::RangeInclusive<usize> = 4..=8;
+const TERMS: std::ops::RangeInclusive<usize> = 3..=8;
 
 /// The dials of [`Sequences`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,17 +30,19 @@ pub struct Config {
     pub weight: f64,
     /// The rules, each equally often; as levels of difficulty, in this order.
     pub kinds: Vec<Kind>,
-    /// Terms that are shown, 4 to 8.
-    pub terms: usize,
-    /// Largest term, the answer included, 50 to 10,000.
+    /// Fewest and most terms that are shown, 3 to 8; of three, only the first rule can be told.
+    pub terms: [usize; 2],
+    /// Largest term, the answer included, 50 to 10,000; of sequences that halve, five times that.
     pub max_term: i64,
-    /// Whether questions are put in several ways instead of one.
-    pub varied: bool,
+    /// How often, from 0 to 1, no rule fits, and the answer is that.
+    pub without_rule: f64,
+    /// How often, from 0 to 1, a question is in Russian.
+    pub russian: f64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { weight: 1.0, kinds: Kind::ALL.to_vec(), terms: 5, max_term: 200, varied: false }
+        Self { weight: 1.0, kinds: Kind::ALL.to_vec(), terms: [3, 7], max_term: 200, without_rule: 0.06, russian: 0.15 }
     }
 }
 
@@ -56,12 +61,14 @@ pub enum Kind {
     SecondDifference,
     /// Each term the sum of the two before.
     Fibonacci,
+    /// Each term half of the one before.
+    Halving,
 }
 
 impl Kind {
     /// Every rule, the easier first.
-    const ALL: [Self; 5] =
-        [Self::Arithmetic, Self::Alternating, Self::Geometric, Self::SecondDifference, Self::Fibonacci];
+    const ALL: [Self; 6] =
+        [Self::Arithmetic, Self::Alternating, Self::Geometric, Self::SecondDifference, Self::Fibonacci, Self::Halving];
 
     /// The number after these, if the rule fits them all.
     fn next(self, terms: &[i64]) -> Option<i64> {
@@ -89,12 +96,16 @@ impl Kind {
                 let sums = terms.len() >= 4 && terms.windows(3).all(|w| w[0].checked_add(w[1]) == Some(w[2]));
                 sums.then(|| last.checked_add(terms[terms.len() - 2]))?
             }
+            Self::Halving => {
+                let halves = terms.len() >= 4 && terms.windows(2).all(|w| w[1].checked_mul(2) == Some(w[0]));
+                (halves && last % 2 == 0).then_some(last / 2)
+            }
         }
     }
 
-    /// The terms and the answer: one more than are shown. They may be out of range.
-    fn draw(self, config: &Config, rng: &mut ChaCha8Rng) -> Vec<i64> {
-        let count = config.terms + 1;
+    /// The terms and the answer: one more than the `shown` ones. They may be out of range.
+    fn draw(self, config: &Config, shown: usize, rng: &mut ChaCha8Rng) -> Vec<i64> {
+        let count = shown + 1;
         // Steps as wide as the range allows several times.
         let step = config.max_term / 8;
         let first = rng.random_range(1..=config.max_term / 4);
@@ -127,6 +138,10 @@ impl Kind {
             Self::Fibonacci => {
                 terms = vec![rng.random_range(1..=20), rng.random_range(1..=20)];
                 (2..count).for_each(|i| terms.push(terms[i - 1] + terms[i - 2]));
+            }
+            Self::Halving => {
+                let last = rng.random_range(1..=config.max_term / 4);
+                terms = (0..count as u32).rev().map(|i| last << i).collect();
             }
         }
         terms
@@ -162,17 +177,23 @@ impl Sequences {
         let dial = |key, value: String, cure| TaskError::Dial { task: NAME, key, value, cure };
         if config.kinds.is_empty() {
             let cure = "give at least one of \"arithmetic\", \"alternating\", \"geometric\", \"second_difference\", \
-                        \"fibonacci\"";
+                        \"fibonacci\", \"halving\"";
             return Err(dial("kinds", "[]".into(), cure));
         }
-        if !TERMS.contains(&config.terms) {
-            return Err(dial("terms", config.terms.to_string(), "give 4 to 8"));
+        let [low, high] = config.terms;
+        if low > high || !TERMS.contains(&low) || !TERMS.contains(&high) {
+            return Err(dial("terms", format!("{:?}", config.terms), "give [fewest, most] between 3 and 8"));
+        }
+        for (key, share) in [("without_rule", config.without_rule), ("russian", config.russian)] {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(dial(key, share.to_string(), "give a share from 0 to 1"));
+            }
         }
         if !(50..=10_000).contains(&config.max_term) {
             return Err(dial("max_term", config.max_term.to_string(), "give 50 to 10000"));
         }
-        let levels: Vec<Config> =
-            config.kinds.iter().map(|&kind| Config { kinds: vec![kind], ..config.clone() }).collect();
+        let of_one = |&kind: &Kind| Config { kinds: vec![kind], without_rule: 0.0, ..config.clone() };
+        let levels: Vec<Config> = config.kinds.iter().map(of_one).collect();
         Ok(Self { source: Drawn::new(NAME, seed, config, levels, draw_problem)? })
     }
 }
@@ -187,52 +208,93 @@ impl Task for Sequences {
         &self.source
     }
 
+    fn examples(&self) -> Vec<String> {
+        vec!["2, 5, 8, 11: which number comes next?".to_owned()]
+    }
+
+    fn language(&self, problem: &Problem) -> Language {
+        Gold::of(problem).map_or(Language::English, |gold| gold.language)
+    }
+
     fn trace(&self, problem: &Problem) -> Option<Trace> {
-        let terms = terms_of(problem)?;
-        let (kind, next) = continuation(&terms)?;
-        Some(Trace { thinking: working(kind, &terms, next)?.join("\n"), answer: next.to_string() })
+        let Gold { terms, language } = Gold::of(problem)?;
+        Some(match continuation(&terms) {
+            Some((kind, next)) => {
+                Trace { thinking: working(kind, &terms, next, language)?.join("\n"), answer: next.to_string() }
+            }
+            None => Trace {
+                thinking: without_rule(&terms, language)?.join("\n"),
+                answer: wordings::refusal(language).to_owned(),
+            },
+        })
     }
 
     fn verify(&self, problem: &Problem, answer: &str) -> Verdict {
-        let gold = terms_of(problem).and_then(|terms| continuation(&terms));
-        match gold {
+        let Some(Gold { terms, language }) = Gold::of(problem) else { return Verdict::foreign(NAME, problem) };
+        match continuation(&terms) {
             Some((_, next)) => Number::judge(answer, &next.to_string()),
-            None => Verdict::foreign(NAME, problem),
+            None if answer.trim().starts_with(wordings::refuses(language)) => Verdict::Right(1.0),
+            None => Verdict::wrong("no rule fits"),
         }
     }
 }
 
-/// The terms shown; `None` for another task's gold.
-fn terms_of(problem: &Problem) -> Option<Vec<i64>> {
-    let terms: Vec<i64> = serde_json::from_value(problem.gold.clone()).ok()?;
-    TERMS.contains(&terms.len()).then_some(terms)
+/// The gold of this task's problems.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Gold {
+    /// Those that are shown.
+    terms: Vec<i64>,
+    language: Language,
 }
 
-/// `None` if a number is out of range, nothing changes, or the sequence could go on in two ways.
+impl Gold {
+    fn of(problem: &Problem) -> Option<Self> {
+        let gold: Self = serde_json::from_value(problem.gold.clone()).ok()?;
+        TERMS.contains(&gold.terms.len()).then_some(gold)
+    }
+}
+
 fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
-    let kind = config.kinds.choose(rng)?;
-    let mut terms = kind.draw(config, rng);
+    let [low, high] = config.terms;
+    let count = rng.random_range(low..=high);
+    let terms = match rng.random_bool(config.without_rule) {
+        true => draw_without_rule(config, count, rng)?,
+        false => draw_terms(config, *config.kinds.choose(rng)?, count, rng)?.0,
+    };
+    let language = if rng.random_bool(config.russian) { Language::Russian } else { Language::English };
+    let prompt = wordings::pose(&terms, language, rng);
+    // Numbers alone are in no language.
+    let language = if is_cyrillic(&prompt) { language } else { Language::English };
+    Some(Problem { id: id(&terms), task: NAME.to_owned(), prompt, gold: serde_json::json!(Gold { terms, language }) })
+}
+
+/// Terms and the next one; `None` if a number is out of range, nothing changes, or the sequence could go on in two ways.
+fn draw_terms(config: &Config, kind: Kind, count: usize, rng: &mut ChaCha8Rng) -> Option<(Vec<i64>, i64)> {
+    let mut terms = kind.draw(config, count, rng);
     let constant = terms.iter().all(|term| *term == terms[0]);
-    if constant || terms.iter().any(|term| !(0..=config.max_term).contains(term)) {
+    // There would be few of those that halve.
+    let largest = if kind == Kind::Halving { 5 * config.max_term } else { config.max_term };
+    if constant || terms.iter().any(|term| !(0..=largest).contains(term)) {
         return None;
     }
     let next = terms.pop()?;
     // Also: posed as the rule it is, so that a level holds no easier one.
-    if continuation(&terms) != Some((*kind, next)) {
-        return None;
-    }
-    let shown = list(&terms);
-    let ways = [
-        format!("{shown}: which number comes next?"),
-        format!("What comes after {shown}?"),
-        format!("Go on with {shown}."),
-    ];
-    Some(Problem {
-        id: id(&terms),
-        task: NAME.to_owned(),
-        prompt: draw::wording(config.varied, ways, rng),
-        gold: serde_json::json!(terms),
-    })
+    (continuation(&terms) == Some((kind, next))).then_some((terms, next))
+}
+
+/// Some numbers, or a sequence with one number changed; `None` if that has a rule or could have two.
+fn draw_without_rule(config: &Config, count: usize, rng: &mut ChaCha8Rng) -> Option<Vec<i64>> {
+    let terms: Vec<i64> = match rng.random_bool(0.5) {
+        true => (0..count).map(|_| rng.random_range(0..=config.max_term)).collect(),
+        false => {
+            let (mut terms, _) = draw_terms(config, *config.kinds.choose(rng)?, count, rng)?;
+            let place = rng.random_range(0..terms.len());
+            terms[place] = (terms[place] + rng.random_range(-9..=9)).max(0);
+            terms
+        }
+    };
+    let fits = Kind::ALL.into_iter().any(|kind| kind.next(&terms).is_some());
+    (!fits).then_some(terms)
 }
 
 pub(crate) fn id(terms: &[i64]) -> String {
@@ -245,49 +307,53 @@ pub(crate) fn list(terms: &[i64]) -> String {
     words.join(", ")
 }
 
-/// A sequence by one of the rules under the default dials and its next number, without looking at its split.
+/// A sequence of five by one of the rules under the default dials and its next number, without looking at its split.
 pub(crate) fn example(rng: &mut ChaCha8Rng) -> (Kind, Vec<i64>, i64) {
     let config = Config::default();
     loop {
         let kind = Kind::ALL[rng.random_range(0..Kind::ALL.len())];
-        let posed = draw_problem(&Config { kinds: vec![kind], ..config.clone() }, rng);
-        if let Some(terms) = posed.as_ref().and_then(terms_of)
-            && let Some((kind, next)) = continuation(&terms)
-        {
+        if let Some((terms, next)) = draw_terms(&config, kind, 5, rng) {
             return (kind, terms, next);
         }
     }
 }
 
 /// The lines of the working; `None` where a number does not fit.
-pub(crate) fn working(kind: Kind, terms: &[i64], next: i64) -> Option<Vec<String>> {
+pub(crate) fn working(kind: Kind, terms: &[i64], next: i64, language: Language) -> Option<Vec<String>> {
     let differences: Vec<i64> = terms.windows(2).map(|w| w[1].checked_sub(w[0])).collect::<Option<_>>()?;
     let last = *terms.last()?;
     let step = next.checked_sub(last)?;
+    let say = |english: &str, russian: &str| match language {
+        Language::English => english.to_owned(),
+        Language::Russian => russian.to_owned(),
+    };
     let mut lines = vec![subtractions(terms)?];
     match kind {
-        Kind::Arithmetic => lines.push(format!("always {}", direction(step)?)),
+        Kind::Arithmetic => lines.push(format!("{} {step:+}", say("always", "всегда"))),
         Kind::Alternating => {
-            lines.push(format!("{} {} in turn", direction(differences[0])?, direction(differences[1])?));
+            let [first, second] = [differences[0], differences[1]];
+            lines.push(format!("{} {first:+} {second:+}", say("in turn", "по очереди")));
         }
         Kind::Geometric => {
             let factor = factor(&differences)?;
             let products: Vec<_> = differences.windows(2).map(|w| format!("{}*{factor}={}", w[0], w[1])).collect();
-            lines.push(products.join(" "));
-            lines.push(format!("always *{factor}"));
+            lines.push(format!("{} {}", say("times", "умножить"), products.join(" ")));
             lines.push(format!("{}*{factor}={step}", differences.last()?));
         }
         Kind::SecondDifference => {
             let grow = step.checked_sub(*differences.last()?)?;
-            lines.push(subtractions(&differences)?);
-            lines.push(format!("steps {}", direction(grow)?));
+            lines.push(format!("{} {}", say("steps", "шаги"), subtractions(&differences)?));
             lines.push(format!("{}{grow:+}={step}", differences.last()?));
         }
         Kind::Fibonacci => {
             let sums: Vec<_> = terms.windows(3).map(|w| format!("{}+{}={}", w[0], w[1], w[2])).collect();
-            lines.push(sums.join(" "));
-            lines.push("the sum of two".to_owned());
+            lines.push(format!("{} {}", say("sums", "суммы"), sums.join(" ")));
             lines.push(format!("{}+{last}={next}", terms[terms.len() - 2]));
+            return Some(lines);
+        }
+        Kind::Halving => {
+            lines.push(say("half", "половина"));
+            lines.push(format!("{last}/2={next}"));
             return Some(lines);
         }
     }
@@ -295,20 +361,20 @@ pub(crate) fn working(kind: Kind, terms: &[i64], next: i64) -> Option<Vec<String
     Some(lines)
 }
 
-/// `5-2=3 up 5-4=1 down`
-fn subtractions(terms: &[i64]) -> Option<String> {
-    let line = |w: &[i64]| {
-        let (large, small) = (w[0].max(w[1]), w[0].min(w[1]));
-        let way = if w[1] < w[0] { "down" } else { "up" };
-        Some(format!("{large}-{small}={} {way}", large.checked_sub(small)?))
+/// What is seen of a sequence without a rule.
+fn without_rule(terms: &[i64], language: Language) -> Option<Vec<String>> {
+    let verdict = match language {
+        Language::English => "no rule",
+        Language::Russian => "нет правила",
     };
-    let lines: Vec<String> = terms.windows(2).map(line).collect::<Option<_>>()?;
-    Some(lines.join(" "))
+    Some(vec![subtractions(terms)?, verdict.to_owned()])
 }
 
-/// `up 3`
-fn direction(step: i64) -> Option<String> {
-    Some(format!("{} {}", if step < 0 { "down" } else { "up" }, step.checked_abs()?))
+/// `5-2=3 4-5=-1`
+fn subtractions(terms: &[i64]) -> Option<String> {
+    let line = |w: &[i64]| Some(format!("{}-{}={}", w[1], w[0], w[1].checked_sub(w[0])?));
+    let lines: Vec<String> = terms.windows(2).map(line).collect::<Option<_>>()?;
+    Some(lines.join(" "))
 }
 
 #[cfg(test)]
@@ -320,46 +386,27 @@ mod tests {
     #[test]
     fn workings_as_written() {
         for (terms, kind, next, lines) in [
-            (&[2, 5, 8, 11, 14], Kind::Arithmetic, 17, "5-2=3 up 8-5=3 up 11-8=3 up 14-11=3 up\nalways up 3\n14+3=17"),
-            (
-                &[9, 7, 5, 3, 1],
-                Kind::Arithmetic,
-                -1,
-                "9-7=2 down 7-5=2 down 5-3=2 down 3-1=2 down\nalways down 2\n1-2=-1",
-            ),
-            (
-                &[2, 5, 4, 7, 6],
-                Kind::Alternating,
-                9,
-                "5-2=3 up 5-4=1 down 7-4=3 up 7-6=1 down\nup 3 down 1 in turn\n6+3=9",
-            ),
-            (
-                &[3, 6, 12, 24, 48],
-                Kind::Geometric,
-                96,
-                "6-3=3 up 12-6=6 up 24-12=12 up 48-24=24 up\n3*2=6 6*2=12 12*2=24\nalways *2\n24*2=48\n48+48=96",
-            ),
-            (
-                &[2, 5, 11, 23, 47],
-                Kind::Geometric,
-                95,
-                "5-2=3 up 11-5=6 up 23-11=12 up 47-23=24 up\n3*2=6 6*2=12 12*2=24\nalways *2\n24*2=48\n47+48=95",
-            ),
-            (
-                &[1, 3, 7, 13, 21],
-                Kind::SecondDifference,
-                31,
-                "3-1=2 up 7-3=4 up 13-7=6 up 21-13=8 up\n4-2=2 up 6-4=2 up 8-6=2 up\nsteps up 2\n8+2=10\n21+10=31",
-            ),
-            (
-                &[2, 3, 5, 8, 13],
-                Kind::Fibonacci,
-                21,
-                "3-2=1 up 5-3=2 up 8-5=3 up 13-8=5 up\n2+3=5 3+5=8 5+8=13\nthe sum of two\n8+13=21",
-            ),
+            (&[2, 5, 8, 11, 14][..], Kind::Arithmetic, 17, "5-2=3 8-5=3 11-8=3 14-11=3\nalways +3\n14+3=17"),
+            (&[9, 7, 5], Kind::Arithmetic, 3, "7-9=-2 5-7=-2\nalways -2\n5-2=3"),
+            (&[2, 5, 4, 7, 6], Kind::Alternating, 9, "5-2=3 4-5=-1 7-4=3 6-7=-1\nin turn +3 -1\n6+3=9"),
+            (&[3, 6, 12, 24], Kind::Geometric, 48, "6-3=3 12-6=6 24-12=12\ntimes 3*2=6 6*2=12\n12*2=24\n24+24=48"),
+            (&[1, 3, 7, 13], Kind::SecondDifference, 21, "3-1=2 7-3=4 13-7=6\nsteps 4-2=2 6-4=2\n6+2=8\n13+8=21"),
+            (&[2, 3, 5, 8, 13], Kind::Fibonacci, 21, "3-2=1 5-3=2 8-5=3 13-8=5\nsums 2+3=5 3+5=8 5+8=13\n8+13=21"),
+            (&[80, 40, 20, 10], Kind::Halving, 5, "40-80=-40 20-40=-20 10-20=-10\nhalf\n10/2=5"),
         ] {
             assert_eq!(continuation(terms), Some((kind, next)));
-            assert_eq!(working(kind, terms, next).unwrap().join("\n"), lines);
+            assert_eq!(working(kind, terms, next, Language::English).unwrap().join("\n"), lines);
+        }
+    }
+
+    #[test]
+    fn what_has_no_rule_is_said_to_have_none() {
+        let task = Sequences::new(Config { without_rule: 1.0, ..Config::default() }, 1).unwrap();
+        for index in 0..500 {
+            let problem = task.problem(Split::Train, index);
+            let trace = task.trace(&problem).unwrap();
+            assert!(task.verify(&problem, &trace.answer).is_right() && trace.answer.contains("2, 5, 8, 11"));
+            assert!(!task.verify(&problem, "5").is_right());
         }
     }
 
@@ -386,19 +433,19 @@ mod tests {
             Sequences::new(config, 0).map(|_| ()).unwrap_err().to_string()
         };
         assert!(build(|c| c.kinds.clear()).contains("fibonacci"));
-        assert!(build(|c| c.terms = 3).contains("terms = 3"));
+        assert!(build(|c| c.terms = [2, 3]).contains("terms = [2, 3]"));
         assert!(build(|c| c.max_term = 10).contains("max_term = 10"));
     }
 
     #[test]
     fn every_rule_is_a_level() {
         let task = Sequences::new(Config::default(), 1).unwrap();
-        assert_eq!(task.levels(), 5);
+        assert_eq!(task.levels(), 6);
         for (level, kind) in (0..).zip(Kind::ALL) {
             for index in 0..100 {
                 let problem = task.problem_at(Split::Train, level, index);
-                let terms = terms_of(&problem).unwrap();
-                assert!(terms.iter().all(|term| (0..=200).contains(term)));
+                let terms = Gold::of(&problem).unwrap().terms;
+                assert!(terms.iter().all(|term| (0..=if kind == Kind::Halving { 1000 } else { 200 }).contains(term)));
                 assert_eq!(continuation(&terms).unwrap().0, kind);
             }
         }

@@ -1,0 +1,189 @@
+//! A working that tries everything there is to try with two or three numbers.
+//!
+//! ```text
+//! 25 3 19 -> 41
+//! 25: 19+3=22 19-3=16 19*3=57 19/3- | 41-25=16 41+25=66 41/25- 41*25> | 16 yes
+//! 19-3=16 16+25=41
+//! ```
+//! Each number is left for the last step in turn. A line has what the other two make, then what the last step would need
+//! of them, and whether one is among the others: no guess anywhere, so that a small model that can do each step can do
+//! all. `-` says that a division leaves a remainder, `>` that a product is too large to be of use.
+
+use super::Gold;
+use crate::task::{Language, Trace};
+
+/// A number with what made it: the left operand, the sign, the right one.
+#[derive(Clone, Copy)]
+struct Made {
+    left: u32,
+    sign: char,
+    right: u32,
+    /// `None` for a remainder or too much.
+    value: Option<u32>,
+}
+
+impl Made {
+    fn of(left: u32, sign: char, right: u32, limit: u32) -> Self {
+        let value = match sign {
+            '+' => left.checked_add(right),
+            '-' => left.checked_sub(right),
+            '*' => left.checked_mul(right).filter(|product| *product <= limit),
+            _ => (right > 0 && left.is_multiple_of(right)).then(|| left / right),
+        };
+        Self { left, sign, right, value }
+    }
+
+    fn write(&self) -> String {
+        let Self { left, sign, right, value } = self;
+        match value {
+            Some(value) => format!("{left}{sign}{right}={value}"),
+            None if *sign == '*' => format!("{left}*{right}>"),
+            None => format!("{left}{sign}{right}-"),
+        }
+    }
+}
+
+/// What two numbers make, the larger first.
+fn pair(a: u32, b: u32, limit: u32) -> Vec<Made> {
+    let (a, b) = (a.max(b), a.min(b));
+    let signs: &[char] = if b > 1 { &['+', '-', '*', '/'] } else { &['+', '-'] };
+    signs.iter().map(|&sign| Made::of(a, sign, b, limit)).collect()
+}
+
+/// What the last step would need: as the target and the last number make it, and the step itself.
+struct Need {
+    made: Made,
+    sign: char,
+    /// Whether the last number stands on the left of the sign.
+    last_first: bool,
+}
+
+/// What goes with `last` to make `target`.
+fn needed(last: u32, target: u32, limit: u32) -> Vec<Need> {
+    let mut needed = Vec::new();
+    let mut push = |(left, sign, right), last_sign, last_first| {
+        needed.push(Need { made: Made::of(left, sign, right, limit), sign: last_sign, last_first });
+    };
+    if target > last {
+        push((target, '-', last), '+', false);
+    }
+    if last > target {
+        push((last, '-', target), '-', true);
+    }
+    push((target, '+', last), '-', false);
+    if last > 1 && target >= last {
+        push((target, '/', last), '*', false);
+    }
+    if target > 1 && last > target {
+        push((last, '/', target), '/', true);
+    }
+    if last > 1 {
+        push((target, '*', last), '/', false);
+    }
+    needed
+}
+
+/// The working, and the expression it ends in, if there is one; `None` for more or fewer numbers.
+pub(super) fn search(gold: &Gold, limit: u32) -> Option<(String, Option<String>)> {
+    let target = gold.target;
+    let [yes, no] = match gold.language {
+        Language::English => ["yes", "no"],
+        Language::Russian => ["да", "нет"],
+    };
+    let listed: Vec<String> = gold.numbers.iter().map(u32::to_string).collect();
+    let mut lines = vec![format!("{} -> {target}", listed.join(" "))];
+    let all = |made: &[Made]| made.iter().map(Made::write).collect::<Vec<_>>().join(" ");
+    match gold.numbers[..] {
+        [a, b] => {
+            let made = pair(a, b, limit.max(target));
+            let found = made.iter().find(|made| made.value == Some(target));
+            lines.push(format!("{} {}", all(&made), if found.is_some() { yes } else { no }));
+            let expression = found.map(|Made { left, sign, right, .. }| format!("{left}{sign}{right}"));
+            Some((lines.join("\n"), expression))
+        }
+        [a, b, c] => {
+            for (last, x, y) in [(a, b, c), (b, a, c), (c, a, b)] {
+                let (made, needed) = (pair(x, y, limit), needed(last, target, limit));
+                let made_of = |need: &Need| {
+                    let value = need.made.value.filter(|value| *value > 0)?;
+                    let first = made.iter().find(|made| made.value == Some(value))?;
+                    Some((value, *first, need.sign, need.last_first))
+                };
+                let found = needed.iter().find_map(made_of);
+                let verdict = found.map_or(no.to_owned(), |(value, ..)| format!("{value} {yes}"));
+                let needed: Vec<Made> = needed.iter().map(|need| need.made).collect();
+                lines.push(format!("{last}: {} | {} | {verdict}", all(&made), all(&needed)));
+                let Some((value, first, sign, last_first)) = found else { continue };
+                let inner = format!("({}{}{})", first.left, first.sign, first.right);
+                let (step, expression) = match last_first {
+                    true => (format!("{last}{sign}{value}"), format!("{last}{sign}{inner}")),
+                    false => (format!("{value}{sign}{last}"), format!("{inner}{sign}{last}")),
+                };
+                lines.push(format!("{} {step}={target}", first.write()));
+                return Some((lines.join("\n"), Some(expression)));
+            }
+            Some((lines.join("\n"), None))
+        }
+        _ => None,
+    }
+}
+
+/// The working as a trace; `without` is the answer where there is no way.
+pub(super) fn trace(gold: &Gold, limit: u32, without: &str) -> Option<Trace> {
+    let (thinking, expression) = search(gold, limit)?;
+    Some(Trace { thinking, answer: expression.unwrap_or_else(|| without.to_owned()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::expression;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn gold(numbers: &[u32], target: u32) -> Gold {
+        Gold { numbers: numbers.to_vec(), target, language: Language::English }
+    }
+
+    #[test]
+    fn workings_as_written() {
+        for (numbers, target, thinking, answer) in [
+            (
+                &[25, 3, 19][..],
+                41,
+                "25 3 19 -> 41\n25: 19+3=22 19-3=16 19*3=57 19/3- | 41-25=16 41+25=66 41/25- 41*25> | 16 yes\n\
+                 19-3=16 16+25=41",
+                Some("(19-3)+25"),
+            ),
+            (&[5, 8], 40, "5 8 -> 40\n8+5=13 8-5=3 8*5=40 8/5- yes", Some("8*5")),
+            (&[5, 8], 41, "5 8 -> 41\n8+5=13 8-5=3 8*5=40 8/5- no", None),
+            (
+                &[50, 4, 3],
+                38,
+                "50 4 3 -> 38\n50: 4+3=7 4-3=1 4*3=12 4/3- | 50-38=12 38+50=88 50/38- 38*50> | 12 yes\n4*3=12 50-12=38",
+                Some("50-(4*3)"),
+            ),
+        ] {
+            let (written, expression) = search(&gold(numbers, target), 300).unwrap();
+            assert_eq!((written.as_str(), expression.as_deref()), (thinking, answer));
+        }
+        assert!(search(&gold(&[1, 2, 3, 4], 10), 300).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn it_finds_what_there_is(numbers in prop::collection::vec(1..=75_u32, 2..=3), target in 1..=150_u32) {
+            let gold = gold(&numbers, target);
+            let (thinking, expression) = search(&gold, 300).unwrap();
+            if let Some(expression) = &expression {
+                prop_assert_eq!(expression::hits(expression, &numbers, target), Ok(true), "{}\n{}", thinking, expression);
+            }
+            // The slow way: every step and every step after it.
+            let any = |table: &[u32]| super::super::search::steps(table, 300).into_iter().map(|s| s.apply(table)).collect::<Vec<_>>();
+            let reached = any(&numbers).into_iter().any(|table| match table.len() {
+                1 => table[0] == target,
+                _ => any(&table).iter().any(|last| last[0] == target),
+            });
+            prop_assert!(expression.is_some() || !reached, "{}", thinking);
+        }
+    }
+}
