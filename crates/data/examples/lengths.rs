@@ -18,9 +18,10 @@ use serde_json::json;
 const PROBLEMS: u64 = 1000;
 /// Held-out problems drawn to count the distinct ones; where nearly all are distinct there are far more.
 const DRAWS: u64 = 50_000;
-const NAMES: [&str; 8] = [
+const NAMES: &[&str] = &[
     "arithmetic",
     "countdown",
+    "larger",
     "reverse_text",
     "sequences",
     "knights_knaves",

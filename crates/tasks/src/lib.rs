@@ -13,12 +13,13 @@
 //! decided by a hash of what it asks ([`Split::of`]), whatever the seed or the dials, so
 //! training problems and held-out ones cannot meet.
 //!
-//! To add a task, write one file like [`sequences`] and name it in `registry.rs` (docs/adding-a-task.md).
+//! To add a task, write one file like [`larger`] and name it in `registry.rs` (docs/adding-a-task.md).
 
 pub mod arithmetic;
 pub mod countdown;
 pub mod gsm8k;
 pub mod knights_knaves;
+pub mod larger;
 pub mod reverse_text;
 pub mod sequences;
 pub mod small_talk;

@@ -42,6 +42,8 @@ tasks! {
     Countdown(crate::countdown::Config) => crate::countdown::Countdown::new,
     /// Word problems from a file.
     Gsm8k(crate::gsm8k::Config) => crate::gsm8k::Gsm8k::new,
+    /// Which of two numbers is larger.
+    Larger(crate::larger::Config) => crate::larger::Larger::new,
     /// Texts backwards.
     ReverseText(crate::reverse_text::Config) => crate::reverse_text::ReverseText::new,
     /// Who tells the truth.
