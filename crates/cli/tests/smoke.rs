@@ -93,11 +93,14 @@ fn the_report_has_its_keys() {
 #[test]
 fn fine_tuning_the_tiny_model_gives_the_same_bits_on_any_threads() {
     let folder = Folder::new();
-    let recipe = recipe("tiny/sft.toml");
+    let (pretrain, recipe, base) = (recipe("tiny/pretrain.toml"), recipe("tiny/sft.toml"), folder.join("base"));
+    let args = ["pretrain", &pretrain, "--quiet", "--out", base.to_str().unwrap()];
+    succeed(picnic(&args).args(["steps=1", "batch_sequences=2", "tokenizer.documents=200"]));
+    let base = format!("base={}", base.display());
     let tune = |threads: &str| {
         let out = folder.join(threads);
-        let smaller = ["steps=2", "examples=40", "batch_examples=5", "tokenizer.documents=200"];
-        let args = ["sft", &recipe, "--quiet", "--threads", threads, "--out", out.to_str().unwrap()];
+        let smaller = ["steps=2", "examples=40", "batch_examples=5"];
+        let args = ["sft", &recipe, &base, "--quiet", "--threads", threads, "--out", out.to_str().unwrap()];
         succeed(picnic(&args).args(smaller));
         model(&out)
     };
@@ -220,4 +223,26 @@ fn parity_notices_a_damaged_weight() {
     bytes[last..].copy_from_slice(&(value + 0.01).to_le_bytes());
     fs::write(copy.join("model.safetensors"), bytes).unwrap();
     assert_eq!(compare(), Some(1));
+}
+
+#[test]
+fn the_task_of_the_page_on_tasks_runs_through_the_chain() {
+    let folder = Folder::new();
+    let out = folder.join("out");
+    let (recipe, out_text) = (recipe("smoke/larger.toml"), out.to_str().unwrap().to_owned());
+    succeed(&mut picnic(&["r1", &recipe, "--quiet", "--out", &out_text]));
+    let tasks = &report(&out)["stages"]["rl"]["by_task"];
+    assert_eq!(tasks.as_object().unwrap().keys().collect::<Vec<_>>(), ["larger"]);
+
+    // The page shows the code as it is.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    let (page, source) = (read("docs/adding-a-task.md"), read("crates/tasks/src/larger.rs"));
+    let shown = page.split("```rust\n").nth(1).unwrap().split("```").next().unwrap();
+    let lines =
+        |text: &str| text.lines().map(|line| line.trim().to_owned()).filter(|l| !l.is_empty()).collect::<Vec<_>>();
+    let source = lines(&source);
+    for part in shown.split("\n\n").map(lines) {
+        assert!(source.windows(part.len()).any(|window| window == part), "not in larger.rs: {part:#?}");
+    }
 }

@@ -23,6 +23,7 @@ const NAMES: &[&str] = &[
     "calculations",
     "countdown",
     "letters",
+    "larger",
     "sequences",
     "knights_knaves",
     "word_problems",

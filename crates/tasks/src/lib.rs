@@ -13,7 +13,7 @@
 //! decided by a hash of what it asks ([`Split::of`]), whatever the seed or the dials, so
 //! training problems and held-out ones cannot meet.
 //!
-//! To add a task, write one file like [`sequences`] and name it in `registry.rs` (docs/adding-a-task.md).
+//! To add a task, write one file like [`larger`] and name it in `registry.rs` (docs/adding-a-task.md).
 
 pub mod arithmetic;
 pub mod beyond;
@@ -21,6 +21,7 @@ pub mod calculations;
 pub mod countdown;
 pub mod gsm8k;
 pub mod knights_knaves;
+pub mod larger;
 pub mod letters;
 pub mod questions;
 pub mod sequences;

@@ -46,6 +46,8 @@ tasks! {
     Gsm8k(crate::gsm8k::Config) => crate::gsm8k::Gsm8k::new,
     /// The letters of words.
     Letters(crate::letters::Config) => crate::letters::Letters::new,
+    /// Which of two numbers is larger.
+    Larger(crate::larger::Config) => crate::larger::Larger::new,
     /// Who tells the truth.
     KnightsKnaves(crate::knights_knaves::Config) => crate::knights_knaves::KnightsKnaves::new,
     /// Questions of a file that are to be answered; nothing is trained on them.

@@ -109,6 +109,20 @@ mod tests {
         assert_eq!(weights(LossAverage::Constant), [1.0 / 20.0, 0.0, 1.0 / 20.0]);
     }
 
+    /// The numbers that docs/grpo.md works out by hand.
+    #[test]
+    fn one_question_and_four_answers() {
+        let rewards = [2.0, 1.0, 0.0, 1.0].map(Some);
+        let advantages = advantages(&rewards, Advantage::Std);
+        let weights = token_weights(&[20, 20, 2, 20], &advantages, LossAverage::Sequence, 200);
+        for (i, (advantage, per_token)) in
+            [(1.41, 0.018), (0.0, 0.0), (-1.41, -0.177), (0.0, 0.0)].into_iter().enumerate()
+        {
+            let found = advantages[i].unwrap();
+            assert!((found - advantage).abs() < 0.005 && (found * weights[i] - per_token).abs() < 0.0005, "answer {i}");
+        }
+    }
+
     #[test]
     fn a_group_of_one_reward_has_no_variance() {
         assert!(no_variance(&[]) && no_variance(&[None, None]) && no_variance(&[Some(1.0), None, Some(1.0)]));
