@@ -30,7 +30,7 @@ pub fn pretrain(
     let corpus = common.text()?;
     let mut run = Training::open("pretrain", setting, common, stage.mtp_weight, fingerprint, start, chat)?;
     check_positions("a sequence", stage.sequence_tokens, run.policy.model().config())?;
-    let mut display = setting.progress.stage("pretrain", stage.steps as u64);
+    let mut display = run.open_display(stage.steps as u64, None);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
         let sequences = batch(run.chat.tokenizer(), &corpus, recipe, run.step)?;
@@ -58,7 +58,6 @@ pub fn pretrain(
         run.end_step(&values, stage.checkpoint_every)?;
         display.step(run.step, &values);
     }
-    display.finish();
     run.finish()
 }
 

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::lanes::{BatchLoss, Lanes, Pass, Sequence};
 use crate::load::{Loaded, load};
 use crate::optimizer::{Optimizer, learning_rate, move_router_biases};
-use crate::progress::Progress;
+use crate::progress::{Event, Opened, Progress, StageProgress};
 use crate::recipe::{Common, Optimizer as Settings};
 use crate::report::Curve;
 use crate::run_folder::{
@@ -247,6 +247,12 @@ impl<'s> Training<'s> {
         Ok(training)
     }
 
+    /// Says that `steps` begin, or go on; `tokens` are the mean of a sequence, where it is known.
+    pub fn open_display(&self, steps: u64, tokens: Option<f64>) -> StageProgress {
+        let opened = Opened { stage: self.stage.to_owned(), done: self.step, total: steps, tokens };
+        self.setting.progress.open(opened)
+    }
+
     /// Makes the current policy the reference.
     ///
     /// # Errors
@@ -338,6 +344,7 @@ impl<'s> Training<'s> {
         self.outcome.add(self.step, values);
         if self.step.is_multiple_of(checkpoint_every as u64) {
             self.checkpoint()?;
+            self.setting.progress.tell(&Event::Saved(self.step));
         }
         Ok(())
     }
