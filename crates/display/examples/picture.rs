@@ -3,7 +3,7 @@
 //!     cargo run --release -p picnic-display --example picture -- RECORD.jsonl PART STEP COLUMNS ROWS > PICTURE.svg
 //!
 //! The picture is of the moment after step STEP of PART (a name of the plan, such as `rl`). Times are those of the
-//! record; memory is the most that the run had.
+//! record; memory is the most that the run had, and is left out where the record does not come to the end.
 
 use picnic_display::{Palette, State, draw, json};
 use picnic_train::progress::Event;
@@ -39,7 +39,7 @@ fn play(record: &str, part: &str, step: u64) -> Option<State> {
     let mut is_there = false;
     for event in record.lines().filter_map(json::from_line) {
         // An answer that belongs to the step follows it.
-        if is_there && !matches!(event, Event::Answer(_) | Event::Saved(_)) {
+        if is_there && !matches!(event, Event::Answer(_)) {
             return Some(state);
         }
         match &event {

@@ -196,10 +196,10 @@ impl Screen<'_, '_, '_> {
 
     /// What is plotted of the current part, the most telling first.
     fn curves(&self) -> Vec<(&'static str, &[f64])> {
-        const TOLD: [&str; 7] = ["loss", "reward", "length", "zero-variance groups", "kl", "right", "kept"];
+        const TOLD: [&str; 7] = ["reward", "length", "zero-variance groups", "loss", "kl", "right", "kept"];
         let Some(training) = &self.state.training else { return Vec::new() };
         let is_rl = training.opened.stage == "rl";
-        // Of RL's own loss, which hovers around 0 by construction, there is nothing to see but that it is there.
+        // Distillation lowers the divergence; RL only watches it.
         let told = TOLD.into_iter().filter(|name| *name != "kl" || !is_rl);
         let curve = |name| {
             let (_, values) = training.curves.iter().find(|(known, _)| known == name)?;

@@ -35,7 +35,10 @@ static IS_OURS: AtomicBool = AtomicBool::new(false);
 /// Whether standard error is a terminal that can show the full screen, and is ours to take.
 pub fn fits() -> bool {
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    stderr().is_terminal() && !is_dumb && is_in_foreground() && size().is_ok_and(|(columns, rows)| columns >= LEAST.0 && rows >= LEAST.1)
+    stderr().is_terminal()
+        && !is_dumb
+        && is_in_foreground()
+        && size().is_ok_and(|(columns, rows)| columns >= LEAST.0 && rows >= LEAST.1)
 }
 
 /// Whether the terminal listens to us: the system stops whoever takes it from the background, as with `picnic r1 &`.
