@@ -1,14 +1,16 @@
 //! `picnic r1`, `pretrain`, `sft` and `rl`: recipes to models.
 
 use crate::output::line;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use picnic_chat::ChatFormat;
+use picnic_display::{Invocation, Mode};
 use picnic_train::load::open;
-use picnic_train::progress::{Mode, Progress};
+use picnic_train::plan::{Planned, of_stage};
+use picnic_train::progress::{Event, Made, Progress};
 use picnic_train::r1::{Chain, r1};
 use picnic_train::recipe::{Common, OnPolicy, Pretrain, R1Recipe, Recipe, Reject, Rl, Sft, Stage};
-use picnic_train::report::{Report, StageResult};
+use picnic_train::report::{self, Report, StageResult};
 use picnic_train::tokenizer::train_tokenizer;
 use picnic_train::training::{Outcome, Setting, Start};
 use picnic_train::{Error, LockedFolder, distill::distill, pretrain::pretrain, reject::reject, rl::rl, sft::sft};
@@ -59,12 +61,13 @@ impl RunArgs {
     }
 
     /// The display.
-    pub fn progress(&self) -> Progress {
-        Progress::new(match (self.json, self.quiet) {
+    pub fn progress(&self) -> Result<Progress> {
+        let mode = match (self.json, self.quiet) {
             (true, _) => Mode::Json,
             (_, true) => Mode::Quiet,
             _ => Mode::Auto,
-        })
+        };
+        picnic_display::progress(mode, Invocation::of_this_process()).context("cannot listen for Ctrl-C")
     }
 }
 
@@ -110,30 +113,40 @@ impl RecipeArgs {
 pub fn run_r1(args: &RecipeArgs) -> Result<()> {
     let (file, overrides) = args.split("r1")?;
     let recipe = R1Recipe::load(&file, &overrides)?;
-    let progress = args.common.progress();
+    let progress = args.common.progress()?;
     recipe.note_on_base().iter().for_each(|note| progress.note(note));
     let out = args.out(&recipe.common.name);
     args.say_if_new(&out, &progress);
     let locked = LockedFolder::take(&out)?;
     let chain = Chain { out: locked, threads: args.common.threads(), resume: args.resume, progress: &progress };
     let report = r1(&recipe, &chain)?;
+    // The results go to the normal screen.
+    drop(progress);
     if args.common.json {
         line(serde_json::to_string(&report)?)?;
     } else if !args.common.quiet {
-        show(&report, &out)?;
+        show(&recipe, &report, &out)?;
     }
     Ok(())
 }
 
-fn show(report: &Report, out: &Path) -> Result<()> {
+fn show(recipe: &R1Recipe, report: &Report, out: &Path) -> Result<()> {
     for (stage, result) in &report.stages {
-        let name = serde_json::to_value(stage).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-        show_result(&name, result)?;
+        let is_base = matches!(stage, report::Stage::Base | report::Stage::StudentBase);
+        if is_base && result.accuracy == 0.0 && recipe.common.hides_the_format() {
+            line(format_args!("{:22}   0 %, as expected: it has never seen the format", stage.key()))?;
+        } else {
+            show_result(&stage.key(), result)?;
+        }
     }
     line(format_args!("{:.0} s, {:.2} core hours, {:.0} MB", report.seconds, report.core_hours, report.peak_rss_mb))?;
-    line(format_args!("report: {}", out.join("report.html").display()))?;
-    let last = if report.stages.contains_key(&picnic_train::report::Stage::Rl2) { "rl2" } else { "rl" };
-    line(format_args!("talk to it: picnic chat {}", out.join(last).display()))
+    let last = if report.stages.contains_key(&report::Stage::Rl2) { "rl2" } else { "rl" };
+    let (invocation, path) = (Invocation::of_this_process(), |name: &str| out.join(name).display().to_string());
+    line(format_args!("read the report:        {}", path("report.html")))?;
+    line(format_args!("talk to the model:      {}", invocation.command(["chat", &path(last)])))?;
+    line(format_args!("and to it before RL:    {}", invocation.command(["chat", &path("sft")])))?;
+    let compared = invocation.command(["report", &out.display().to_string(), "ANOTHER-RUN"]);
+    line(format_args!("compare it with a run:  {compared}"))
 }
 
 /// How much of all a model got right, and of each task.
@@ -198,7 +211,7 @@ fn example_base(command: &str) -> &'static str {
 }
 
 /// One stage by itself: from `base`, and only pre-training from fresh weights too.
-fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<()> {
+fn run_stage<S: Stage + Planned>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<()> {
     let (file, overrides) = args.split(command)?;
     let recipe = Recipe::<S>::load(&file, &overrides)?;
     let Common { base, name, .. } = &recipe.common;
@@ -206,7 +219,7 @@ fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<
         let (file, example) = (file.display(), example_base(command));
         bail!("{file}: no model to start from: add base=MODEL, as in base={example}, to the command or the recipe");
     }
-    let progress = args.common.progress();
+    let progress = args.common.progress()?;
     if !args.names_a_recipe() {
         progress.note(&format!("no recipe is named: this is {}", file.display()));
     }
@@ -218,11 +231,21 @@ fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<
         Some(base) => (Start::From(base), open(base)?.chat),
         None => (Start::Fresh, train_tokenizer(&recipe.common)?),
     };
+    progress.tell(&Event::Plan(of_stage(command, &recipe.common, &recipe.stage, &out)));
+    progress.tell(&Event::Begun(command.to_owned()));
     let setting = Setting { out: locked, threads: args.common.threads(), resume: args.resume, progress: &progress };
     let outcome = run(&recipe, &setting, start, chat)?;
-    if !args.common.quiet && !args.common.json {
-        let made = if command == "reject" { "answers" } else { "model" };
-        line(format_args!("{} steps, {:.0} s; {made} in {}", outcome.steps, outcome.seconds, out.display()))?;
+    progress.tell(&Event::Made(Made { part: command.to_owned(), seconds: outcome.seconds }));
+    // The results go to the normal screen.
+    drop(progress);
+    if args.common.quiet || args.common.json {
+        return Ok(());
+    }
+    let out = out.display().to_string();
+    let made = if command == "reject" { "answers" } else { "model" };
+    line(format_args!("{} steps, {:.0} s; {made} in {out}", outcome.steps, outcome.seconds))?;
+    if command != "reject" {
+        line(format_args!("talk to it: {}", Invocation::of_this_process().command(["chat", &out])))?;
     }
     Ok(())
 }

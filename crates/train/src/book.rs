@@ -4,7 +4,9 @@ use crate::distill::distill;
 use crate::error::Error;
 use crate::eval::{Answer, Evaluation, Judged};
 use crate::load::open;
+use crate::plan::{self, TOKENIZER};
 use crate::pretrain::pretrain;
+use crate::progress::{Answer as Shown, Evaluated, Event, Made};
 use crate::r1::{Chain, peak_rss_mb};
 use crate::recipe::{Common, OnPolicy, Pretrain, R1Recipe, Recipe, Reject, Rl, Sft};
 use crate::reject::{TRACES, reject};
@@ -15,7 +17,7 @@ use crate::sft::sft;
 use crate::tokenizer::{train_tokenizer, with_prompt_template};
 use crate::training::{Outcome, Setting, Start};
 use picnic_chat::ChatFormat;
-use picnic_tasks::{CorpusKind, Mixture, Problem, Task, Verdict};
+use picnic_tasks::{Mixture, Problem, Task};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -65,6 +67,7 @@ impl<'b> Book<'b> {
         claim(out, chain.resume, &recipe.fingerprint()?)?;
         let evaluations = out.join("evaluations");
         std::fs::create_dir_all(&evaluations).map_err(Error::writing(&evaluations))?;
+        chain.progress.tell(&Event::Plan(plan::of_chain(recipe, out)));
         let report = Report {
             recipe_name: recipe.common.name.clone(),
             seconds: 0.0,
@@ -86,9 +89,11 @@ impl<'b> Book<'b> {
         let (base, chat) = match (&common.base, &self.recipe.stage.pretrain) {
             (Some(base), _) => (base.clone(), open(base)?.chat),
             (None, Some(stage)) => {
+                self.begun(TOKENIZER);
                 let clock = Instant::now();
                 let chat = train_tokenizer(common)?;
                 let seconds = clock.elapsed().as_secs_f64();
+                self.made(TOKENIZER, seconds);
                 self.cost("tokenizer", seconds, seconds * self.chain.threads as f64, 0);
                 return Ok((self.pretrain(Stage::Base, common, stage, &chat)?, chat));
             }
@@ -171,8 +176,10 @@ impl<'b> Book<'b> {
         chat: &ChatFormat,
     ) -> Result<Option<PathBuf>, Error> {
         let recipe = Recipe { common: common.clone(), stage: settings.clone() };
-        let setting = self.chain.setting("traces")?;
+        let setting = self.chain.setting(plan::TRACES)?;
+        self.begun(plan::TRACES);
         let outcome = reject(&recipe, &setting, from, chat.clone())?;
+        self.made(plan::TRACES, outcome.seconds);
         self.cost("rejection sampling", outcome.seconds, outcome.core_seconds, outcome.tokens);
         let last = |name: &str| outcome.curves.iter().find(|c| c.name == name)?.points.last().map(|p| p.1);
         let kept = last("kept").unwrap_or(0.0);
@@ -201,6 +208,7 @@ impl<'b> Book<'b> {
             // Of a model that is gone.
             std::fs::remove_file(&kept).map_err(Error::writing(&kept))?;
         }
+        self.begun(&name);
         let clock = Instant::now();
         let outcome = run(&setting)?;
         // A stage counts its own seconds, those of interrupted runs too; making its examples and reading its model are
@@ -208,6 +216,7 @@ impl<'b> Book<'b> {
         let seconds = clock.elapsed().as_secs_f64().max(outcome.seconds);
         let around = (seconds - outcome.seconds) * self.chain.threads as f64;
         self.cost(&name, seconds, outcome.core_seconds + around, outcome.tokens);
+        self.made(&name, seconds);
         self.report.curves.insert(stage, outcome.curves.clone());
         Ok((setting.out.to_owned(), outcome))
     }
@@ -224,7 +233,10 @@ impl<'b> Book<'b> {
 
     fn evaluate(&mut self, stage: Stage, model: &Path, chat: &ChatFormat) -> Result<(), Error> {
         let (kept, name) = (self.evaluation(stage), stage.key());
-        let record: Record = match read_json(&kept)? {
+        self.chain.progress.tell(&Event::Evaluating(name.clone()));
+        let known: Option<Record> = read_json(&kept)?;
+        let is_new = known.is_none();
+        let record = match known {
             Some(record) => record,
             None => {
                 let clock = Instant::now();
@@ -241,13 +253,21 @@ impl<'b> Book<'b> {
             }
         };
         let Record { result, shown, tokens, seconds, core_seconds } = record;
-        self.chain.progress.note(&format!(
-            "{name}: {:.1} % right [{:.1}, {:.1}], {:.1} % well-formed",
-            100.0 * result.accuracy,
-            100.0 * result.ci95[0],
-            100.0 * result.ci95[1],
-            100.0 * result.well_formed
-        ));
+        self.chain.progress.tell(&Event::Evaluated(Evaluated {
+            part: name.clone(),
+            accuracy: result.accuracy,
+            ci95: result.ci95,
+            well_formed: result.well_formed,
+            mean_length: result.mean_length,
+            never_saw_the_format: matches!(stage, Stage::Base | Stage::StudentBase)
+                && self.recipe.common.hides_the_format(),
+            seconds: is_new.then_some(seconds),
+        }));
+        // The same question after every stage.
+        if let Some(Posed { task, problem, sample, .. }) = shown.first().cloned() {
+            let Sample { text, verdict } = sample;
+            self.chain.progress.tell(&Event::Answer(Shown { step: None, task, question: problem, text, verdict }));
+        }
         self.cost(&format!("evaluation of {name}"), seconds, core_seconds, tokens);
         self.report.stages.insert(stage, result);
         match stage {
@@ -264,6 +284,14 @@ impl<'b> Book<'b> {
         self.report.seconds += seconds;
         self.report.core_hours += core_hours;
         self.report.tokens += tokens;
+    }
+
+    fn begun(&self, part: &str) {
+        self.chain.progress.tell(&Event::Begun(part.to_owned()));
+    }
+
+    fn made(&self, part: &str, seconds: f64) {
+        self.chain.progress.tell(&Event::Made(Made { part: part.to_owned(), seconds }));
     }
 
     /// Writes the report.
@@ -284,10 +312,9 @@ fn notes(recipe: &R1Recipe) -> Result<Vec<String>, Error> {
     let Recipe { common, stage } = recipe;
     let mut notes = Vec::new();
     if common.base.is_none() {
-        let has_pages = common.corpus.iter().any(|part| part.kind == CorpusKind::Dialogues && part.weight > 0);
-        let note = match has_pages {
-            false => "The base model has never seen the answer format: its accuracy is 0 by construction.",
-            true => {
+        let note = match common.hides_the_format() {
+            true => "The base model has never seen the answer format: its accuracy is 0 by construction.",
+            false => {
                 "The base model's text has worked problems in the answer format among it (corpus: dialogues), written as \
                  the cold start's are. So R1-Zero, too, starts from a model that has seen worked solutions."
             }
@@ -328,7 +355,7 @@ fn shown(tasks: &Mixture, answers: &[Answer], samples: usize) -> Vec<Posed> {
         task: answer.problem.task.clone(),
         problem: answer.problem.prompt.clone(),
         gold: reference(tasks, &answer.problem),
-        sample: Sample { text: answer.text.clone(), verdict: mark(&answer.reward.accuracy) },
+        sample: Sample { text: answer.text.clone(), verdict: Mark::from(&answer.reward.accuracy) },
     };
     answers.iter().step_by(samples.max(1) * step).take(SHOWN).map(posed).collect()
 }
@@ -340,13 +367,5 @@ fn reference(tasks: &Mixture, problem: &Problem) -> String {
         (Some(trace), _) => trace.answer,
         (None, serde_json::Value::String(text)) => text.clone(),
         (None, other) => other.to_string(),
-    }
-}
-
-fn mark(verdict: &Verdict) -> Mark {
-    match verdict {
-        Verdict::Right(_) => Mark::Right,
-        Verdict::Wrong(_) => Mark::Wrong,
-        Verdict::CouldNotJudge(_) => Mark::CouldNotJudge,
     }
 }

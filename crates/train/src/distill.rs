@@ -66,7 +66,7 @@ pub fn distill(
         return Err(Error::Empty { what, cure: "distil by its answers instead: reject, then sft" });
     }
     drop(reading_teacher);
-    let mut display = setting.progress.stage("distill", stage.steps as u64);
+    let mut display = run.open_display(stage.steps as u64, None);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
         let first = FIRST_PROBLEM + run.step * stage.questions as u64;
@@ -129,7 +129,6 @@ pub fn distill(
         run.end_step(&values, stage.checkpoint_every)?;
         display.step(run.step, &values);
     }
-    display.finish();
     run.finish()
 }
 

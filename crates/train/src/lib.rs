@@ -3,8 +3,8 @@
 //! One file a stage: [`tokenizer`], [`pretrain`](mod@pretrain), [`sft`](mod@sft), [`rl`](mod@rl),
 //! [`reject`](mod@reject), [`distill`](mod@distill), [`eval`], and all of them in order in [`r1`](mod@r1). What they
 //! share: [`recipe`] (everything that decides what is computed), [`place`] (what a name stands for), [`load`] (a model from its files), [`training`] (model,
-//! step, checkpoint), [`lanes`] (gradients on threads), [`optimizer`], [`rollout`] and [`grpo`] (the objective). What a person sees: [`progress`],
-//! [`watch`] (what a run that stalls is at) and [`report`].
+//! step, checkpoint), [`lanes`] (gradients on threads), [`optimizer`], [`rollout`] and [`grpo`] (the objective). What a person sees: [`plan`] and
+//! [`progress`] (what there is to do and what happens), [`watch`] (what a run that stalls is at) and [`report`].
 
 mod book;
 pub mod distill;
@@ -18,6 +18,7 @@ mod locked_folder;
 pub mod optimizer;
 pub mod parity;
 pub mod place;
+pub mod plan;
 pub mod pretrain;
 pub mod progress;
 pub mod r1;

@@ -31,7 +31,7 @@ pub fn pretrain(
     let opening = Opening { stage: "pretrain", mtp_weight: stage.mtp_weight, fingerprint, teaches: None };
     let mut run = Training::open(opening, setting, common, start, chat)?;
     check_positions("a sequence", stage.sequence_tokens, run.policy.model().config().max_position_embeddings)?;
-    let mut display = setting.progress.stage("pretrain", stage.steps as u64);
+    let mut display = run.open_display(stage.steps as u64, None);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
         let sequences = batch(run.chat.tokenizer(), &corpus, recipe, run.step)?;
@@ -59,7 +59,6 @@ pub fn pretrain(
         run.end_step(&values, stage.checkpoint_every)?;
         display.step(run.step, &values);
     }
-    display.finish();
     run.finish()
 }
 

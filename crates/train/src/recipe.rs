@@ -20,7 +20,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use picnic_model::config::{ConfigError, ModelConfig};
-use picnic_tasks::{Corpus, CorpusPart, Mixture, TaskError, TaskSpec, default_parts};
+use picnic_tasks::{Corpus, CorpusKind, CorpusPart, Mixture, TaskError, TaskSpec, default_parts};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -259,6 +259,13 @@ impl Common {
     /// Parts that make no text, or tasks that cannot be set up for it.
     pub fn text(&self) -> Result<Corpus, TaskError> {
         Corpus::new(&self.corpus, &self.tasks, self.seed)
+    }
+
+    /// Whether the base model is one that this recipe pre-trains on text without the format of the answers: judged in
+    /// that format it cannot be right.
+    pub fn hides_the_format(&self) -> bool {
+        let has_pages = self.corpus.iter().any(|part| part.kind == CorpusKind::Dialogues && part.weight > 0);
+        self.base.is_none() && !has_pages
     }
 
     /// Checks every value, and gives the recipe's own model.

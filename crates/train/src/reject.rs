@@ -6,6 +6,7 @@
 
 use crate::error::Error;
 use crate::eval::Judged;
+use crate::progress::{Event, Opened};
 use crate::recipe::{Recipe, Reject};
 use crate::rollout::{Draw, judge, prompts};
 use crate::run_folder::{OUTCOME, claim, read_json, sync_folder, write_file, write_json};
@@ -54,10 +55,13 @@ pub fn reject(recipe: &Recipe<Reject>, setting: &Setting, model: &Path, chat: Ch
     let tasks = Mixture::new(&common.tasks, common.seed)?;
     let mut teacher = Judged::open(model, chat, common.lanes, setting.threads)?;
     let count = stage.questions.div_ceil(stage.batch_questions) as u64;
-    let mut display = setting.progress.stage("reject", count);
+    let file = |number: u64| batches.join(format!("{number:08}.json"));
+    let done = (0..count).take_while(|&number| file(number).exists()).count() as u64;
+    let opened = Opened { stage: "reject".into(), done, total: count, tokens: None };
+    let mut display = setting.progress.open(opened);
     let (mut outcome, mut kept, mut lines) = (Outcome::default(), 0, String::new());
     for number in 0..count {
-        let path = batches.join(format!("{number:08}.json"));
+        let path = file(number);
         let batch = match read_json(&path)? {
             Some(batch) => batch,
             None => {
@@ -83,8 +87,8 @@ pub fn reject(recipe: &Recipe<Reject>, setting: &Setting, model: &Path, chat: Ch
         ];
         outcome.add(number + 1, &values);
         display.step(number + 1, &values);
+        setting.progress.tell(&Event::Saved(number + 1));
     }
-    display.finish();
     if kept == 0 {
         setting.progress.note("no right answer was found; give it a better model, easier tasks or more samples");
     }

@@ -8,7 +8,9 @@
 use crate::error::Error;
 use crate::grpo::{advantages, mean_log_ratio, no_variance, objective, overlong_punishment, token_weights};
 use crate::lanes::{BatchLoss, PolicySequence, Sequence};
+use crate::progress::{Answer, Event};
 use crate::recipe::{Recipe, RewardSource, Rl};
+use crate::report::Verdict as Mark;
 use crate::rollout::{Draw, Sample, judge, prompts, roll_out};
 use crate::tokenizer::with_prompt_template;
 use crate::training::{Opening, Outcome, Setting, Start, StepPlan, StepStats, Training};
@@ -30,8 +32,12 @@ const ROUND: u64 = 1 << 40;
 /// Those that take the place of others start here.
 const FIRST_EXTRA_PROBLEM: u64 = 1 << 48;
 
+/// Steps between answers that are shown.
+const SHOWN_EVERY: u64 = 5;
+
 /// The answers to one question.
 struct Group {
+    problem: Problem,
     prompt: Vec<u32>,
     samples: Vec<Sample>,
     rewards: Vec<Reward>,
@@ -85,7 +91,7 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, chat: ChatFormat
     if run.curriculum.is_none() {
         run.curriculum = stage.curriculum.map(|settings| Curriculum::new(tasks.arms(), settings, common.seed));
     }
-    let mut display = setting.progress.stage("rl", stage.steps as u64);
+    let mut display = run.open_display(stage.steps as u64, None);
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
         if stage.kl_beta > 0.0 && run.step.is_multiple_of(stage.reference_every as u64) {
@@ -120,9 +126,22 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, chat: ChatFormat
         }
         run.end_step(&values, stage.checkpoint_every)?;
         display.step(run.step, &values);
+        if run.step % SHOWN_EVERY == 1 {
+            setting.progress.tell(&Event::Answer(shown(&run, &rollout.groups[0])?));
+        }
     }
-    display.finish();
     run.finish()
+}
+
+/// The first answer of a group.
+fn shown(run: &Training, group: &Group) -> Result<Answer, Error> {
+    Ok(Answer {
+        step: Some(run.step),
+        task: group.problem.task.clone(),
+        question: group.problem.prompt.clone(),
+        text: ProblemFormat::new(&run.chat)?.text(&group.samples[0].completion.tokens),
+        verdict: Mark::from(&group.rewards[0].accuracy),
+    })
 }
 
 /// This step's groups. Those whose rewards are all equal are replaced by answers to new questions up to
@@ -198,8 +217,8 @@ fn answers(
         (sample, reward, total)
     });
     let mut judged = judged.collect::<Vec<_>>().into_iter();
-    let group = |prompt: Vec<u32>| {
-        let mut group = Group { prompt, samples: Vec::new(), rewards: Vec::new(), totals: Vec::new() };
+    let group = |(problem, prompt): (Problem, Vec<u32>)| {
+        let mut group = Group { problem, prompt, samples: Vec::new(), rewards: Vec::new(), totals: Vec::new() };
         for (sample, reward, total) in judged.by_ref().take(stage.group_size) {
             group.samples.push(sample);
             group.rewards.push(reward);
@@ -207,7 +226,7 @@ fn answers(
         }
         group
     };
-    let groups: Vec<Group> = prompts.into_iter().map(group).collect();
+    let groups: Vec<Group> = problems.iter().cloned().zip(prompts).map(group).collect();
     if let Some(curriculum) = &mut run.curriculum {
         for (group, arm) in groups.iter().zip(arms) {
             curriculum.record(arm, pass_rate(group, stage.reward));

@@ -62,7 +62,8 @@ pub fn sft(
     let mut run = Training::open(opening, setting, common, start, chat)?;
     let longest = examples.iter().map(|example| example.ids.len()).max().unwrap_or(0);
     check_positions("the longest example", longest, run.policy.model().config().max_position_embeddings)?;
-    let mut display = setting.progress.stage("sft", stage.steps as u64);
+    let mean_tokens = examples.iter().map(|example| example.ids.len()).sum::<usize>() as f64 / examples.len() as f64;
+    let mut display = run.open_display(stage.steps as u64, Some(mean_tokens));
     while run.step < stage.steps as u64 {
         let clock = Instant::now();
         let sequences = batch(&examples, recipe, run.step, &mut order);
@@ -91,7 +92,6 @@ pub fn sft(
         run.end_step(&values, stage.checkpoint_every)?;
         display.step(run.step, &values);
     }
-    display.finish();
     run.finish()
 }
 

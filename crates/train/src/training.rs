@@ -13,7 +13,7 @@ use crate::load::{Loaded, load};
 use crate::locked_folder::LockedFolder;
 use crate::optimizer::{Optimizer, learning_rate, move_router_biases};
 use crate::place::Place;
-use crate::progress::Progress;
+use crate::progress::{Event, Opened, Progress, StageProgress};
 use crate::recipe::{Common, Optimizer as Settings, config_error};
 use crate::report::Curve;
 use crate::run_folder::{
@@ -262,6 +262,12 @@ impl<'s> Training<'s> {
         Ok(training)
     }
 
+    /// Says that `steps` begin, or go on; `tokens` are the mean of a sequence, where it is known.
+    pub fn open_display(&self, steps: u64, tokens: Option<f64>) -> StageProgress {
+        let opened = Opened { stage: self.stage.to_owned(), done: self.step, total: steps, tokens };
+        self.setting.progress.open(opened)
+    }
+
     /// Makes the current policy the reference.
     ///
     /// # Errors
@@ -353,6 +359,7 @@ impl<'s> Training<'s> {
         self.outcome.add(self.step, values);
         if self.step.is_multiple_of(checkpoint_every as u64) {
             self.checkpoint()?;
+            self.setting.progress.tell(&Event::Saved(self.step));
         }
         Ok(())
     }

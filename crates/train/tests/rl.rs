@@ -1,7 +1,7 @@
 //! Whole runs of RL on a model that knows nothing: presets, dynamic sampling, and that threads do not show.
 //! Left out: what the objectives compute (`golden.rs`) and whether anything is learned.
 
-use picnic_train::progress::{Mode, Progress};
+use picnic_train::progress::{Progress, Quiet};
 use picnic_train::recipe::{Recipe, Rl};
 use picnic_train::rl::rl;
 use picnic_train::tokenizer::train_tokenizer;
@@ -27,7 +27,7 @@ fn rl_in(folder: &TempDir, overrides: &[&str], threads: usize, resume: bool) -> 
     let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
     let recipe = Recipe::<Rl>::load(&folder.path().join("rl.toml"), &overrides).unwrap();
     let chat = train_tokenizer(&recipe.common).unwrap();
-    let progress = Progress::new(Mode::Quiet);
+    let progress = Progress::new(Quiet);
     let out = LockedFolder::take(&folder.path().join("out"))?;
     let setting = Setting { out, threads, resume, progress: &progress };
     rl(&recipe, &setting, Start::Fresh, chat)

@@ -239,6 +239,16 @@ pub enum Verdict {
     CouldNotJudge,
 }
 
+impl From<&picnic_tasks::Verdict> for Verdict {
+    fn from(verdict: &picnic_tasks::Verdict) -> Verdict {
+        match verdict {
+            picnic_tasks::Verdict::Right(_) => Verdict::Right,
+            picnic_tasks::Verdict::Wrong(_) => Verdict::Wrong,
+            picnic_tasks::Verdict::CouldNotJudge(_) => Verdict::CouldNotJudge,
+        }
+    }
+}
+
 /// What one part of the run cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageCost {
