@@ -8,10 +8,12 @@ use picnic_train::load::open;
 use picnic_train::progress::{Mode, Progress};
 use picnic_train::r1::{Chain, r1};
 use picnic_train::recipe::{Common, OnPolicy, Pretrain, R1Recipe, Recipe, Reject, Rl, Sft, Stage};
-use picnic_train::report::{Report, StageResult};
+use picnic_train::report::{Report, RunKind, StageResult};
 use picnic_train::tokenizer::train_tokenizer;
 use picnic_train::training::{Outcome, Setting, Start};
-use picnic_train::{Error, distill::distill, pretrain::pretrain, reject::reject, rl::rl, sft::sft};
+use picnic_train::{
+    Error, alone::report_stage, distill::distill, pretrain::pretrain, reject::reject, rl::rl, sft::sft,
+};
 use std::path::{Path, PathBuf};
 
 /// What every command on a recipe takes.
@@ -137,24 +139,24 @@ pub fn show_result(name: &str, result: &StageResult) -> Result<()> {
 
 /// `picnic pretrain`.
 pub fn run_pretrain(args: &RecipeArgs) -> Result<()> {
-    run_stage::<Pretrain>(args, "pretrain", pretrain)
+    run_stage::<Pretrain>(args, RunKind::Pretrain, pretrain)
 }
 
 /// `picnic sft`.
 pub fn run_sft(args: &RecipeArgs) -> Result<()> {
-    run_stage::<Sft>(args, "sft", |recipe, setting, start, chat| {
+    run_stage::<Sft>(args, RunKind::Sft, |recipe, setting, start, chat| {
         sft(recipe, setting, start, recipe.stage.traces.as_deref(), chat)
     })
 }
 
 /// `picnic rl`.
 pub fn run_rl(args: &RecipeArgs) -> Result<()> {
-    run_stage::<Rl>(args, "rl", rl)
+    run_stage::<Rl>(args, RunKind::Rl, rl)
 }
 
 /// `picnic reject`.
 pub fn run_reject(args: &RecipeArgs) -> Result<()> {
-    run_stage::<Reject>(args, "reject", |recipe, setting, start, chat| match start {
+    run_stage::<Reject>(args, RunKind::Reject, |recipe, setting, start, chat| match start {
         Start::From(model) => reject(recipe, setting, model, chat),
         Start::Fresh => Err(missing("base=MODEL to draw answers from")),
     })
@@ -162,7 +164,7 @@ pub fn run_reject(args: &RecipeArgs) -> Result<()> {
 
 /// `picnic distill`.
 pub fn run_distill(args: &RecipeArgs) -> Result<()> {
-    run_stage::<OnPolicy>(args, "distill", |recipe, setting, start, chat| match &recipe.stage.teacher {
+    run_stage::<OnPolicy>(args, RunKind::Distill, |recipe, setting, start, chat| match &recipe.stage.teacher {
         Some(teacher) => distill(recipe, setting, start, teacher, chat),
         None => Err(missing("teacher=MODEL to learn from")),
     })
@@ -175,7 +177,8 @@ fn missing(what: &str) -> Error {
 type Run<S> = fn(&Recipe<S>, &Setting, Start, ChatFormat) -> Result<Outcome, Error>;
 
 /// One stage by itself: from `base`, or from fresh weights if the recipe names none.
-fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<()> {
+fn run_stage<S: Stage>(args: &RecipeArgs, kind: RunKind, run: Run<S>) -> Result<()> {
+    let command = kind.command();
     let (file, overrides) = args.split(command);
     let recipe = Recipe::<S>::load(&file, &overrides)?;
     let progress = args.common.progress();
@@ -184,7 +187,7 @@ fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<
         Some(base) => (Start::From(base), open(base)?.chat),
         None => (Start::Fresh, train_tokenizer(&recipe.common)?),
     };
-    if base.is_none() && command != "pretrain" {
+    if base.is_none() && kind != RunKind::Pretrain {
         progress.note("no base=MODEL given: starting from fresh weights");
     }
     let out = args.out(&format!("{name}-{command}"));
@@ -192,9 +195,11 @@ fn run_stage<S: Stage>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<
     let setting =
         Setting { out: out.clone(), threads: args.common.threads(), resume: args.resume, progress: &progress };
     let outcome = run(&recipe, &setting, start, chat)?;
+    report_stage(kind, &recipe, &outcome, &out)?;
     if !args.common.quiet && !args.common.json {
-        let made = if command == "reject" { "answers" } else { "model" };
+        let made = if kind == RunKind::Reject { "answers" } else { "model" };
         line(format_args!("{} steps, {:.0} s; {made} in {}", outcome.steps, outcome.seconds, out.display()))?;
+        line(format_args!("report: {}", out.join("report.html").display()))?;
     }
     Ok(())
 }

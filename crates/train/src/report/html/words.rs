@@ -21,6 +21,8 @@ pub fn name(stage: Stage) -> &'static str {
         Stage::StudentOnPolicy => "Student: on-policy distilled",
         Stage::ControlSftMore => "Control: more SFT",
         Stage::ControlRandomReward => "Control: random reward",
+        Stage::Traces => "Rejection sampling",
+        Stage::Judged => "The judged model",
     }
 }
 
@@ -41,6 +43,8 @@ pub fn class(stage: Stage) -> &'static str {
         Stage::StudentOnPolicy => "student-on-policy",
         Stage::ControlSftMore => "sft-more",
         Stage::ControlRandomReward => "random-reward",
+        Stage::Traces => "sft2",
+        Stage::Judged => "rl",
     }
 }
 
