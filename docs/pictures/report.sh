@@ -28,5 +28,5 @@ shoot() {
     [ -s "$pictures/report-$1.png" ] || { echo "$0: $chromium wrote no picture" >&2; exit 1; }
     echo "$pictures/report-$1.png"
 }
-shoot 1280 1500
-shoot 390 1500
+shoot 1280 960
+shoot 390 1300

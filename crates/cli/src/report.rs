@@ -140,7 +140,7 @@ fn show_comparison(names: &[String], comparison: &Comparison) -> Result<()> {
 
 fn show_changes(changes: &[Changed]) -> Result<()> {
     line(if changes.is_empty() { "\nthe recipes are the same" } else { "\nthe recipes differ in" })?;
-    for change in changes {
+    for change in report::brief(changes) {
         let [a, b] = [&change.a, &change.b].map(|value| value.as_deref().unwrap_or("-"));
         line(format_args!("  {}: {a} | {b}", change.key))?;
     }

@@ -7,11 +7,16 @@ use program::{Folder, picnic, recipe, refuse, succeed};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 fn said(args: &[&str]) -> String {
-    let output = picnic(args).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output_of(&mut picnic(args))
+}
+
+/// What a command says that must succeed.
+fn output_of(command: &mut Command) -> String {
+    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -66,19 +71,23 @@ fn one_two_and_three_runs() {
     for (seed, folder) in changed.iter().enumerate() {
         copy(Path::new(&other), Path::new(folder), "seed = 0", &format!("seed = {seed}"));
     }
-    let against = |args: &[&str]| [&["report", &a, &b, &c, "--against"], args, &["--out", &out]].concat();
+    let against = |folders: &[&str]| {
+        let mut command = picnic(&["report", &a, &b, &c, "--out", &out, "--against"]);
+        command.args(folders);
+        command
+    };
     let all: Vec<&str> = changed.iter().map(String::as_str).collect();
-    let text = said(&against(&all));
+    let compared = output_of(&mut against(&all));
     for words in ["over seeds", "rl.group_size: 4 | 8", "the same seeds", "cannot be told"] {
-        assert!(text.contains(words), "{words}: {text}");
+        assert!(compared.contains(words), "{words}: {compared}");
     }
     let page = fs::read_to_string(&out).unwrap();
     assert!(page.contains("class=\"dot run\"") && page.contains("<svg"), "runs and curves are drawn");
-    let json: Value = serde_json::from_str(&said(&[&against(&all)[..], &["--json"]].concat())).unwrap();
+    let json: Value = serde_json::from_str(&output_of(against(&all).arg("--json"))).unwrap();
     assert_eq!(json["paired"], true);
     assert_eq!(json["stages"]["rl"]["difference"]["value"], 0.0, "three times the same run");
-    refuse(&mut picnic(&against(&all[..1])), &["two runs or more of each"]);
-    refuse(&mut picnic(&against(&[all[0], &a])), &["two recipes", "rl.group_size", "--against"]);
+    refuse(&mut against(&all[..1]), &["two runs or more of each"]);
+    refuse(&mut against(&[all[0], &a]), &["two recipes", "rl.group_size", "--against"]);
 
     refuse(&mut picnic(&["report", &path("none")]), &["none", "report.json", "picnic r1"]);
     fs::write(Path::new(&b).join("report.json"), "{\"stages\": 3").unwrap();

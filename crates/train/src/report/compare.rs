@@ -105,6 +105,25 @@ pub fn changed(a: &str, b: &str) -> Vec<Changed> {
     keys.into_iter().filter(|key| a.get(*key) != b.get(*key)).map(of).collect()
 }
 
+/// The changes for people to read: a table of several keys that only one of the recipes has is one row.
+pub fn brief(changes: &[Changed]) -> Vec<Changed> {
+    /// Fewer keys of a table are named.
+    const MANY: usize = 4;
+    let table = |change: &Changed| change.key.split_once('.').map(|(table, _)| table.to_owned());
+    let side = |change: &Changed| (change.a.is_none(), change.b.is_none());
+    let alike =
+        |one: &Changed, other: &Changed| table(one).is_some() && table(one) == table(other) && side(one) == side(other);
+    let of_run = |run: &[Changed]| match (&run[0], table(&run[0])) {
+        (first, Some(table)) if run.len() >= MANY && side(first) != (false, false) => {
+            let keys = Some(format!("{} keys", run.len()));
+            let (a, b) = (first.a.as_ref().and(keys.clone()), first.b.as_ref().and(keys));
+            vec![Changed { key: table, a, b }]
+        }
+        _ => run.to_vec(),
+    };
+    changes.chunk_by(alike).flat_map(of_run).collect()
+}
+
 fn flat(text: &str) -> BTreeMap<String, String> {
     let mut keys = BTreeMap::new();
     match text.parse::<toml::Table>() {
@@ -132,6 +151,17 @@ fn flatten(at: &str, value: &toml::Value, keys: &mut BTreeMap<String, String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_that_one_recipe_lacks_is_one_row() {
+        let a = "[rl]\nsteps = 6\n";
+        let b = "[rl]\nsteps = 9\nlr = 1\n[zero]\na = 1\nb = 2\nc = 3\nd = 4\n[few]\na = 1\nb = 2\n";
+        let row = |change: Changed| format!("{}: {} {}", change.key, change.a.is_some(), change.b.unwrap_or_default());
+        let rows = |a, b| brief(&changed(a, b)).into_iter().map(row).collect::<Vec<_>>();
+        let expected = ["few.a: false 1", "few.b: false 2", "rl.lr: false 1", "rl.steps: true 9", "zero: false 4 keys"];
+        assert_eq!(rows(a, b), expected);
+        assert_eq!(rows(b, a).last().unwrap(), "zero: true ");
+    }
 
     #[test]
     fn recipes_differ_by_dotted_keys() {

@@ -28,7 +28,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use at_k::{counted_as, majority, pass_at_k, shown_ks};
 pub use bootstrap::{bootstrap_ci, bootstrap_ratio_ci, paired_ci, unpaired_ci};
-pub use compare::{Changed, Comparison, OverTasks, Pair, changed, compare};
+pub use compare::{Changed, Comparison, OverTasks, Pair, brief, changed, compare};
 pub use files::{ReportError, read, write, write_page};
 pub use html::words::{percent, points, signed_interval};
 pub use html::{compare_page, page, recipes_page, seeds_page};

@@ -8,7 +8,7 @@ use super::curves::grid;
 use super::words::{class, name, percent, points, signed_interval, visible};
 use super::{document, guide, scroll, story};
 use crate::report::svg::{Series, line_plot};
-use crate::report::{Changed, Comparison, Curve, Pair, Report, Stage, of_comparison};
+use crate::report::{Changed, Comparison, Curve, Pair, Report, Stage, brief, of_comparison};
 
 /// Two runs: differences, curves over each other, recipes. `names` are what the runs are called.
 pub fn compare_page(names: [&str; 2], runs: [&Report; 2], comparison: &Comparison) -> String {
@@ -47,7 +47,7 @@ pub fn changes(title: &str, changes: &[Changed]) -> Markup {
     let table = html! {
         table {
             thead { tr { th { "key" } th { "A" } th { "B" } } }
-            tbody { @for change in changes {
+            tbody { @for change in brief(changes) {
                 tr {
                     th scope="row" { (visible(&change.key)) }
                     td.long { (visible(change.a.as_deref().unwrap_or("–"))) }

@@ -72,8 +72,11 @@ pub fn points(difference: f64) -> String {
     format!("{} points", signed(difference))
 }
 
-/// "+7.4 to +18.0", in percentage points.
+/// "+7.4 to +18.0", in percentage points; "unbounded" of one that rules nothing out.
 pub fn signed_interval([lo, hi]: [f64; 2]) -> String {
+    if lo <= -1.0 && hi >= 1.0 {
+        return "unbounded".to_owned();
+    }
     format!("{} to {}", signed(lo), signed(hi))
 }
 

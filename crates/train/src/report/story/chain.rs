@@ -1,6 +1,6 @@
 //! The story of a whole chain: what was made, what RL gave, and what these numbers cannot tell.
 
-use super::{base, distance, gap, list, of_size, shares, size};
+use super::{base, clauses, distance, gap, list, of_size, shares, size};
 use crate::report::html::words::duration;
 use crate::report::{Answer, Report, Stage, StageResult, difference, percent, signed_interval};
 
@@ -113,9 +113,7 @@ fn open(report: &Report, (stage, after): (Stage, &StageResult)) -> String {
         open.push("whether anything else would have given as much, for this run has no controls".to_owned());
     }
     open.push("what another seed would give, for this is one run".to_owned());
-    let last = open.pop().unwrap_or_default();
-    let open = if open.is_empty() { last } else { format!("{}, and {last}", open.join(", ")) };
-    format!("What these numbers cannot tell is {open}.")
+    format!("What these numbers cannot tell is {}.", clauses(open))
 }
 
 /// The controls of the main RL that the run has.

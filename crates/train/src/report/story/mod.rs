@@ -40,6 +40,12 @@ fn list(items: &[String]) -> String {
     }
 }
 
+/// "a, b, and c": of clauses that have commas themselves.
+fn clauses(mut items: Vec<String>) -> String {
+    let last = items.pop().unwrap_or_default();
+    if items.is_empty() { last } else { format!("{}, and {last}", items.join(", ")) }
+}
+
 /// "1.85 M parameters, of which 970.1 k take part in each token"
 fn size(parameters: &Parameters) -> String {
     let Parameters { all, active } = *parameters;

@@ -1,8 +1,8 @@
 //! The stories of several runs: two of them, one recipe's seeds, two recipes' seeds.
 
-use super::{distance, gap, list, number_of};
+use super::{clauses, distance, gap, list, number_of};
 use crate::report::html::words::name;
-use crate::report::{Answer, Changed, Comparison, OverTasks, Recipes, Seeds, Stage, percent};
+use crate::report::{Answer, Changed, Comparison, OverTasks, Recipes, Seeds, Stage, brief, percent};
 use std::collections::BTreeMap;
 
 /// The stage that a sentence is about: what the main RL made, or whatever else there is.
@@ -56,11 +56,11 @@ pub fn of_seeds(names: usize, seeds: &Seeds) -> [String; 3] {
     let question = first.question;
     let told = match together.answer {
         Answer::Yes => {
-            format!("{question} Yes, over these seeds: {} on average.", gap_over_seeds(&together.difference))
+            format!("{question} Yes, over these seeds: on average {}.", gap_over_seeds(&together.difference))
         }
-        Answer::No => format!("{question} No, the reverse: {} on average.", gap_over_seeds(&together.difference)),
+        Answer::No => format!("{question} No, the reverse: on average {}.", gap_over_seeds(&together.difference)),
         Answer::Open => {
-            format!("{question} These seeds cannot tell: {} on average.", gap_over_seeds(&together.difference))
+            format!("{question} These seeds cannot tell: on average {}.", gap_over_seeds(&together.difference))
         }
     };
     let open = seeds.questions.iter().skip(1).filter(|asked| asked.answers.all.together.answer == Answer::Open);
@@ -113,7 +113,7 @@ pub fn of_recipes(recipes: &Recipes) -> [String; 3] {
         open.push("what part of it the problems make, for not all runs were asked the same".to_owned());
     }
     open.push("what other tasks or larger models would give".to_owned());
-    [made, told, format!("What these runs cannot tell is {}.", list(&open))]
+    [made, told, format!("What these runs cannot tell is {}.", clauses(open))]
 }
 
 /// "+10.7 points, 95 % interval over seeds +7.7 to +13.7"
@@ -129,6 +129,7 @@ fn differ(recipe: &[Changed]) -> String {
     if recipe.is_empty() {
         return "have the same recipe".to_owned();
     }
+    let recipe = brief(recipe);
     let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
     let change = |change: &Changed| match (value(&change.a), value(&change.b)) {
         (a, b) if a.len().max(b.len()) > LONGEST => change.key.clone(),
