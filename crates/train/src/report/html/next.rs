@@ -65,10 +65,7 @@ fn of_chain(report: &Report, folder: &Path) -> Commands {
 fn of_stage(kind: RunKind, report: &Report, folder: &Path) -> Commands {
     let run = Place(folder);
     let itself = run.itself();
-    let base = report
-        .setting("base")
-        .and_then(|base| base.as_str().map(|base| quoted(base)))
-        .unwrap_or_else(|| "MODEL".to_owned());
+    let base = report.setting("base").and_then(|base| base.as_str().map(quoted)).unwrap_or_else(|| "MODEL".to_owned());
     let judge = (
         "Ask it held-out problems",
         vec![format!("picnic eval recipes/tiny/eval.toml base={itself} --out {}", run.beside("judged"))],
