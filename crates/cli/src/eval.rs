@@ -7,6 +7,7 @@ use crate::train::{RecipeArgs, show_result};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use picnic_train::LockedFolder;
+use picnic_train::alone::{Judgement, report_evaluation};
 use picnic_train::eval::{Judged, Question, read_questions};
 use picnic_train::likelihood::{read_choices, score_choices};
 use picnic_train::load::open;
@@ -16,6 +17,7 @@ use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use tempfile::TempPath;
 
 /// Arguments of `picnic eval`.
@@ -162,7 +164,9 @@ fn judge(args: &EvalArgs) -> Result<()> {
     let chat = open(base)?.chat.with_variables(args.template.map());
     let mut judged = Judged::open(base, chat, recipe.common.lanes, threads)?;
     judged.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    let clock = Instant::now();
     let mut evaluation = judged.evaluate(&recipe.common, &recipe.stage)?;
+    let seconds = clock.elapsed().as_secs_f64();
     if let Some(samples) = samples {
         let rows = evaluation.answers.iter().map(|answer| {
             json!({"id": answer.problem.id, "prompt": answer.problem.prompt, "completion": answer.text,
@@ -174,6 +178,8 @@ fn judge(args: &EvalArgs) -> Result<()> {
         let path = out.join("eval.json");
         let text = serde_json::to_string_pretty(&evaluation.result)?;
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        let (result, tokens) = (evaluation.result.clone(), evaluation.tokens);
+        report_evaluation(&recipe, Judgement { result, tokens, seconds, threads }, &out)?;
     }
     if args.recipe.common.quiet {
         return Ok(());
@@ -184,7 +190,11 @@ fn judge(args: &EvalArgs) -> Result<()> {
     }
     show_result("right", &evaluation.result)?;
     let [formed, length] = [100.0 * evaluation.result.well_formed, evaluation.result.mean_length];
-    line(format_args!("{formed:.1} % well-formed, {length:.0} tokens an answer"))
+    line(format_args!("{formed:.1} % well-formed, {length:.0} tokens an answer"))?;
+    match &args.recipe.out {
+        Some(out) => line(format_args!("report: {}", out.join("report.html").display())),
+        None => Ok(()),
+    }
 }
 
 /// The recipe's file and the overrides. A model in the recipe's place is judged by the default recipe, the built-in one

@@ -5,12 +5,13 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use picnic_chat::ChatFormat;
 use picnic_display::{Invocation, Mode};
+use picnic_train::alone::report_stage;
 use picnic_train::load::open;
 use picnic_train::plan::{Planned, of_stage};
 use picnic_train::progress::{Event, Made, Progress};
 use picnic_train::r1::{Chain, r1};
 use picnic_train::recipe::{Common, OnPolicy, Pretrain, R1Recipe, Recipe, Reject, Rl, Sft, Stage};
-use picnic_train::report::{self, Report, StageResult};
+use picnic_train::report::{self, Report, RunKind, StageResult};
 use picnic_train::tokenizer::train_tokenizer;
 use picnic_train::training::{Outcome, Setting, Start};
 use picnic_train::{Error, LockedFolder, distill::distill, pretrain::pretrain, reject::reject, rl::rl, sft::sft};
@@ -164,24 +165,24 @@ pub fn show_result(name: &str, result: &StageResult) -> Result<()> {
 
 /// `picnic pretrain`.
 pub fn run_pretrain(args: &RecipeArgs) -> Result<()> {
-    run_stage::<Pretrain>(args, "pretrain", pretrain)
+    run_stage::<Pretrain>(args, RunKind::Pretrain, pretrain)
 }
 
 /// `picnic sft`.
 pub fn run_sft(args: &RecipeArgs) -> Result<()> {
-    run_stage::<Sft>(args, "sft", |recipe, setting, start, chat| {
+    run_stage::<Sft>(args, RunKind::Sft, |recipe, setting, start, chat| {
         sft(recipe, setting, start, recipe.stage.traces.as_deref(), chat)
     })
 }
 
 /// `picnic rl`.
 pub fn run_rl(args: &RecipeArgs) -> Result<()> {
-    run_stage::<Rl>(args, "rl", rl)
+    run_stage::<Rl>(args, RunKind::Rl, rl)
 }
 
 /// `picnic reject`.
 pub fn run_reject(args: &RecipeArgs) -> Result<()> {
-    run_stage::<Reject>(args, "reject", |recipe, setting, start, chat| match start {
+    run_stage::<Reject>(args, RunKind::Reject, |recipe, setting, start, chat| match start {
         Start::From(model) => reject(recipe, setting, model, chat),
         Start::Fresh => Err(missing("base=MODEL to draw answers from")),
     })
@@ -189,7 +190,7 @@ pub fn run_reject(args: &RecipeArgs) -> Result<()> {
 
 /// `picnic distill`.
 pub fn run_distill(args: &RecipeArgs) -> Result<()> {
-    run_stage::<OnPolicy>(args, "distill", |recipe, setting, start, chat| match &recipe.stage.teacher {
+    run_stage::<OnPolicy>(args, RunKind::Distill, |recipe, setting, start, chat| match &recipe.stage.teacher {
         Some(teacher) => distill(recipe, setting, start, teacher, chat),
         None => Err(missing("teacher=MODEL to learn from")),
     })
@@ -211,7 +212,8 @@ fn example_base(command: &str) -> &'static str {
 }
 
 /// One stage by itself: from `base`, and only pre-training from fresh weights too.
-fn run_stage<S: Stage + Planned>(args: &RecipeArgs, command: &str, run: Run<S>) -> Result<()> {
+fn run_stage<S: Stage + Planned>(args: &RecipeArgs, kind: RunKind, run: Run<S>) -> Result<()> {
+    let command = kind.command();
     let (file, overrides) = args.split(command)?;
     let recipe = Recipe::<S>::load(&file, &overrides)?;
     let Common { base, name, .. } = &recipe.common;
@@ -235,15 +237,18 @@ fn run_stage<S: Stage + Planned>(args: &RecipeArgs, command: &str, run: Run<S>) 
     progress.tell(&Event::Begun(command.to_owned()));
     let setting = Setting { out: locked, threads: args.common.threads(), resume: args.resume, progress: &progress };
     let outcome = run(&recipe, &setting, start, chat)?;
+    report_stage(kind, &recipe, &outcome, &out)?;
     progress.tell(&Event::Made(Made { part: command.to_owned(), seconds: outcome.seconds }));
     // The results go to the normal screen.
     drop(progress);
     if args.common.quiet || args.common.json {
         return Ok(());
     }
+    let page = out.join("report.html");
     let out = out.display().to_string();
     let made = if command == "reject" { "answers" } else { "model" };
     line(format_args!("{} steps, {:.0} s; {made} in {out}", outcome.steps, outcome.seconds))?;
+    line(format_args!("read the report: {}", page.display()))?;
     if command != "reject" {
         line(format_args!("talk to it: {}", Invocation::of_this_process().command(["chat", &out])))?;
     }

@@ -10,7 +10,7 @@ use crate::progress::{Answer as Shown, Evaluated, Event, Made};
 use crate::r1::{Chain, peak_rss_mb};
 use crate::recipe::{Common, OnPolicy, Pretrain, R1Recipe, Recipe, Reject, Rl, Sft};
 use crate::reject::{TRACES, reject};
-use crate::report::{self, Report, Sample, SampleSet, Stage, StageCost, StageResult, Verdict as Mark};
+use crate::report::{self, Report, RunKind, Sample, SampleSet, Stage, StageResult, Verdict as Mark, choose, readable};
 use crate::rl::rl;
 use crate::run_folder::{claim, read_json, write_json};
 use crate::sft::sft;
@@ -23,15 +23,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Samples that the report shows.
-const SHOWN: usize = 6;
+/// Pairs of answers, before and after RL, that the report shows.
+const SHOWN: usize = 10;
 
 /// The report while it is written.
 pub(crate) struct Book<'b> {
     recipe: &'b R1Recipe,
     chain: &'b Chain<'b>,
     report: Report,
-    /// Answers of the cold-started model, to stand beside RL's.
+    /// The cold-started model's first answer to every question, to stand beside RL's.
     before: Vec<Posed>,
     /// Remarks that the stages leave.
     notes: Vec<String>,
@@ -41,6 +41,7 @@ pub(crate) struct Book<'b> {
 #[derive(Serialize, Deserialize)]
 struct Record {
     result: StageResult,
+    /// The first answer to every question, of the two models that RL lies between; of others none.
     shown: Vec<Posed>,
     tokens: u64,
     seconds: f64,
@@ -68,19 +69,7 @@ impl<'b> Book<'b> {
         let evaluations = out.join("evaluations");
         std::fs::create_dir_all(&evaluations).map_err(Error::writing(&evaluations))?;
         chain.progress.tell(&Event::Plan(plan::of_chain(recipe, out)));
-        let report = Report {
-            recipe_name: recipe.common.name.clone(),
-            seconds: 0.0,
-            core_hours: 0.0,
-            tokens: 0,
-            peak_rss_mb: 0.0,
-            stages: BTreeMap::new(),
-            curves: BTreeMap::new(),
-            samples: Vec::new(),
-            costs: Vec::new(),
-            recipe_toml,
-            notes: Vec::new(),
-        };
+        let report = Report::new(RunKind::Chain, &recipe.common.name, recipe_toml);
         Ok(Book { recipe, chain, report, before: Vec::new(), notes: Vec::new() })
     }
 
@@ -94,7 +83,7 @@ impl<'b> Book<'b> {
                 let chat = train_tokenizer(common)?;
                 let seconds = clock.elapsed().as_secs_f64();
                 self.made(TOKENIZER, seconds);
-                self.cost("tokenizer", seconds, seconds * self.chain.threads as f64, 0);
+                self.report.cost("tokenizer", seconds, seconds * self.chain.threads as f64, 0);
                 return Ok((self.pretrain(Stage::Base, common, stage, &chat)?, chat));
             }
             (None, None) => {
@@ -180,7 +169,7 @@ impl<'b> Book<'b> {
         self.begun(plan::TRACES);
         let outcome = reject(&recipe, &setting, from, chat.clone())?;
         self.made(plan::TRACES, outcome.seconds);
-        self.cost("rejection sampling", outcome.seconds, outcome.core_seconds, outcome.tokens);
+        self.report.cost("rejection sampling", outcome.seconds, outcome.core_seconds, outcome.tokens);
         let last = |name: &str| outcome.curves.iter().find(|c| c.name == name)?.points.last().map(|p| p.1);
         let kept = last("kept").unwrap_or(0.0);
         let Reject { questions, samples, keep, .. } = settings;
@@ -215,7 +204,7 @@ impl<'b> Book<'b> {
         // only in the clock.
         let seconds = clock.elapsed().as_secs_f64().max(outcome.seconds);
         let around = (seconds - outcome.seconds) * self.chain.threads as f64;
-        self.cost(&name, seconds, outcome.core_seconds + around, outcome.tokens);
+        self.report.cost(&name, seconds, outcome.core_seconds + around, outcome.tokens);
         self.made(&name, seconds);
         self.report.curves.insert(stage, outcome.curves.clone());
         Ok((setting.out.to_owned(), outcome))
@@ -244,7 +233,10 @@ impl<'b> Book<'b> {
                 let mut judged = Judged::open(model, chat.clone(), common.lanes, self.chain.threads)?;
                 let Evaluation { result, answers, tokens } = judged.evaluate(common, eval)?;
                 let tasks = Mixture::new(&common.tasks, eval.problem_seed)?;
-                let shown = shown(&tasks, &answers, eval.samples);
+                let shown = match stage {
+                    Stage::Sft | Stage::Rl => first_answers(&tasks, &answers, eval.samples),
+                    _ => Vec::new(),
+                };
                 let seconds = clock.elapsed().as_secs_f64();
                 let core_seconds = seconds * self.chain.threads as f64;
                 let record = Record { result, shown, tokens, seconds, core_seconds };
@@ -268,22 +260,22 @@ impl<'b> Book<'b> {
             let Sample { text, verdict } = sample;
             self.chain.progress.tell(&Event::Answer(Shown { step: None, task, question: problem, text, verdict }));
         }
-        self.cost(&format!("evaluation of {name}"), seconds, core_seconds, tokens);
+        self.report.cost(&format!("evaluation of {name}"), seconds, core_seconds, tokens);
+        let questions: usize = result.scores.values().map(Vec::len).sum();
         self.report.stages.insert(stage, result);
+        self.report.measure(stage, model);
         match stage {
             Stage::Sft => self.before = shown,
-            Stage::Rl => self.report.samples = self.before.drain(..).zip(shown).map(side_by_side).collect(),
+            Stage::Rl => {
+                let sets = side_by_side(std::mem::take(&mut self.before), shown);
+                let (pairs, samples) = choose(sets, SHOWN);
+                // Evaluations from before all first answers were kept have a few, which have no shares to speak of.
+                self.report.pairs = (pairs.judged() + pairs.not_judged == questions).then_some(pairs);
+                self.report.samples = samples;
+            }
             _ => {}
         }
         Ok(())
-    }
-
-    fn cost(&mut self, part: &str, seconds: f64, core_seconds: f64, tokens: u64) {
-        let core_hours = core_seconds / 3600.0;
-        self.report.costs.push(StageCost { stage: part.to_owned(), seconds, tokens, core_hours });
-        self.report.seconds += seconds;
-        self.report.core_hours += core_hours;
-        self.report.tokens += tokens;
     }
 
     fn begun(&self, part: &str) {
@@ -342,30 +334,37 @@ fn notes(recipe: &R1Recipe) -> Result<Vec<String>, Error> {
     Ok(notes)
 }
 
-fn side_by_side((before, after): (Posed, Posed)) -> SampleSet {
-    let Posed { task, problem, gold, sample } = after;
-    SampleSet { task, problem, gold, before: before.sample, after: sample }
+/// The questions that both models answered.
+fn side_by_side(before: Vec<Posed>, after: Vec<Posed>) -> Vec<SampleSet> {
+    let key = |posed: &Posed| (posed.task.clone(), posed.problem.clone());
+    let mut earlier: BTreeMap<(String, String), Sample> =
+        before.into_iter().map(|posed| (key(&posed), posed.sample)).collect();
+    let pair = |posed: Posed| {
+        let before = earlier.remove(&key(&posed))?;
+        let Posed { task, problem, gold, sample } = posed;
+        Some(SampleSet { task, problem, gold, before, after: sample })
+    };
+    after.into_iter().filter_map(pair).collect()
 }
 
-/// First answers to a few problems, spread over the tasks; the same problems for every stage.
-fn shown(tasks: &Mixture, answers: &[Answer], samples: usize) -> Vec<Posed> {
-    let problems = answers.len() / samples.max(1);
-    let step = (problems / SHOWN).max(1);
+/// The first answer to every question.
+fn first_answers(tasks: &Mixture, answers: &[Answer], samples: usize) -> Vec<Posed> {
     let posed = |answer: &Answer| Posed {
         task: answer.problem.task.clone(),
         problem: answer.problem.prompt.clone(),
         gold: reference(tasks, &answer.problem),
         sample: Sample { text: answer.text.clone(), verdict: Mark::from(&answer.reward.accuracy) },
     };
-    answers.iter().step_by(samples.max(1) * step).take(SHOWN).map(posed).collect()
+    answers.iter().step_by(samples.max(1)).map(posed).collect()
 }
 
-/// A right answer if the task can write one, else what its verifier goes by.
+/// A right answer if one can be written, else what the task's verifier goes by.
 fn reference(tasks: &Mixture, problem: &Problem) -> String {
     let written = tasks.trace(problem).filter(|trace| tasks.verify(problem, &trace.answer).is_right());
-    match (written, &problem.gold) {
-        (Some(trace), _) => trace.answer,
-        (None, serde_json::Value::String(text)) => text.clone(),
-        (None, other) => other.to_string(),
+    match written {
+        // Its worked solutions give up; what reads best is an equation, which needs no luck.
+        _ if problem.gold.get("target").is_some() => readable(&problem.gold),
+        Some(trace) => trace.answer,
+        None => readable(&problem.gold),
     }
 }

@@ -4,8 +4,10 @@
 //! [`reject`](mod@reject), [`distill`](mod@distill), [`eval`], and all of them in order in [`r1`](mod@r1). What they
 //! share: [`recipe`] (everything that decides what is computed), [`place`] (what a name stands for), [`load`] (a model from its files), [`training`] (model,
 //! step, checkpoint), [`lanes`] (gradients on threads), [`optimizer`], [`rollout`] and [`grpo`] (the objective). What a person sees: [`plan`] and
-//! [`progress`] (what there is to do and what happens), [`watch`] (what a run that stalls is at) and [`report`].
+//! [`progress`] (what there is to do and what happens), [`watch`] (what a run that stalls is at), [`report`]
+//! and [`alone`] (the report of one stage by itself).
 
+pub mod alone;
 mod book;
 pub mod distill;
 mod error;

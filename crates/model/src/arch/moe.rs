@@ -136,7 +136,16 @@ impl Moe {
 
     /// Weights of all experts and the gate.
     pub(crate) fn num_parameters(&self, hidden: u128) -> u128 {
-        let experts = (self.n_routed_experts + self.n_shared_experts) as u128;
+        self.parameters_of(self.n_routed_experts, hidden)
+    }
+
+    /// Weights that one token meets: the gate, the shared experts and those that it is routed to.
+    pub(crate) fn num_active_parameters(&self, hidden: u128) -> u128 {
+        self.parameters_of(self.num_experts_per_tok, hidden)
+    }
+
+    fn parameters_of(&self, routed: usize, hidden: u128) -> u128 {
+        let experts = (routed + self.n_shared_experts) as u128;
         experts * self.experts_of(1).num_parameters(hidden) + self.n_routed_experts as u128 * hidden
     }
 

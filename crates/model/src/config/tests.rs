@@ -54,6 +54,10 @@ fn reads_dense_and_sparse() {
     assert!(!is_moe(2) && is_moe(3));
     // The paper's 671B; routers and norms are all that a rounding of the papers could hide.
     assert_eq!(config.num_parameters() / 1_000_000_000, 671);
+    // The paper's 37B that are activated for each token.
+    assert!((36_500_000_000..37_600_000_000).contains(&config.num_active_parameters()));
+    let dense = read(&llama()).unwrap();
+    assert_eq!(dense.num_active_parameters(), dense.num_parameters());
     // 192^-0.5 · (0.1·ln 40 + 1)²: the figure that DeepSeek's own code computes.
     let Attention::Mla(mla) = &config.attention else { panic!("{:?}", config.attention) };
     assert!((mla.softmax_scale(&config.rope) - 0.135_233_78).abs() < 1e-7);

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::families::AttentionKind;
-use super::{Attention, ConfigError, FeedForward, ModelConfig};
+use super::{Attention, ConfigError, FeedForward, ModelConfig, Moe};
 
 /// Four times the largest models made so far; 16 TiB in f32.
 const MAX_PARAMETERS: u128 = 1 << 42;
@@ -61,6 +61,16 @@ impl ModelConfig {
     /// Weights in the model, embedding and head included; router biases, norms on latents and multi-token prediction
     /// not.
     pub fn num_parameters(&self) -> u128 {
+        self.count_parameters(Moe::num_parameters)
+    }
+
+    /// Those of them that take part in each token: of the routed experts only the chosen. Embedding and head count
+    /// whole, as DeepSeek counts them.
+    pub fn num_active_parameters(&self) -> u128 {
+        self.count_parameters(Moe::num_active_parameters)
+    }
+
+    fn count_parameters(&self, of_moe: impl Fn(&Moe, u128) -> u128) -> u128 {
         let [hidden, vocab] = [self.hidden_size, self.vocab_size].map(|n| n as u128);
         let embeddings = vocab * hidden * if self.tie_word_embeddings { 1 } else { 2 };
         let layers = self.layers().map(|layer| {
@@ -70,7 +80,7 @@ impl ModelConfig {
             };
             let feed_forward = match layer.feed_forward {
                 FeedForward::Dense(dense) => dense.num_parameters(hidden),
-                FeedForward::Moe(moe) => moe.num_parameters(hidden),
+                FeedForward::Moe(moe) => of_moe(moe, hidden),
             };
             attention + feed_forward + 2 * hidden
         });

@@ -40,7 +40,7 @@ fn beside(scores: &[f64], score: f64) -> usize {
 }
 
 /// 97.5 % quantile of the normal distribution.
-const Z: f64 = 1.959_963_985;
+pub(super) const Z: f64 = 1.959_963_985;
 
 /// Wilson's 95 % score interval (Wilson 1927) of a share `p` of `n` problems, at least one. For 0 of n it ends at
 /// z² / (n + z²), a little above the rule of three's 3 / n.
@@ -108,37 +108,6 @@ pub fn bootstrap_ratio_ci(per_problem: &[(f64, f64)], seed: u64) -> Option<[f64;
     let mut ratios: Vec<f64> = (0..RESAMPLES).map(|_| ratio()).collect();
     ratios.sort_by(f64::total_cmp);
     Some([quantile(&ratios, 0.025), quantile(&ratios, 0.975)])
-}
-
-/// 95 % interval of the mean over seeds, by Student's t on the few that there are: what another seed may give is in it,
-/// what other problems may give is not. `None` of fewer than two, and where all are alike: that leaves no width, though
-/// another seed may well differ.
-pub fn seeds_ci(values: &[f64]) -> Option<[f64; 2]> {
-    let n = values.len() as f64;
-    if values.len() < 2 || values.iter().all(|value| *value == values[0]) {
-        return None;
-    }
-    let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / (n - 1.0);
-    let half = t_quantile(values.len() - 1) * (variance / n).sqrt();
-    Some([mean - half, mean + half])
-}
-
-/// 97.5 % quantile of Student's t: tables of it to nine degrees of freedom, then the normal one and what Cornish and
-/// Fisher (1938) add to it, which errs by less than 0.0002 there.
-fn t_quantile(degrees: usize) -> f64 {
-    const FEW: [f64; 9] = [12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622];
-    match degrees {
-        0 => f64::INFINITY,
-        1..=9 => FEW[degrees - 1],
-        _ => {
-            let (z, n) = (Z, degrees as f64);
-            let first = (z.powi(3) + z) / 4.0;
-            let second = (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0;
-            let third = (3.0 * z.powi(7) + 19.0 * z.powi(5) + 17.0 * z.powi(3) - 15.0 * z) / 384.0;
-            z + first / n + second / (n * n) + third / (n * n * n)
-        }
-    }
 }
 
 /// An index in 0..n as the high word of a product: off from uniform by less than n/2⁶⁴, and the
@@ -269,20 +238,6 @@ mod tests {
             assert!(lo < difference && difference < hi);
         }
         assert!(paired[0] > 0.0 && unpaired[0] < 0.0, "{paired:?} {unpaired:?}");
-    }
-
-    #[test]
-    fn seeds_are_few() {
-        // 1, 2 and 3: mean 2, deviation 1, so 2 ± 4.3027 / √3.
-        let [lo, hi] = seeds_ci(&[3.0, 1.0, 2.0]).unwrap();
-        assert!((lo - (2.0 - 2.4842)).abs() < 1e-4 && (hi - (2.0 + 2.4842)).abs() < 1e-4, "{lo} {hi}");
-        assert_eq!(seeds_ci(&[1.0]), None);
-        assert_eq!(seeds_ci(&[0.025; 3]), None);
-        // Published tables; the ninth is the last of ours.
-        for (degrees, quantile) in [(10, 2.2281), (15, 2.1314), (30, 2.0423), (120, 1.9799)] {
-            assert!((t_quantile(degrees) - quantile).abs() < 2e-4, "{degrees}: {}", t_quantile(degrees));
-        }
-        assert!((1..40).all(|degrees| t_quantile(degrees) > t_quantile(degrees + 1)));
     }
 
     #[test]

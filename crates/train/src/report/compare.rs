@@ -1,10 +1,10 @@
-//! Two runs side by side, or one recipe from several seeds.
+//! Two runs side by side.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Answer, Difference, QUESTIONS, Report, Stage, StageResult, difference, difference_on, seeds_ci};
+use super::{Difference, Report, Stage, StageResult, difference, difference_on};
 
 /// Something over all problems, and the same of each task.
 #[derive(Clone, Debug, Serialize)]
@@ -18,7 +18,7 @@ pub struct OverTasks<T> {
 
 impl<T> OverTasks<T> {
     /// What `of` gives of all problems (`None`) and of each task of `results` (its name), as far as it gives anything.
-    fn new<'r>(
+    pub(super) fn new<'r>(
         results: impl Iterator<Item = &'r StageResult>,
         of: impl Fn(Option<&str>) -> Option<T>,
     ) -> Option<OverTasks<T>> {
@@ -32,14 +32,15 @@ impl<T> OverTasks<T> {
 }
 
 /// Accuracy over all problems, or on one task.
-fn accuracy(result: &StageResult, task: Option<&str>) -> Option<f64> {
+pub(super) fn accuracy(result: &StageResult, task: Option<&str>) -> Option<f64> {
     match task {
         None => Some(result.accuracy),
         Some(task) => result.by_task.get(task).map(|of_task| of_task.accuracy),
     }
 }
 
-fn difference_of(a: &StageResult, b: &StageResult, task: Option<&str>) -> Option<Difference> {
+/// How much more accurate `a` is than `b`, over all problems or on one task.
+pub(super) fn difference_of(a: &StageResult, b: &StageResult, task: Option<&str>) -> Option<Difference> {
     match task {
         None => Some(difference(a, b)),
         Some(task) => difference_on(task, a, b),
@@ -104,6 +105,25 @@ pub fn changed(a: &str, b: &str) -> Vec<Changed> {
     keys.into_iter().filter(|key| a.get(*key) != b.get(*key)).map(of).collect()
 }
 
+/// The changes for people to read: a table of several keys that only one of the recipes has is one row.
+pub fn brief(changes: &[Changed]) -> Vec<Changed> {
+    /// Fewer keys of a table are named.
+    const MANY: usize = 4;
+    let table = |change: &Changed| change.key.split_once('.').map(|(table, _)| table.to_owned());
+    let side = |change: &Changed| (change.a.is_none(), change.b.is_none());
+    let alike =
+        |one: &Changed, other: &Changed| table(one).is_some() && table(one) == table(other) && side(one) == side(other);
+    let of_run = |run: &[Changed]| match (&run[0], table(&run[0])) {
+        (first, Some(table)) if run.len() >= MANY && side(first) != (false, false) => {
+            let keys = Some(format!("{} keys", run.len()));
+            let (a, b) = (first.a.as_ref().and(keys.clone()), first.b.as_ref().and(keys));
+            vec![Changed { key: table, a, b }]
+        }
+        _ => run.to_vec(),
+    };
+    changes.chunk_by(alike).flat_map(of_run).collect()
+}
+
 fn flat(text: &str) -> BTreeMap<String, String> {
     let mut keys = BTreeMap::new();
     match text.parse::<toml::Table>() {
@@ -128,119 +148,20 @@ fn flatten(at: &str, value: &toml::Value, keys: &mut BTreeMap<String, String>) {
     }
 }
 
-/// One recipe's runs from several seeds.
-#[derive(Clone, Debug, Serialize)]
-pub struct Seeds {
-    /// Stages that every run has.
-    pub stages: BTreeMap<Stage, OverTasks<Spread>>,
-    /// Questions that every run can answer.
-    pub questions: Vec<Asked>,
-}
-
-/// A stage's accuracies over the seeds.
-#[derive(Clone, Debug, Serialize)]
-pub struct Spread {
-    /// The middle one, or the mean of the two in the middle.
-    pub median: f64,
-    /// The least.
-    pub min: f64,
-    /// The greatest.
-    pub max: f64,
-    /// Their mean.
-    pub mean: f64,
-    /// 95 % interval of the mean over seeds, from [`seeds_ci`].
-    pub ci95: Option<[f64; 2]>,
-}
-
-impl Spread {
-    /// `None` of no values.
-    fn of(mut values: Vec<f64>) -> Option<Spread> {
-        values.sort_by(f64::total_cmp);
-        let (min, max) = (*values.first()?, *values.last()?);
-        let median = (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0;
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        Some(Spread { median, min, max, mean, ci95: seeds_ci(&values) })
-    }
-}
-
-/// A question and its answers.
-#[derive(Clone, Debug, Serialize)]
-pub struct Asked {
-    /// What is asked.
-    pub question: &'static str,
-    /// What the runs answer.
-    #[serde(flatten)]
-    pub answers: OverTasks<Answers>,
-}
-
-/// The answer of each run, and of all together.
-#[derive(Clone, Debug, Serialize)]
-pub struct Answers {
-    /// In the order of the runs.
-    pub runs: Vec<Answered>,
-    /// The mean difference, with its interval over seeds.
-    pub together: Answered,
-}
-
-/// One run's answer.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Answered {
-    /// The difference.
-    #[serde(flatten)]
-    pub difference: Difference,
-    /// What it says.
-    pub answer: Answer,
-}
-
-impl From<Difference> for Answered {
-    fn from(difference: Difference) -> Answered {
-        Answered { answer: difference.answer(), difference }
-    }
-}
-
-/// Sets runs of one recipe side by side.
-///
-/// # Errors
-/// The keys other than `seed` and `name` in which the recipe of a run differs from the first's, and the place of that
-/// run.
-pub fn seeds(runs: &[Report]) -> Result<Seeds, (usize, Vec<String>)> {
-    let Some((first, others)) = runs.split_first() else {
-        return Ok(Seeds { stages: BTreeMap::new(), questions: Vec::new() });
-    };
-    for (i, other) in others.iter().enumerate() {
-        let keys = changed(&first.recipe_toml, &other.recipe_toml).into_iter().map(|c| c.key);
-        let keys: Vec<String> = keys.filter(|key| key != "seed" && key != "name").collect();
-        if !keys.is_empty() {
-            return Err((i + 1, keys));
-        }
-    }
-    let spread = |&stage: &Stage| {
-        let results = runs.iter().map(|run| run.stages.get(&stage)).collect::<Option<Vec<_>>>()?;
-        let of = |task: Option<&str>| {
-            Spread::of(results.iter().map(|result| accuracy(result, task)).collect::<Option<Vec<f64>>>()?)
-        };
-        Some((stage, OverTasks::new(results.iter().copied(), of)?))
-    };
-    let asked = QUESTIONS.iter().filter_map(|question| {
-        let both = runs.iter().map(|run| Some((run.stages.get(&question.better)?, run.stages.get(&question.than)?)));
-        let pairs = both.collect::<Option<Vec<_>>>()?;
-        let of = |task: Option<&str>| {
-            let answer = |(better, than): &(&StageResult, &StageResult)| difference_of(better, than, task);
-            let differences = pairs.iter().map(answer).collect::<Option<Vec<Difference>>>()?;
-            let Spread { mean, ci95, .. } = Spread::of(differences.iter().map(|d| d.value).collect())?;
-            let paired = differences.iter().all(|d| d.paired);
-            let together = Difference { value: mean, ci95: ci95.unwrap_or([-1.0, 1.0]), paired };
-            Some(Answers { runs: differences.into_iter().map(Answered::from).collect(), together: together.into() })
-        };
-        let answers = OverTasks::new(pairs.iter().map(|(better, _)| *better), of)?;
-        Some(Asked { question: question.text, answers })
-    });
-    Ok(Seeds { stages: first.stages.keys().filter_map(spread).collect(), questions: asked.collect() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_that_one_recipe_lacks_is_one_row() {
+        let a = "[rl]\nsteps = 6\n";
+        let b = "[rl]\nsteps = 9\nlr = 1\n[zero]\na = 1\nb = 2\nc = 3\nd = 4\n[few]\na = 1\nb = 2\n";
+        let row = |change: Changed| format!("{}: {} {}", change.key, change.a.is_some(), change.b.unwrap_or_default());
+        let rows = |a, b| brief(&changed(a, b)).into_iter().map(row).collect::<Vec<_>>();
+        let expected = ["few.a: false 1", "few.b: false 2", "rl.lr: false 1", "rl.steps: true 9", "zero: false 4 keys"];
+        assert_eq!(rows(a, b), expected);
+        assert_eq!(rows(b, a).last().unwrap(), "zero: true ");
+    }
 
     #[test]
     fn recipes_differ_by_dotted_keys() {

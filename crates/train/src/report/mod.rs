@@ -1,37 +1,54 @@
-//! The report of one run of the R1 chain: `report.json` for programs, `report.html` for people.
+//! The report of one run, of the whole chain or of one stage: `report.json` for programs, `report.html` for people.
 //!
 //! Plain data in, two files out. Nothing here measures, samples or judges: the stages fill in a
 //! [`Report`], [`write`] puts it on disk. The only arithmetic is that of intervals
-//! ([`bootstrap_ci`]) and of several samples of a problem ([`pass_at_k`], [`majority`]).
+//! ([`bootstrap_ci`], [`seeds_ci`]) and of several samples of a problem ([`pass_at_k`], [`majority`]).
+//! `story/` says in sentences what the numbers say, `html/` lays out the page.
 
 mod at_k;
 mod bootstrap;
 mod compare;
+mod files;
 mod html;
 mod questions;
+mod recipes;
+mod reference;
+mod samples;
+mod seeds;
+mod stage;
+mod story;
+mod student;
 mod svg;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use picnic_model::checkpoint::Checkpoint;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use at_k::{counted_as, majority, pass_at_k, shown_ks};
-pub use bootstrap::{bootstrap_ci, bootstrap_ratio_ci, paired_ci, seeds_ci, unpaired_ci};
-pub use compare::{
-    Answered, Answers, Asked, Changed, Comparison, OverTasks, Pair, Seeds, Spread, changed, compare, seeds,
-};
+pub use bootstrap::{bootstrap_ci, bootstrap_ratio_ci, paired_ci, unpaired_ci};
+pub use compare::{Changed, Comparison, OverTasks, Pair, brief, changed, compare};
+pub use files::{ReportError, read, write, write_page};
 pub use html::words::{percent, points, signed_interval};
-pub use html::{compare_page, page, seeds_page};
+pub use html::{compare_page, page, recipes_page, seeds_page};
 pub use questions::{Answer, Difference, QUESTIONS, Question, answered, difference, difference_on};
+pub use recipes::{Contrast, Recipes, recipes};
+pub use reference::readable;
+pub use samples::{Change, Pairs, Sample, SampleSet, Verdict, choose};
+pub use seeds::{Answered, Answers, Asked, OtherRecipe, Seeds, Spread, seeds};
+pub use stage::{Parameters, RunKind, Stage};
+pub use story::{of_comparison, of_recipes, of_run, of_seeds};
+pub use student::{seeds_ci, welch_ci};
 
-/// One run of the chain: what it reached, what it cost, how it went.
+/// One run: what it reached, what it cost, how it went.
 ///
 /// Accuracies and shares are in 0..=1. A value that is not finite becomes `null` in the JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// What ran.
+    #[serde(default)]
+    pub kind: RunKind,
     /// The recipe's name, for the title.
     pub recipe_name: String,
     /// Wall-clock seconds of everything the report shows, controls included.
@@ -46,7 +63,13 @@ pub struct Report {
     pub stages: BTreeMap<Stage, StageResult>,
     /// What each stage measured while it trained.
     pub curves: BTreeMap<Stage, Vec<Curve>>,
-    /// A few held-out problems with an answer from before and after RL.
+    /// How large the models are, as far as it is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<Stage, Parameters>,
+    /// What became of all held-out problems from before RL to after it; `None` where it was not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairs: Option<Pairs>,
+    /// A few held-out problems with an answer from before and after RL, chosen by [`choose`].
     pub samples: Vec<SampleSet>,
     /// What each part of the run cost, in the order it ran.
     pub costs: Vec<StageCost>,
@@ -57,6 +80,65 @@ pub struct Report {
 }
 
 impl Report {
+    /// A run of which nothing is known yet.
+    pub fn new(kind: RunKind, recipe_name: &str, recipe_toml: String) -> Report {
+        Report {
+            kind,
+            recipe_name: recipe_name.to_owned(),
+            seconds: 0.0,
+            core_hours: 0.0,
+            tokens: 0,
+            peak_rss_mb: 0.0,
+            stages: BTreeMap::new(),
+            curves: BTreeMap::new(),
+            models: BTreeMap::new(),
+            pairs: None,
+            samples: Vec::new(),
+            costs: Vec::new(),
+            recipe_toml,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Adds what a part of the run cost.
+    pub fn cost(&mut self, part: &str, seconds: f64, core_seconds: f64, tokens: u64) {
+        let core_hours = core_seconds / 3600.0;
+        self.costs.push(StageCost { stage: part.to_owned(), seconds, tokens, core_hours });
+        self.seconds += seconds;
+        self.core_hours += core_hours;
+        self.tokens += tokens;
+    }
+
+    /// Notes how large the model in `path` is. One that is no longer there leaves a report without its size.
+    pub fn measure(&mut self, stage: Stage, path: &Path) {
+        let count = |parameters: u128| u64::try_from(parameters).unwrap_or(u64::MAX);
+        if let Ok(config) = Checkpoint::open(path).and_then(|checkpoint| checkpoint.config()) {
+            let parameters =
+                Parameters { all: count(config.num_parameters()), active: count(config.num_active_parameters()) };
+            self.models.insert(stage, parameters);
+        }
+    }
+
+    /// Notes the sizes of the models in `run` that a report from before sizes were recorded lacks.
+    pub fn measure_missing(&mut self, run: &Path) {
+        let stages: Vec<Stage> = self.stages.keys().chain(self.curves.keys()).copied().collect();
+        for stage in stages {
+            let of_chain = run.join(stage.key());
+            let folder = if self.kind == RunKind::Chain { &of_chain } else { run };
+            if !self.models.contains_key(&stage) && folder.is_dir() {
+                self.measure(stage, folder);
+            }
+        }
+    }
+
+    /// The recipe's value of a dotted key.
+    pub fn setting(&self, key: &str) -> Option<toml::Value> {
+        let table: toml::Table = self.recipe_toml.parse().ok()?;
+        let mut parts = key.split('.');
+        let first = table.get(parts.next()?)?;
+        parts.try_fold(first, |value, part| value.get(part)).cloned()
+    }
+
     /// What a run cost is what the one that made its models took, not one that only went on with them.
     pub fn keep_costs(&mut self, earlier: &Report) {
         self.peak_rss_mb = self.peak_rss_mb.max(earlier.peak_rss_mb);
@@ -70,40 +152,6 @@ impl Report {
             }
         }
     }
-}
-
-/// A model that the run made and evaluated. The order is the order of the chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// After pre-training, or the model that the run was given.
-    Base,
-    /// The same model, asked in R1-Zero's template.
-    BaseTemplate,
-    /// R1-Zero: RL from the base model, without a cold start.
-    Zero,
-    /// After cold-start SFT, where RL starts.
-    Sft,
-    /// After RL with verifiable rewards.
-    Rl,
-    /// The base model fine-tuned on answers of the RL model that rejection sampling kept.
-    Sft2,
-    /// After RL on that.
-    Rl2,
-    /// A smaller dense model after pre-training.
-    StudentBase,
-    /// The small model after the same cold start.
-    StudentSft,
-    /// The small model after a cold start and RL of its own.
-    StudentRl,
-    /// The small model fine-tuned on answers of the large one.
-    StudentDistilled,
-    /// The same, distilled further on answers of its own.
-    StudentOnPolicy,
-    /// Control: SFT continued for the compute that RL took.
-    ControlSftMore,
-    /// Control: RL with a reward that does not look at the answer.
-    ControlRandomReward,
 }
 
 /// How one model did on the held-out problems.
@@ -196,59 +244,6 @@ fn null_is_nan<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(u64, f64)>, D:
     Ok(points.into_iter().map(|(step, value)| (step, value.unwrap_or(f64::NAN))).collect())
 }
 
-/// One held-out problem, answered before and after RL.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SampleSet {
-    /// The task the problem belongs to.
-    pub task: String,
-    /// The problem as posed.
-    pub problem: String,
-    /// The reference answer, or what a right answer must reach.
-    pub gold: String,
-    /// From the model that RL started from.
-    pub before: Sample,
-    /// From the model that RL made.
-    pub after: Sample,
-}
-
-/// What a model wrote, and what the verifier said.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
-    /// The whole output, thinking included.
-    pub text: String,
-    /// The verifier's verdict.
-    pub verdict: Verdict,
-}
-
-impl Stage {
-    /// The name in `report.json`.
-    pub fn key(self) -> String {
-        serde_json::to_value(self).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
-    }
-}
-
-/// The three outcomes of a verifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// The answer is right.
-    Right,
-    /// The answer is wrong or missing.
-    Wrong,
-    /// The verifier could not tell.
-    CouldNotJudge,
-}
-
-impl From<&picnic_tasks::Verdict> for Verdict {
-    fn from(verdict: &picnic_tasks::Verdict) -> Verdict {
-        match verdict {
-            picnic_tasks::Verdict::Right(_) => Verdict::Right,
-            picnic_tasks::Verdict::Wrong(_) => Verdict::Wrong,
-            picnic_tasks::Verdict::CouldNotJudge(_) => Verdict::CouldNotJudge,
-        }
-    }
-}
-
 /// What one part of the run cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageCost {
@@ -260,76 +255,6 @@ pub struct StageCost {
     pub tokens: u64,
     /// Busy-core hours.
     pub core_hours: f64,
-}
-
-/// Why a report could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum ReportError {
-    /// There is none, or it is none of ours.
-    #[error("{path}: {problem}; name the folder of a run that picnic r1 has finished")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The file system refused.
-    #[error("cannot write {path}: {source}; check free space and permissions, then write it again")]
-    Write {
-        /// The file or folder in question.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The report has no JSON form.
-    #[error("cannot turn the report into JSON: {0}")]
-    Json(#[from] serde_json::Error),
-}
-
-/// Writes `report.json` and `report.html` into `dir`, making the folder if it is missing.
-///
-/// Each file is written beside its place and renamed into it, so a reader sees the old or the new
-/// report and never half of one.
-///
-/// # Errors
-/// [`ReportError::Write`] names the file when the disk is full or the folder cannot be written.
-pub fn write(dir: &Path, report: &Report) -> Result<(), ReportError> {
-    fs::create_dir_all(dir).map_err(|source| ReportError::Write { path: dir.to_owned(), source })?;
-    let mut json = serde_json::to_string(report)?;
-    json.push('\n');
-    replace_file(&dir.join("report.json"), json.as_bytes())?;
-    replace_file(&dir.join("report.html"), html::page(report).as_bytes())
-}
-
-/// Reads `report.json` in `dir`.
-///
-/// # Errors
-/// [`ReportError::Read`] if there is no such file, or none that is a report.
-pub fn read(dir: &Path) -> Result<Report, ReportError> {
-    let path = dir.join("report.json");
-    let bad = |problem: String| ReportError::Read { path: path.clone(), problem };
-    let text = fs::read(&path).map_err(|e| bad(format!("cannot read a report here ({e})")))?;
-    serde_json::from_slice(&text).map_err(|e| bad(format!("is no whole report ({e})")))
-}
-
-/// Writes a page beside its place and renames it.
-///
-/// # Errors
-/// [`ReportError::Write`] if the file system refuses.
-pub fn write_page(path: &Path, page: &str) -> Result<(), ReportError> {
-    replace_file(path, page.as_bytes())
-}
-
-fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
-    let temporary = path.with_added_extension("tmp");
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|source| {
-        // The write has failed already; a leftover temporary file is the lesser news.
-        let _ = fs::remove_file(&temporary);
-        ReportError::Write { path: path.to_owned(), source }
-    })
 }
 
 #[cfg(test)]

@@ -243,8 +243,14 @@ impl Axis {
     }
 }
 
+/// The first and the last value of the strong line, which people quote; `None` without a point.
+pub fn first_and_last(points: &[(u64, f64)]) -> Option<(f64, f64)> {
+    let line = Line::new(&Series { class: "", label: "", points })?;
+    Some((line.smooth[0].1, line.last()))
+}
+
 /// Three significant digits, for captions.
-fn significant(value: f64) -> String {
+pub fn significant(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         a if !(1e-3..1e6).contains(&a) => format!("{value:.2e}"),

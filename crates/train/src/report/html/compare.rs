@@ -1,49 +1,67 @@
-//! The pages of `picnic report` on several runs.
+//! The page of two runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, html};
 
-use super::document;
-use super::words::{class, name, percent, points, signed_interval, verdict, visible};
+use super::curves::grid;
+use super::words::{class, name, percent, points, signed_interval, visible};
+use super::{document, guide, scroll, story};
 use crate::report::svg::{Series, line_plot};
-use crate::report::{Answered, Answers, Comparison, Curve, Pair, Report, Seeds, Spread, Stage};
+use crate::report::{Changed, Comparison, Curve, Pair, Report, Stage, brief, of_comparison};
 
 /// Two runs: differences, curves over each other, recipes. `names` are what the runs are called.
 pub fn compare_page(names: [&str; 2], runs: [&Report; 2], comparison: &Comparison) -> String {
-    let body = html! {
-        p { "A: " b { (visible(names[0])) } br; "B: " b { (visible(names[1])) } }
-        section {
-            h2 { "Held-out problems" }
-            p.faint { "Share right, and B less A in points with its 95 % interval." }
-            div.scroll { table {
-                thead { tr { th { "stage" } th { "A" } th { "B" } th { "B − A" } } }
-                tbody { @for (&stage, pairs) in &comparison.stages {
-                    tr.(class(stage)) { th scope="row" { span.key {} (name(stage)) } (pair(&pairs.all)) }
-                    @for (task, of_task) in &pairs.by_task {
-                        tr.task { th scope="row" { (visible(task)) } (pair(of_task)) }
-                    }
-                } }
+    let table = html! {
+        table {
+            thead { tr { th { "stage" } th { "A" } th { "B" } th { "B − A" } } }
+            tbody { @for (&stage, pairs) in &comparison.stages {
+                tr.(class(stage)) { th scope="row" { span.key {} (name(stage)) } (pair(&pairs.all)) }
+                @for (task, of_task) in &pairs.by_task {
+                    tr.task { th scope="row" { (visible(task)) } (pair(of_task)) }
+                }
             } }
         }
-        section {
-            h2 { "Recipes" }
-            @if comparison.recipe.is_empty() { p { "The recipes are the same." } } @else {
-                div.scroll { table {
-                    thead { tr { th { "key" } th { "A" } th { "B" } } }
-                    tbody { @for change in &comparison.recipe {
-                        tr {
-                            th scope="row" { (visible(&change.key)) }
-                            td.long { (visible(change.a.as_deref().unwrap_or("–"))) }
-                            td.long { (visible(change.b.as_deref().unwrap_or("–"))) }
-                        }
-                    } }
-                } }
-            }
+    };
+    let body = html! {
+        (story(&of_comparison(comparison)))
+        dl.sides { dt { "A" } dd { (visible(names[0])) } dt { "B" } dd { (visible(names[1])) } }
+        section #results {
+            h2 { "Held-out problems" }
+            p.faint { "Share right, and B less A in points with its 95 % interval." }
+            (scroll(4, &table))
         }
-        (overlaid(runs))
+        (changes("Recipes", &comparison.recipe))
+        section #curves {
+            h2 { "Curves" }
+            p.faint { "A's line is whole, B's dashed." }
+            (overlaid(runs.map(|run| &run.curves)))
+        }
+        (guide::guide())
     };
     document("two runs", &format!("{} and {}", names[0], names[1]), &body)
+}
+
+/// The keys in which two recipes differ.
+pub fn changes(title: &str, changes: &[Changed]) -> Markup {
+    let table = html! {
+        table {
+            thead { tr { th { "key" } th { "A" } th { "B" } } }
+            tbody { @for change in brief(changes) {
+                tr {
+                    th scope="row" { (visible(&change.key)) }
+                    td.long { (visible(change.a.as_deref().unwrap_or("–"))) }
+                    td.long { (visible(change.b.as_deref().unwrap_or("–"))) }
+                }
+            } }
+        }
+    };
+    html! {
+        section #recipe {
+            h2 { (title) }
+            @if changes.is_empty() { p { "The recipes are the same." } } @else { div.scroll { (table) } }
+        }
+    }
 }
 
 fn pair(pair: &Pair) -> Markup {
@@ -59,84 +77,30 @@ fn pair(pair: &Pair) -> Markup {
     }
 }
 
-/// Every curve that either run has, the second run's dashed.
-fn overlaid(runs: [&Report; 2]) -> Markup {
-    let stages: BTreeSet<Stage> = runs.iter().flat_map(|run| run.curves.keys().copied()).collect();
-    let of = |run: usize, stage: Stage| runs[run].curves.get(&stage).into_iter().flatten();
+/// Every curve that either side has, the second side's dashed.
+pub fn overlaid(sides: [&BTreeMap<Stage, Vec<Curve>>; 2]) -> Markup {
+    let stages: BTreeSet<Stage> = sides.iter().flat_map(|side| side.keys().copied()).collect();
     html! {
         @for stage in stages {
-            @let all: Vec<&Curve> = of(0, stage).chain(of(1, stage)).collect();
             section {
-                h2 { (name(stage)) }
-                div.plots {
-                    @for (i, first) in all.iter().enumerate() {
-                        @if !all[..i].iter().any(|earlier| earlier.name == first.name) {
-                            @let series: Vec<Series> = [("run-a", "A"), ("run-b", "B")].iter().enumerate()
-                                .filter_map(|(run, (class, label))| {
-                                    let curve = of(run, stage).find(|curve| curve.name == first.name)?;
-                                    Some(Series { class, label, points: &curve.points })
-                                })
-                                .collect();
-                            (line_plot(&visible(&first.name), &visible(&first.unit), &series))
-                        }
-                    }
-                }
+                h3 { (name(stage)) }
+                (grid(&plots(sides.map(|side| side.get(&stage).map_or(&[][..], Vec::as_slice)))))
             }
         }
     }
 }
 
-/// One recipe from several seeds: how far they spread, and whether they agree on the questions.
-pub fn seeds_page(title: &str, names: &[String], seeds: &Seeds) -> String {
-    let body = html! {
-        section {
-            h2 { "Over " (names.len()) " runs" }
-            div.scroll { table {
-                thead { tr { th { "stage" } th { "median" } th { "least to greatest" } } }
-                tbody { @for (&stage, spread) in &seeds.stages {
-                    tr.(class(stage)) { th scope="row" { span.key {} (name(stage)) } (range(&spread.all)) }
-                    @for (task, of_task) in &spread.by_task {
-                        tr.task { th scope="row" { (visible(task)) } (range(of_task)) }
-                    }
-                } }
-            } }
-        }
-        section {
-            h2 { "Questions" }
-            p.faint {
-                "The mean difference of the runs, with its interval over other seeds, which is wide where they are few; "
-                "then that of each run, with its interval over other problems. An answer that changes with the seed is "
-                "none."
-            }
-            div.scroll { table {
-                thead { tr { th { "question" } th { "over seeds" } @for name in names { th { (visible(name)) } } } }
-                tbody { @for asked in &seeds.questions {
-                    tr { th scope="row" { (asked.question) } (answers(&asked.answers.all)) }
-                    @for (task, of_task) in &asked.answers.by_task {
-                        tr.task { th scope="row" { (visible(task)) } (answers(of_task)) }
-                    }
-                } }
-            } }
-        }
+/// A plot for each name.
+fn plots(sides: [&[Curve]; 2]) -> Vec<Markup> {
+    let all: Vec<&Curve> = sides.into_iter().flatten().collect();
+    let firsts =
+        all.iter().enumerate().filter(|(i, first)| !all[..*i].iter().any(|earlier| earlier.name == first.name));
+    let plot = |(_, first): (usize, &&Curve)| {
+        let series = [("run-a", "A"), ("run-b", "B")].into_iter().zip(sides).filter_map(|((class, label), side)| {
+            let curve = side.iter().find(|curve| curve.name == first.name)?;
+            Some(Series { class, label, points: &curve.points })
+        });
+        line_plot(&visible(&first.name), &visible(&first.unit), &series.collect::<Vec<_>>())
     };
-    document("one recipe, several seeds", title, &body)
-}
-
-fn range(spread: &Spread) -> Markup {
-    html! {
-        td { b { (percent(spread.median)) } }
-        td { (percent(spread.min)) " – " (percent(spread.max)) }
-    }
-}
-
-fn answers(answers: &Answers) -> Markup {
-    html! {
-        @for Answered { difference, .. } in [&answers.together].into_iter().chain(&answers.runs) {
-            @let (class, word) = verdict(difference);
-            td.(class) {
-                b.word { (word) } br; (points(difference.value)) br;
-                span.faint { (signed_interval(difference.ci95)) }
-            }
-        }
-    }
+    firsts.map(plot).collect()
 }

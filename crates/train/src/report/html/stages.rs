@@ -1,100 +1,13 @@
-//! What the stages reached: the headline, the questions, the tables.
+//! What the stages reached: the questions and the tables.
 
 use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
-use super::words::{class, count, duration, interval, name, percent, points, signed_interval, verdict, visible};
-use crate::report::{Report, Share, Stage, StageResult, answered, difference, difference_on};
-
-/// Where RL began and what it made: the first of these that a run has is its headline.
-const BEFORE_AND_AFTER: [(Stage, Stage); 3] =
-    [(Stage::Sft, Stage::Rl), (Stage::BaseTemplate, Stage::Zero), (Stage::StudentSft, Stage::StudentRl)];
-
-/// What else might have given what RL gave.
-const CONTROLS: [(Stage, &str); 2] =
-    [(Stage::ControlSftMore, "more SFT at equal compute"), (Stage::ControlRandomReward, "RL with a coin for a reward")];
-
-/// What RL gave, every stage on one scale, and what the run cost.
-pub fn headline(report: &Report) -> Markup {
-    let pair = BEFORE_AND_AFTER
-        .iter()
-        .find_map(|(before, after)| Some((*before, report.stages.get(before)?, *after, report.stages.get(after)?)));
-    html! {
-        section.headline {
-            @if let Some((before_stage, before, after_stage, after)) = pair {
-                @let gain = difference(after, before);
-                p.big {
-                    span.(class(before_stage)) { (percent(before.accuracy)) }
-                    span.faint { " → " }
-                    span.(class(after_stage)) { (percent(after.accuracy)) }
-                }
-                p {
-                    "right on held-out problems, from the start of RL to its end: "
-                    b { (points(gain.value)) } ", 95 % interval " (signed_interval(gain.ci95)) "."
-                    @for (control, what) in CONTROLS {
-                        @if let (Stage::Rl, Some(control)) = (after_stage, report.stages.get(&control)) {
-                            @let beyond = difference(after, control);
-                            " Against " (what) ": " b { (points(beyond.value)) } ", "
-                            (signed_interval(beyond.ci95)) "."
-                        }
-                    }
-                }
-                ul {
-                    @for (task, of_task) in &after.by_task {
-                        @if let (Some(start), Some(gain)) =
-                            (before.by_task.get(task), difference_on(task, after, before))
-                        {
-                            li {
-                                b { (visible(task)) } ": " (percent(start.accuracy)) " → "
-                                (percent(of_task.accuracy)) ", " (points(gain.value)) " "
-                                span.faint { "(" (signed_interval(gain.ci95)) ")" }
-                            }
-                        }
-                    }
-                }
-            }
-            (interval_plot(report))
-            dl.facts {
-                div { dt { "time" } dd { (duration(report.seconds)) } }
-                div { dt { "core-hours" } dd { (format!("{:.2}", report.core_hours)) } }
-                div { dt { "tokens" } dd { (count(report.tokens)) } }
-                div { dt { "peak memory" } dd { (format!("{:.0} MB", report.peak_rss_mb)) } }
-            }
-        }
-    }
-}
-
-/// A dot and a 95 % interval per stage, on one scale from zero.
-fn interval_plot(report: &Report) -> Markup {
-    let highest = report.stages.values().map(|r| r.ci95[1].max(r.accuracy)).fold(0.0, f64::max);
-    let scale = [0.05, 0.1, 0.2, 0.5, 1.0].into_iter().find(|s| highest <= *s).unwrap_or(1.0);
-    let at = |share: f64| format!("{:.2}%", 100.0 * (share / scale).clamp(0.0, 1.0));
-    html! {
-        div.intervals {
-            @for (&stage, result) in &report.stages {
-                @let [lo, hi] = result.ci95;
-                div.row.(class(stage)) {
-                    span.label { (name(stage)) }
-                    span.track {
-                        span.bar style=(format!("width:{}", at(result.accuracy))) {}
-                        span.whisker style=(format!("left:{};right:calc(100% - {})", at(lo), at(hi))) {}
-                        span.dot style=(format!("left:{}", at(result.accuracy))) {}
-                    }
-                    span.value { b { (percent(result.accuracy)) } " " span.faint { (interval(result.ci95)) } }
-                }
-            }
-            div.row.scale aria-hidden="true" {
-                span.track {
-                    @for tick in [0.0, scale / 2.0, scale] {
-                        @let percent = (1000.0 * tick).round() / 10.0;
-                        span.tick style=(format!("left:{}", at(tick))) { (percent) " %" }
-                    }
-                }
-            }
-        }
-    }
-}
+use super::terms::{task_line, terms};
+use super::words::{class, interval, name, percent, points, signed_interval, verdict, visible};
+use super::{grid_class, scroll};
+use crate::report::{Report, Share, StageResult, answered, difference_on};
 
 /// Each question with its verdict, the difference behind it, and that of each task.
 pub fn questions(report: &Report) -> Markup {
@@ -102,7 +15,7 @@ pub fn questions(report: &Report) -> Markup {
     let all_paired = answers.iter().all(|(_, difference)| difference.paired);
     html! {
         @if !answers.is_empty() {
-            section {
+            section #questions {
                 h2 { "Questions" }
                 p.faint {
                     "An answer is yes or no where the 95 % interval of the difference leaves out zero. It is an answer "
@@ -110,7 +23,7 @@ pub fn questions(report: &Report) -> Markup {
                     @if all_paired { "Differences are taken problem by problem." }
                     @else { "Problems could not be compared one by one, so intervals are wider than they might be." }
                 }
-                div.questions {
+                div class=(grid_class(answers.len())) {
                     @for (question, difference) in &answers {
                         @let (class, word) = verdict(difference);
                         div.question.(class) {
@@ -146,39 +59,75 @@ pub fn table(report: &Report) -> Markup {
     let with_loss = results().any(|r| r.loss.is_some());
     let with_language = results().any(|r| r.language.is_some());
     let with_majority = results().any(|r| r.majority.is_some());
-    html! {
-        section {
-            h2 { "Held-out problems" }
-            p.faint {
-                "Share right with its 95 % interval, which resamples problems"
-                @if let Some(k) = most { "; the majority of " (k) " samples, and one right among " (k) }
-                "."
-            }
-            div.scroll { table {
-                thead { tr {
-                    th { "stage" } th { "right" }
-                    @if with_majority { th { "majority" } }
-                    @if let Some(k) = most { th { "pass@" (k) } }
-                    th { "well-formed" } th { "mean length" }
-                    @if with_language { th { "in its language" } }
-                    th { "could not judge" }
-                    @if with_loss { th { "loss" } }
-                } }
-                tbody { @for (&stage, result) in &report.stages {
-                    tr.(class(stage)) {
-                        th scope="row" { span.key {} (name(stage)) }
-                        td { (share(Some(&Share { value: result.accuracy, ci95: result.ci95 }))) }
-                        @if with_majority { td { (share(result.majority.as_ref())) } }
-                        @if let Some(k) = most { td { (share(result.pass_at_k.get(k))) } }
-                        td { (percent(result.well_formed)) }
-                        td { (format!("{:.0}", result.mean_length)) span.faint { " tokens" } }
-                        @if with_language { td { (result.language.map_or("–".to_owned(), percent)) } }
-                        td { (result.could_not_judge) }
-                        @if with_loss { td { (loss(result)) } }
-                    }
-                } }
+    let columns = 5
+        + usize::from(with_majority)
+        + usize::from(most.is_some())
+        + usize::from(with_language)
+        + usize::from(with_loss);
+    let table = html! {
+        table {
+            thead { tr {
+                th { "stage" } th { "right" }
+                @if with_majority { th { "majority" } }
+                @if let Some(k) = most { th { "pass@" (k) } }
+                th { "well-formed" } th { "mean length" }
+                @if with_language { th { "in its language" } }
+                th { "could not judge" }
+                @if with_loss { th { "loss" } }
             } }
-            (task_table(report))
+            tbody { @for (&stage, result) in &report.stages {
+                tr.(class(stage)) {
+                    th scope="row" { span.key {} (name(stage)) }
+                    td { (share(Some(&Share { value: result.accuracy, ci95: result.ci95 }))) }
+                    @if with_majority { td { (share(result.majority.as_ref())) } }
+                    @if let Some(k) = most { td { (share(result.pass_at_k.get(k))) } }
+                    td { (percent(result.well_formed)) }
+                    td { (format!("{:.0}", result.mean_length)) span.faint { " tokens" } }
+                    @if with_language { td { (result.language.map_or("–".to_owned(), percent)) } }
+                    td { (result.could_not_judge) }
+                    @if with_loss { td { (loss(result)) } }
+                }
+            } }
+        }
+    };
+    let mut meanings =
+        vec![("right".to_owned(), "Of each problem the share of right samples, averaged over problems.")];
+    if with_majority {
+        meanings.push((
+            "majority".to_owned(),
+            "The share of problems whose most frequent answer is right, when a problem's samples vote.",
+        ));
+    }
+    if let Some(k) = most {
+        meanings.push((format!("pass@{k}"), "The chance that at least one of so many samples of a problem is right."));
+    }
+    meanings.push(("well-formed".to_owned(), "The share of samples in the think/answer format; others are wrong."));
+    meanings.push(("mean length".to_owned(), "Of a sample, its thinking included."));
+    if with_language {
+        meanings
+            .push(("in its language".to_owned(), "The mean share of the thinking's words in the question's language."));
+    }
+    meanings.push((
+        "could not judge".to_owned(),
+        "Samples on which the verifier gave no verdict, which count neither as right nor as wrong.",
+    ));
+    if with_loss {
+        meanings.push((
+            "loss".to_owned(),
+            "How badly the model predicts worked solutions of these problems, in nats per token. A nat is the unit of \
+             surprise in natural logarithms: 0 is a certain prediction, and ln 2 = 0.69 a choice between two. RL need not \
+             write as the solutions do, so it may raise it.",
+        ));
+    }
+    html! {
+        @if !report.stages.is_empty() {
+            section #results {
+                h2 { "Held-out problems" }
+                p.faint { "Shares with their 95 % intervals, which say how far other problems of the kind would move them." }
+                (terms("What the columns mean", &meanings))
+                (scroll(columns, &table))
+                (task_table(report))
+            }
         }
     }
 }
@@ -186,29 +135,35 @@ pub fn table(report: &Report) -> Markup {
 /// The stages task by task, where there are several.
 fn task_table(report: &Report) -> Markup {
     let tasks: BTreeSet<&String> = report.stages.values().flat_map(|r| r.by_task.keys()).collect();
+    let lines: Vec<(String, &str)> =
+        tasks.iter().filter_map(|task| Some(((*task).clone(), task_line(task)?))).collect();
+    let table = html! {
+        table {
+            thead { tr { th { "stage" } @for task in &tasks { th { (visible(task)) } } } }
+            tbody { @for (&stage, result) in &report.stages {
+                tr.(class(stage)) {
+                    th scope="row" { span.key {} (name(stage)) }
+                    @for task in &tasks {
+                        td { @if let Some(part) = result.by_task.get(*task) {
+                            b { (percent(part.accuracy)) } span.faint { " of " (part.n) } br;
+                            span.faint { (interval(part.ci95)) }
+                            @if let Some(majority) = &part.majority {
+                                br; span.faint { "majority " (percent(majority.value)) }
+                            }
+                            @if let Some((k, pass)) = part.pass_at_k.last_key_value() {
+                                br; span.faint { "pass@" (k) " " (percent(pass.value)) }
+                            }
+                        } @else { "–" } }
+                    }
+                }
+            } }
+        }
+    };
     html! {
         @if tasks.len() > 1 {
             h3 { "Task by task" }
-            div.scroll { table {
-                thead { tr { th { "stage" } @for task in &tasks { th { (visible(task)) } } } }
-                tbody { @for (&stage, result) in &report.stages {
-                    tr.(class(stage)) {
-                        th scope="row" { span.key {} (name(stage)) }
-                        @for task in &tasks {
-                            td { @if let Some(part) = result.by_task.get(*task) {
-                                b { (percent(part.accuracy)) } span.faint { " of " (part.n) } br;
-                                span.faint { (interval(part.ci95)) }
-                                @if let Some(majority) = &part.majority {
-                                    br; span.faint { "majority " (percent(majority.value)) }
-                                }
-                                @if let Some((k, pass)) = part.pass_at_k.last_key_value() {
-                                    br; span.faint { "pass@" (k) " " (percent(pass.value)) }
-                                }
-                            } @else { "–" } }
-                        }
-                    }
-                } }
-            } }
+            (terms("What the tasks ask", &lines))
+            (scroll(tasks.len() + 1, &table))
         }
     }
 }

@@ -21,6 +21,8 @@ pub fn name(stage: Stage) -> &'static str {
         Stage::StudentOnPolicy => "Student: on-policy distilled",
         Stage::ControlSftMore => "Control: more SFT",
         Stage::ControlRandomReward => "Control: random reward",
+        Stage::Traces => "Rejection sampling",
+        Stage::Judged => "The judged model",
     }
 }
 
@@ -41,6 +43,8 @@ pub fn class(stage: Stage) -> &'static str {
         Stage::StudentOnPolicy => "student-on-policy",
         Stage::ControlSftMore => "sft-more",
         Stage::ControlRandomReward => "random-reward",
+        Stage::Traces => "sft2",
+        Stage::Judged => "rl",
     }
 }
 
@@ -68,8 +72,11 @@ pub fn points(difference: f64) -> String {
     format!("{} points", signed(difference))
 }
 
-/// "+7.4 to +18.0", in percentage points.
+/// "+7.4 to +18.0", in percentage points; "unbounded" of one that rules nothing out.
 pub fn signed_interval([lo, hi]: [f64; 2]) -> String {
+    if lo <= -1.0 && hi >= 1.0 {
+        return "unbounded".to_owned();
+    }
     format!("{} to {}", signed(lo), signed(hi))
 }
 
