@@ -73,8 +73,10 @@ fn the_built_in_model_is_a_base_like_any_other() {
         let output = run(&mut command);
         assert!(output.status.success(), "{output:?}");
         let result: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let tasks = result["by_task"].as_object().unwrap().len();
-        assert_eq!(tasks, if args.len() == 3 { 2 } else { 8 }, "{result}");
+        let tasks = result["by_task"].as_object().unwrap();
+        // The recipe that is named, or else the model's own.
+        let own = ["calculations", "questions", "declined_questions"];
+        assert_eq!(own.iter().all(|task| tasks.contains_key(*task)), args.len() == 2, "{result}");
     }
 }
 
