@@ -20,10 +20,15 @@ pub fn terms(summary: &str, terms: &[(String, &str)]) -> Markup {
 pub fn task_line(task: &str) -> Option<&'static str> {
     Some(match task {
         "arithmetic" => "Sums, differences and products of numbers with several digits.",
+        "beyond" => "Say that it is none of what the model can do.",
+        "calculations" => "What people type to a calculator, in their own words.",
         "countdown" => "Reach a target from given numbers, each used at most once, by + − × ÷.",
         "gsm8k" => "Word problems of grade-school mathematics (GSM8K), whose answer is a number.",
         "knights_knaves" => "Knights always tell the truth and knaves never do: who is which?",
-        "reverse_text" => "Write a text backwards, letter by letter or word by word.",
+        "larger" => "Say which of two numbers is larger.",
+        "letters" => "Spell a word, write it backwards, count its letters.",
+        "questions" => "Questions in people's own words that nothing was trained on.",
+        "declined_questions" => "Such questions that the model is to decline.",
         "sequences" => "Say which number comes next.",
         "small_talk" => "Reply to a greeting, or to a question about oneself.",
         "word_problems" => "Short stories with numbers: who has how many in the end?",
