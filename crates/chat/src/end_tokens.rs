@@ -76,31 +76,10 @@ fn end_of_turn(tokenizer: &Tokenizer, template: &ChatTemplate) -> Option<u32> {
 /// Names of tokens that end a turn in the models that are passed around as GGUF files, whose keys often lack them.
 /// llama.cpp goes by names too (`special_eog_ids` in its `llama-vocab.cpp`), so its users' files count on it.
 const NAMES: [&str; 25] = [
-    "<|eot_id|>",
-    "<|eom_id|>",
-    "<|im_end|>",
-    "<|end|>",
-    "<|return|>",
-    "<|call|>",
-    "<end_of_turn>",
-    "<|endoftext|>",
-    "<|end_of_text|>",
-    "<end_of_utterance>",
-    "<EOT>",
-    "[EOT]",
-    "[EOS]",
-    "</s>",
-    "<eos>",
-    "<turn|>",
-    "<｜end▁of▁sentence｜>",
-    "<|calls|>",
-    "<|flush|>",
-    "_<EOT>",
-    "<|fim_pad|>",
-    "<fim-pad>",
-    "<|repo_name|>",
-    "<|file_sep|>",
-    "<PAD>",
+    "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<end_of_turn>", "<|endoftext|>",
+    "<|end_of_text|>", "<end_of_utterance>", "<EOT>", "[EOT]", "[EOS]", "</s>", "<eos>", "<turn|>",
+    "<｜end▁of▁sentence｜>", "<|calls|>", "<|flush|>", "_<EOT>", "<|fim_pad|>", "<fim-pad>", "<|repo_name|>",
+    "<|file_sep|>", "<PAD>",
 ];
 
 /// Whether llama.cpp takes a token of this name for a control token that ends a turn, whatever type its file gives it.

@@ -9,19 +9,8 @@ use std::fs;
 use std::path::Path;
 
 const MODELS: [&str; 13] = [
-    "base",
-    "zero",
-    "sft",
-    "rl",
-    "sft2",
-    "rl2",
-    "student_base",
-    "student_sft",
-    "student_rl",
-    "student_distilled",
-    "student_on_policy",
-    "control_sft_more",
-    "control_random_reward",
+    "base", "zero", "sft", "rl", "sft2", "rl2", "student_base", "student_sft", "student_rl", "student_distilled",
+    "student_on_policy", "control_sft_more", "control_random_reward",
 ];
 
 fn full(out: &Path, threads: &str, more: &[&str]) {

@@ -19,19 +19,8 @@ use std::time::Duration;
 /// The models in the order in which the chain makes them. The base model is also asked in a template, and before the
 /// second round answers are drawn.
 const STAGES: [&str; 13] = [
-    "base",
-    "zero",
-    "sft",
-    "rl",
-    "control_sft_more",
-    "control_random_reward",
-    "sft2",
-    "rl2",
-    "student_base",
-    "student_sft",
-    "student_rl",
-    "student_distilled",
-    "student_on_policy",
+    "base", "zero", "sft", "rl", "control_sft_more", "control_random_reward", "sft2", "rl2", "student_base",
+    "student_sft", "student_rl", "student_distilled", "student_on_policy",
 ];
 
 /// Kills at least.

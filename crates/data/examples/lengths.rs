@@ -1,5 +1,6 @@
 //! What each task costs in tokens: mean length of prompts and worked solutions under two tokenizers, one of single
-//! characters and one with merges, trained on text of every kind, with the number of held-out problems and the share of solutions that the verifier accepts.
+//! characters and one with merges, trained on text of every kind, with the number of held-out problems and the share of
+//! solutions that the verifier accepts.
 //!
 //! ```text
 //! cargo run --release -p picnic-data --example lengths
@@ -19,17 +20,8 @@ const PROBLEMS: u64 = 1000;
 /// Held-out problems drawn to count the distinct ones; where nearly all are distinct there are far more.
 const DRAWS: u64 = 50_000;
 const NAMES: &[&str] = &[
-    "arithmetic",
-    "calculations",
-    "countdown",
-    "letters",
-    "larger",
-    "sequences",
-    "knights_knaves",
-    "word_problems",
-    "word_problems_ru",
-    "small_talk",
-    "beyond",
+    "arithmetic", "calculations", "countdown", "letters", "larger", "sequences", "knights_knaves", "word_problems",
+    "word_problems_ru", "small_talk", "beyond",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -82,14 +82,7 @@ mod tests {
         let lines = shown(&text, 40, 9);
         let said: Vec<&str> = lines.iter().map(|(_, line)| line.as_str()).collect();
         let want = [
-            "Reach 41 from 3, 19 and 25.",
-            "Try 1.",
-            "Try 2.",
-            "Try 3.",
-            "…",
-            "Try 38.",
-            "Try 39.",
-            "Try 40.",
+            "Reach 41 from 3, 19 and 25.", "Try 1.", "Try 2.", "Try 3.", "…", "Try 38.", "Try 39.", "Try 40.",
             "19+25-3",
         ];
         assert_eq!(said, want);

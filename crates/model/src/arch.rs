@@ -131,11 +131,6 @@ impl Model {
         self.specs[..self.specs.len() - self.mtp_params().count()].iter().map(of).sum()
     }
 
-    /// Parameters, without multi-token prediction.
-    pub fn num_params(&self) -> usize {
-        self.specs[..self.specs.len() - self.mtp_params().count()].iter().map(ParamSpec::len).sum()
-    }
-
     /// Hidden states `[T, d]` after the last norm, ready for the head.
     ///
     /// # Errors

@@ -13,12 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::countdown;
 use crate::number::Number;
 use crate::task::{Language, Problem, Source, Split, Task, TaskError, Trace, Verdict};
-use crate::wording::is_cyrillic;
+use crate::wording::{is_cyrillic, refuses};
 
 /// Longest answer that is looked at, in bytes.
 const MAX_LEN: usize = 1000;
-/// How a reply begins that declines.
-const DECLINES: [&str; 2] = ["I can only", "Я умею только"];
 
 /// The dials of [`Questions`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -162,7 +160,8 @@ impl Task for Questions {
         if answer.len() > MAX_LEN {
             return Verdict::wrong("too long");
         }
-        let declines = DECLINES.iter().any(|begins| answer.trim().starts_with(begins));
+        let begins = [Language::English, Language::Russian].map(refuses);
+        let declines = begins.iter().any(|begins| answer.trim().starts_with(begins));
         let letters = |text: &str| text.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect::<String>();
         let words = |text: &str| {
             let parted = text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), " ");

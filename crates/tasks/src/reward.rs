@@ -146,23 +146,13 @@ mod tests {
     #[test]
     fn what_is_not() {
         for completion in [
-            "",
-            "4",
-            "<think>so</think>",
-            "<answer>4</answer>",
-            "so</think><answer>4</answer>",
-            "<think></think><answer>4</answer>",
-            "<think>so</think><answer> \n</answer>",
-            "<think>so</think><answer>4",
-            "<think>so<answer>4</answer></think>",
-            "<answer>4</answer><think>so</think>",
-            "<think><think>so</think><answer>4</answer>",
-            "<think>so</think><answer>4</answer></answer>",
+            "", "4", "<think>so</think>", "<answer>4</answer>", "so</think><answer>4</answer>",
+            "<think></think><answer>4</answer>", "<think>so</think><answer> \n</answer>", "<think>so</think><answer>4",
+            "<think>so<answer>4</answer></think>", "<answer>4</answer><think>so</think>",
+            "<think><think>so</think><answer>4</answer>", "<think>so</think><answer>4</answer></answer>",
             "<think>so</think><answer><answer>4</answer></answer>",
-            "<think>so</think><answer>4</answer><answer>5</answer>",
-            "<think>so</think> hence <answer>4</answer>",
-            "<think>so</think><answer>4</answer> done",
-            "<THINK>so</THINK><ANSWER>4</ANSWER>",
+            "<think>so</think><answer>4</answer><answer>5</answer>", "<think>so</think> hence <answer>4</answer>",
+            "<think>so</think><answer>4</answer> done", "<THINK>so</THINK><ANSWER>4</ANSWER>",
         ] {
             assert_eq!(CLOSED.parse(completion), None, "{completion}");
         }

@@ -32,50 +32,15 @@ pub(crate) fn dress(question: &str, language: Language, case: Case, rng: &mut Ch
     if rng.random_bool(0.3) {
         let before: &[&str] = match language {
             Language::English => &[
-                "Please, ",
-                "Hey, ",
-                "Hi! ",
-                "Hello, ",
-                "Ok, ",
-                "So, ",
-                "Now ",
-                "And ",
-                "Tell me: ",
-                "Quick question: ",
-                "Can you help? ",
-                "Hello! ",
-                "I need to know: ",
-                "Next: ",
-                "One more: ",
-                "Please tell me, ",
-                "Well, ",
-                "Another one: ",
-                "Question: ",
-                "Good morning! ",
-                "Could you tell me, ",
-                "Hi there, ",
-                "My question is: ",
+                "Please, ", "Hey, ", "Hi! ", "Hello, ", "Ok, ", "So, ", "Now ", "And ", "Tell me: ",
+                "Quick question: ", "Can you help? ", "Hello! ", "I need to know: ", "Next: ", "One more: ",
+                "Please tell me, ", "Well, ", "Another one: ", "Question: ", "Good morning! ", "Could you tell me, ",
+                "Hi there, ", "My question is: ",
             ],
             Language::Russian => &[
-                "Пожалуйста, ",
-                "Привет! ",
-                "А ",
-                "Скажи, ",
-                "Подскажи, ",
-                "Ну, ",
-                "Теперь ",
-                "Ещё: ",
-                "Вопрос: ",
-                "Здравствуйте! ",
-                "Скажи пожалуйста, ",
-                "Помоги: ",
-                "Ещё вопрос: ",
-                "Хорошо, ",
-                "Так, ",
-                "Мне нужно знать: ",
-                "Привет, ",
-                "Добрый день! ",
-                "И ",
+                "Пожалуйста, ", "Привет! ", "А ", "Скажи, ", "Подскажи, ", "Ну, ", "Теперь ", "Ещё: ", "Вопрос: ",
+                "Здравствуйте! ", "Скажи пожалуйста, ", "Помоги: ", "Ещё вопрос: ", "Хорошо, ", "Так, ",
+                "Мне нужно знать: ", "Привет, ", "Добрый день! ", "И ",
             ],
         };
         let before = before.choose(rng).copied().unwrap_or_default();
@@ -109,6 +74,14 @@ pub(crate) fn dress(question: &str, language: Language, case: Case, rng: &mut Ch
 /// Whether anything in a question is in Cyrillic letters. If nothing is, nobody can tell that it is meant in Russian.
 pub(crate) fn is_cyrillic(question: &str) -> bool {
     question.chars().any(|c| matches!(c, '\u{400}'..='\u{52f}'))
+}
+
+/// How a reply begins that says what the model can do instead.
+pub(crate) fn refuses(language: Language) -> &'static str {
+    match language {
+        Language::English => "I can only",
+        Language::Russian => "Я умею только",
+    }
 }
 
 /// With a small first letter.

@@ -58,8 +58,7 @@ const CHINESE_AND_JAPANESE: &str = r"[一-龥\u3040-ゟ゠-ヿ]+";
 const CHINESE_AND_KOREAN: &str = r"[一-龥ࠀ-一가-\uD7FF]+";
 /// DeepSeek-V3's words, with the punctuation before an English one.
 const DEEPSEEK_WORDS: &str = concat!(
-    r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"##,
-    r"|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+",
+    r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"##, r"|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+",
     r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 );
 /// The letters that have case, as DeepSeek-LLM lists them.
@@ -147,12 +146,7 @@ impl PreTokenizer {
             )],
             Self::DeepSeekV3 => owned(&[r"\p{N}{1,3}", CHINESE_AND_JAPANESE, DEEPSEEK_WORDS]),
             Self::DeepSeekLlm => owned(&[
-                r"[\r\n]",
-                CASED_LETTERS,
-                r"\s?[!-/:-~！-／：-～‘-‟　-。]+",
-                r"\s+$",
-                CHINESE_AND_KOREAN,
-                r"\p{N}+",
+                r"[\r\n]", CASED_LETTERS, r"\s?[!-/:-~！-／：-～‘-‟　-。]+", r"\s+$", CHINESE_AND_KOREAN, r"\p{N}+",
             ]),
             Self::DeepSeekCoder => owned(&[r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", CHINESE_AND_KOREAN, r"\p{N}"]),
             Self::Poro => owned(&[BETWEEN_PUNCTUATION]),

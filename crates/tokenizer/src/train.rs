@@ -29,8 +29,8 @@ pub struct TrainConfig {
     pub eos: Option<String>,
     /// Never merge digits: arithmetic is easier to learn.
     pub individual_digits: bool,
-    /// Never merge characters at all, but for the bytes of each: spelling is easier to learn, and texts are three to four
-    /// times as long.
+    /// Never merge characters at all, but for the bytes of each: spelling is easier to learn, and texts in words take about
+    /// twice as many tokens.
     pub individual_characters: bool,
 }
 

@@ -363,17 +363,8 @@ fn check_model(model: &Table, vocab_size: usize) -> Result<ModelConfig, Fault> {
 /// unknown ones pass; in a recipe they are typing errors.
 fn check_model_keys(model: &Table, config: &ModelConfig) -> Result<(), Fault> {
     const ROPE: [&str; 11] = [
-        "rope_type",
-        "type",
-        "rope_theta",
-        "factor",
-        "beta_fast",
-        "beta_slow",
-        "mscale",
-        "mscale_all_dim",
-        "original_max_position_embeddings",
-        "attention_factor",
-        "truncate",
+        "rope_type", "type", "rope_theta", "factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim",
+        "original_max_position_embeddings", "attention_factor", "truncate",
     ];
     const FROM_TOKENIZER: [&str; 3] = ["vocab_size", "bos_token_id", "eos_token_id"];
     let json = config.to_json();

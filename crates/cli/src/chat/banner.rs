@@ -15,9 +15,9 @@ pub struct Facts<'m> {
     /// What it is called.
     pub name: &'m str,
     /// Its parameters.
-    pub params: usize,
+    pub params: u128,
     /// In a mixture of experts, those that one token meets.
-    pub active_params: Option<usize>,
+    pub active_params: Option<u128>,
     /// Questions of the kinds that it was taught; empty if nobody has said.
     pub taught: &'m [String],
 }
@@ -25,8 +25,9 @@ pub struct Facts<'m> {
 impl<'m> Facts<'m> {
     /// The facts of `model`.
     pub fn new(name: &'m str, model: &'m Model) -> Facts<'m> {
-        let active_params = model.config().moe.as_ref().map(|_| model.matmul_params().round() as usize);
-        Facts { name, params: model.num_params(), active_params, taught: &model.config().training.taught }
+        let config = model.config();
+        let active_params = config.moe.as_ref().map(|_| config.num_active_parameters());
+        Facts { name, params: config.num_parameters(), active_params, taught: &config.training.taught }
     }
 }
 
@@ -71,7 +72,7 @@ pub fn wrapped(text: &str, width: usize, indent: &str) -> String {
 }
 
 /// A number of parameters, in two digits.
-fn count(n: usize) -> String {
+fn count(n: u128) -> String {
     let (scaled, unit) = match n {
         0..1_000 => return n.to_string(),
         1_000..1_000_000 => (n as f64 / 1e3, "thousand"),

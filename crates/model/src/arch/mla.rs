@@ -83,11 +83,7 @@ impl Mla {
     /// Weights of the projections.
     pub(crate) fn num_parameters(&self, hidden: u128) -> u128 {
         let [heads, kv, nope, rope, v] = [
-            self.num_attention_heads,
-            self.kv_lora_rank,
-            self.qk_nope_head_dim,
-            self.qk_rope_head_dim,
-            self.v_head_dim,
+            self.num_attention_heads, self.kv_lora_rank, self.qk_nope_head_dim, self.qk_rope_head_dim, self.v_head_dim,
         ]
         .map(|n| n as u128);
         let query = heads * (nope + rope);

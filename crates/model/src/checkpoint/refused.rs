@@ -135,14 +135,8 @@ pub(super) fn by_files(path: &Path, models_below: &[String]) -> CheckpointError 
 
 /// The files beside the weights without which a model cannot be used.
 const TEXT_FILES: [&str; 8] = [
-    "config.json",
-    "model.safetensors.index.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
+    "config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model",
+    "vocab.json", "merges.txt", "chat_template.jinja",
 ];
 
 /// An error if a file beside the weights is what a download leaves in its place.

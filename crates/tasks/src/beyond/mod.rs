@@ -14,10 +14,12 @@ use serde::{Deserialize, Serialize};
 use crate::draw::{self, Drawn};
 use crate::small_talk;
 use crate::task::{Language, Problem, Source, Task, TaskError, Trace, Verdict};
-use crate::wording::{Case, dress, is_cyrillic};
+use crate::wording::{Case, dress, is_cyrillic, refuses};
 use crate::words::{self, capitalised, fill, mistyped, pronounceable};
 
 mod english;
+mod english_numbers;
+mod english_words;
 mod russian;
 
 const NAME: &str = "beyond";
@@ -86,7 +88,7 @@ impl Task for Beyond {
         let Some(asked) = Asked::of(problem) else {
             return Verdict::foreign(NAME, problem);
         };
-        let only = if asked.russian { "Я умею только" } else { "I can only" };
+        let only = refuses(asked.language());
         match answer.trim() {
             answer if answer.len() > MAX_LEN => Verdict::wrong("too long for a reply"),
             answer if answer.starts_with(only) => Verdict::Right(1.0),
@@ -254,18 +256,18 @@ fn filling(slot: &str, language: Language, rng: &mut ChaCha8Rng) -> String {
     match slot {
         "word" => one(words::english(), words::russian(), rng),
         // The lists of nouns read well; of all words there are many more.
-        "thing" if rng.random_bool(if russian { 0.8 } else { 0.6 }) => one(english::THINGS, russian::THINGS, rng),
+        "thing" if rng.random_bool(if russian { 0.8 } else { 0.6 }) => one(english_words::THINGS, russian::THINGS, rng),
         "thing" => filling("word", language, rng),
-        "animal" => one(english::ANIMALS, russian::ANIMALS, rng),
-        "topic" => one(english::TOPICS, russian::TOPICS, rng),
-        "dish" => one(english::DISHES, russian::DISHES, rng),
-        "verb" => one(english::VERBS, russian::VERBS, rng),
-        "adjective" => one(english::ADJECTIVES, russian::ADJECTIVES, rng),
-        "feeling" => one(english::FEELINGS, russian::FEELINGS, rng),
-        "job" => one(english::JOBS, &[], rng),
-        "part" => one(english::PARTS, &[], rng),
-        "language" => one(english::LANGUAGES, &[], rng),
-        "place" if !russian => one(english::PLACES, &[], rng),
+        "animal" => one(english_words::ANIMALS, russian::ANIMALS, rng),
+        "topic" => one(english_words::TOPICS, russian::TOPICS, rng),
+        "dish" => one(english_words::DISHES, russian::DISHES, rng),
+        "verb" => one(english_words::VERBS, russian::VERBS, rng),
+        "adjective" => one(english_words::ADJECTIVES, russian::ADJECTIVES, rng),
+        "feeling" => one(english_words::FEELINGS, russian::FEELINGS, rng),
+        "job" => one(english_words::JOBS, &[], rng),
+        "part" => one(english_words::PARTS, &[], rng),
+        "language" => one(english_words::LANGUAGES, &[], rng),
+        "place" if !russian => one(english_words::PLACES, &[], rng),
         "place" | "of place" | "in place" => russian::PLACES.choose(rng).map_or_else(String::new, |place| {
             match slot {
                 "place" => place.0,
@@ -408,14 +410,5 @@ mod tests {
         let foreign = Problem { gold: serde_json::json!([1]), ..problem };
         assert!(matches!(task().verify(&foreign, "I can only add."), Verdict::CouldNotJudge(_)));
         assert!(Beyond::new(Config { russian: 2.0, ..Config::default() }, 0).is_err());
-    }
-
-    #[test]
-    #[ignore = "prints what is posed, to be read"]
-    fn print() {
-        for index in 0..150 {
-            let problem = task().problem(Split::Train, index);
-            println!("{:?} -> {}", problem.prompt, task().trace(&problem).unwrap().thinking);
-        }
     }
 }

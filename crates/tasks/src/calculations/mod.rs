@@ -16,7 +16,7 @@ use crate::draw::Drawn;
 use crate::number::Number;
 use crate::pretrain::is_held_out;
 use crate::task::{Language, Problem, Source, Split, Task, TaskError, Trace, Verdict};
-use crate::wording::is_cyrillic;
+use crate::wording::{is_cyrillic, refuses};
 
 const NAME: &str = "calculations";
 /// Sums and differences beside products and quotients are posed as often as these say, in this order.
@@ -97,7 +97,7 @@ impl Task for Calculations {
         match calculation.value() {
             None => Verdict::foreign(NAME, problem),
             Some(Value::Whole(value)) => Number::judge(answer, &value.to_string()),
-            Some(Value::None) if answer.trim().starts_with(wordings::refuses(language)) => Verdict::Right(1.0),
+            Some(Value::None) if answer.trim().starts_with(refuses(language)) => Verdict::Right(1.0),
             Some(Value::None) => Verdict::wrong("there is no whole number"),
         }
     }

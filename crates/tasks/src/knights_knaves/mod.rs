@@ -241,28 +241,15 @@ mod tests {
     fn ways_to_write_it() {
         let problem = posed(&[Statement::Is(1, false), Statement::Same(0, 1, true)]);
         for answer in [
-            "A knight, B knave",
-            "b KNAVE, a Knight.",
-            "A is a knight and B is a knave",
-            "A: knight; B: knave",
-            "A knight\nB knave",
-            "A a knight B a knave",
+            "A knight, B knave", "b KNAVE, a Knight.", "A is a knight and B is a knave", "A: knight; B: knave",
+            "A knight\nB knave", "A a knight B a knave",
         ] {
             assert!(task().verify(&problem, answer).is_right(), "{answer}");
         }
         for answer in [
-            "A knave, B knave",
-            "A knight",
-            "A knight, B knave, A knight",
-            "A knight, B knave, B knight",
-            "A knight, B knave, C knave",
-            "A knight knave, B knave",
-            "A knight, B knight or knave",
-            "A not knave, B knave",
-            "A knight, B",
-            "knight, knave",
-            "A",
-            "a a a",
+            "A knave, B knave", "A knight", "A knight, B knave, A knight", "A knight, B knave, B knight",
+            "A knight, B knave, C knave", "A knight knave, B knave", "A knight, B knight or knave",
+            "A not knave, B knave", "A knight, B", "knight, knave", "A", "a a a",
         ] {
             assert!(matches!(task().verify(&problem, answer), Verdict::Wrong(_)), "{answer}");
         }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::draw::Drawn;
 use crate::number::Number;
 use crate::task::{Language, Problem, Source, Task, TaskError, Trace, Verdict};
-use crate::wording::is_cyrillic;
+use crate::wording::{is_cyrillic, refuses};
 
 const NAME: &str = "sequences";
 /// Fewest and most terms shown.
@@ -233,7 +233,7 @@ impl Task for Sequences {
         let Some(Gold { terms, language }) = Gold::of(problem) else { return Verdict::foreign(NAME, problem) };
         match continuation(&terms) {
             Some((_, next)) => Number::judge(answer, &next.to_string()),
-            None if answer.trim().starts_with(wordings::refuses(language)) => Verdict::Right(1.0),
+            None if answer.trim().starts_with(refuses(language)) => Verdict::Right(1.0),
             None => Verdict::wrong("no rule fits"),
         }
     }

@@ -15,72 +15,26 @@ pub(super) fn refusal(language: Language) -> &'static str {
     }
 }
 
-/// How a refusal begins.
-pub(super) fn refuses(language: Language) -> &'static str {
-    match language {
-        Language::English => "I can only",
-        Language::Russian => "Я умею только",
-    }
-}
-
 /// The terms in some wording. `X` stands for them.
 pub(super) fn pose(terms: &[i64], language: Language, rng: &mut ChaCha8Rng) -> String {
     let ways: &[&str] = match language {
         Language::English => &[
-            "X: which number comes next?",
-            "What comes after X?",
-            "Go on with X.",
-            "Continue X.",
-            "Continue the sequence X.",
-            "What comes next: X?",
-            "What is the next number: X?",
-            "X what comes next?",
-            "X next?",
-            "Next number: X",
-            "X, ?",
-            "X, ...",
-            "X...",
-            "X, ? ",
-            "X",
-            "What number comes next in X?",
-            "What is next: X",
-            "Find the next number: X.",
-            "What is the next number in the sequence X?",
-            "Complete the sequence: X",
-            "Which number follows X?",
-            "X and then?",
-            "Guess the next number: X",
-            "What follows X?",
-            "Extend X by one.",
-            "X, what is next?",
-            "Next in the sequence X?",
-            "How does X go on?",
-            "What's next after X?",
-            "Continue this pattern: X",
-            "X, __",
-            "X, what number comes next?",
-            "The sequence is X. What comes next?",
-            "Tell me the next number of X.",
-            "Can you continue X?",
-            "X, next number please",
-            "What would be the next number after X?",
+            "X: which number comes next?", "What comes after X?", "Go on with X.", "Continue X.",
+            "Continue the sequence X.", "What comes next: X?", "What is the next number: X?", "X what comes next?",
+            "X next?", "Next number: X", "X, ?", "X, ...", "X...", "X, ? ", "X", "What number comes next in X?",
+            "What is next: X", "Find the next number: X.", "What is the next number in the sequence X?",
+            "Complete the sequence: X", "Which number follows X?", "X and then?", "Guess the next number: X",
+            "What follows X?", "Extend X by one.", "X, what is next?", "Next in the sequence X?", "How does X go on?",
+            "What's next after X?", "Continue this pattern: X", "X, __", "X, what number comes next?",
+            "The sequence is X. What comes next?", "Tell me the next number of X.", "Can you continue X?",
+            "X, next number please", "What would be the next number after X?",
             "I have the sequence X, what is the next number?",
         ],
         Language::Russian => &[
-            "Продолжи ряд: X",
-            "Какое число следующее: X?",
-            "Что дальше: X?",
-            "X - какое следующее число?",
-            "Продолжи X.",
-            "Какое число идёт после X?",
-            "Следующее число: X",
-            "X, что дальше?",
-            "Какое число будет следующим: X?",
-            "Продолжи последовательность X.",
-            "Найди следующее число: X",
-            "X, ?",
-            "X дальше?",
-            "Как продолжается ряд X?",
+            "Продолжи ряд: X", "Какое число следующее: X?", "Что дальше: X?", "X - какое следующее число?",
+            "Продолжи X.", "Какое число идёт после X?", "Следующее число: X", "X, что дальше?",
+            "Какое число будет следующим: X?", "Продолжи последовательность X.", "Найди следующее число: X", "X, ?",
+            "X дальше?", "Как продолжается ряд X?",
         ],
     };
     let separator = match rng.random_range(0..10) {

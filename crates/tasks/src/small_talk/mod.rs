@@ -478,17 +478,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "prints what is said, to be read"]
-    fn print() {
-        let talk = SmallTalk::new(Config { called: "nano".into(), ..Config::default() }, 0).unwrap();
-        for index in 0..100 {
-            let problem = talk.problem(crate::Split::Train, index);
-            let trace = talk.trace(&problem).unwrap();
-            println!("{:?} -> {} {}", problem.prompt, trace.thinking, trace.answer);
-        }
-    }
-
-    #[test]
     fn a_name_is_needed() {
         for called in ["", "a name of more than forty characters, which is too long"] {
             let config = Config { called: called.into(), ..Config::default() };

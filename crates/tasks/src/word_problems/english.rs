@@ -165,18 +165,13 @@ const NEED: &[&str] = &[
 ];
 
 const HAS: &[&str] = &[
-    "{A} <[has|have]~had> {n} {things}",
-    "{A} <[has|have]~had> {n} {things}",
-    "{A} <[has|have]~had> {n} {things}",
-    "{A} <[has|have] got~had> {n} {things}",
-    "{A} <[owns|own]~owned> {n} {things}",
-    "{A} <[buys|buy]~bought> {n} {things}",
-    "{A} <[has|have]~had> {n} {things} in {his} bag",
+    "{A} <[has|have]~had> {n} {things}", "{A} <[has|have]~had> {n} {things}", "{A} <[has|have]~had> {n} {things}",
+    "{A} <[has|have] got~had> {n} {things}", "{A} <[owns|own]~owned> {n} {things}",
+    "{A} <[buys|buy]~bought> {n} {things}", "{A} <[has|have]~had> {n} {things} in {his} bag",
     "there <are~were> {n} {things} in {A's} room",
 ];
 const HAS_BOXES: &[&str] = &[
-    "{A} <[has|have]~had> {k} {boxes} with {n} {things} in each",
-    "{A} <[has|have]~had> {k} {boxes} of {n} {things}",
+    "{A} <[has|have]~had> {k} {boxes} with {n} {things} in each", "{A} <[has|have]~had> {k} {boxes} of {n} {things}",
     "{A} <[buys|buy]~bought> {k} {boxes} with {n} {things} each",
     "{A} <[has|have]~had> {k} {boxes}, {n} {things} in each",
 ];
@@ -188,64 +183,37 @@ const HAS_TWO: &[&str] = &[
 ];
 /// Whoever does it is `{S}`, and falls away behind "and".
 const GAINS: &[&str] = &[
-    "{S} <find[s|]~found> {n} more",
-    "{S} <buy[s|]~bought> {n} more",
-    "{S} <get[s|]~got> {n} more",
-    "{S} <get[s|]~got> {n} from {B}",
-    "{B} <gives~gave> {him} {n} more",
-    "{B} <gives~gave> {him} {n}",
-    "{S} <receive[s|]~received> {n} as a gift",
-    "{S} <win[s|]~won> {n}",
-    "{S} <collect[s|]~collected> {n} more",
-    "{S} <add[s|]~added> {n} more",
-    "{S} <find[s|]~found> another {n}",
-    "{B} <brings~brought> {him} {n} more",
+    "{S} <find[s|]~found> {n} more", "{S} <buy[s|]~bought> {n} more", "{S} <get[s|]~got> {n} more",
+    "{S} <get[s|]~got> {n} from {B}", "{B} <gives~gave> {him} {n} more", "{B} <gives~gave> {him} {n}",
+    "{S} <receive[s|]~received> {n} as a gift", "{S} <win[s|]~won> {n}", "{S} <collect[s|]~collected> {n} more",
+    "{S} <add[s|]~added> {n} more", "{S} <find[s|]~found> another {n}", "{B} <brings~brought> {him} {n} more",
 ];
 const LOSSES: &[&str] = &[
-    "{S} <lose[s|]~lost> {n} of them",
-    "{S} <lose[s|]~lost> {n}",
-    "{S} <give[s|]~gave> {n} to {B}",
-    "{S} <give[s|]~gave> away {n}",
-    "{S} <give[s|]~gave> {B} {n} of them",
-    "{S} <sell[s|]~sold> {n}",
-    "{S} <throw[s|]~threw> away {n}",
-    "{S} <lend[s|]~lent> {n} to {B}",
-    "{B} <takes~took> {n} of them",
+    "{S} <lose[s|]~lost> {n} of them", "{S} <lose[s|]~lost> {n}", "{S} <give[s|]~gave> {n} to {B}",
+    "{S} <give[s|]~gave> away {n}", "{S} <give[s|]~gave> {B} {n} of them", "{S} <sell[s|]~sold> {n}",
+    "{S} <throw[s|]~threw> away {n}", "{S} <lend[s|]~lent> {n} to {B}", "{B} <takes~took> {n} of them",
     "{S} <use[s|]~used> {n}",
 ];
 const EATS: &[&str] = &["{S} <eat[s|]~ate> {n}", "{S} <eat[s|]~ate> {n} of them", "{B} <eats~ate> {n} of them"];
 const HALVES: &[&str] = &[
-    "{S} <give[s|]~gave> half of them to {B}",
-    "{S} <lose[s|]~lost> half of them",
-    "{S} <sell[s|]~sold> half",
+    "{S} <give[s|]~gave> half of them to {B}", "{S} <lose[s|]~lost> half of them", "{S} <sell[s|]~sold> half",
     "{S} <give[s|]~gave> away half of them",
 ];
 const LEFT: &[&str] = &[
-    "How many are left?",
-    "How many {things} are left?",
-    "How many remain?",
-    "How many {things} [does {A}|do I] have left?",
-    "How many {things} [does {A}|do I] have now?",
-    "How many [does {he}|do I] still have?",
-    "How many {things} [does {he}|do I] have?",
-    "How many are still there?",
+    "How many are left?", "How many {things} are left?", "How many remain?",
+    "How many {things} [does {A}|do I] have left?", "How many {things} [does {A}|do I] have now?",
+    "How many [does {he}|do I] still have?", "How many {things} [does {he}|do I] have?", "How many are still there?",
 ];
 /// When nothing has changed.
 const ALL: &[&str] = &[
-    "How many {things} [does {A}|do I] have?",
-    "How many {things} [does {A}|do I] have in total?",
-    "How many {things} [does {he}|do I] have altogether?",
-    "How many {things} is that in all?",
+    "How many {things} [does {A}|do I] have?", "How many {things} [does {A}|do I] have in total?",
+    "How many {things} [does {he}|do I] have altogether?", "How many {things} is that in all?",
     "How many {things} are there?",
 ];
 const NOW: &[&str] = &[
-    "How many {things} [does {A}|do I] have now?",
-    "How many [does {he}|do I] have now?",
-    "How many {things} [does {he}|do I] have in total?",
-    "How many {things} [does {A}|do I] have altogether?",
-    "How many {things} is that in all?",
-    "How many {things} are there now?",
-    "How many [does {A}|do I] have?",
+    "How many {things} [does {A}|do I] have now?", "How many [does {he}|do I] have now?",
+    "How many {things} [does {he}|do I] have in total?", "How many {things} [does {A}|do I] have altogether?",
+    "How many {things} is that in all?", "How many {things} are there now?", "How many [does {A}|do I] have?",
 ];
 
 /// Who and what a story is about.
@@ -537,10 +505,8 @@ fn ending(plot: &Plot, cast: &Cast, rng: &mut ChaCha8Rng) -> (Option<String>, St
     let (sentence, question) = pairs.choose(rng).copied().unwrap_or_default();
     let question = match plot.end {
         End::Together(_) | End::TogetherLess(_) | End::TogetherTimes(_) => [
-            "How many {things} do [they|we] have together?",
-            "How many do [they|we] have in total?",
-            "How many {things} do [they|we] have altogether?",
-            "How many {things} is that together?",
+            "How many {things} do [they|we] have together?", "How many do [they|we] have in total?",
+            "How many {things} do [they|we] have altogether?", "How many {things} is that together?",
         ]
         .choose(rng)
         .copied(),

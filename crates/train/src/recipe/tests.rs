@@ -199,14 +199,8 @@ fn the_tiny_model_is_tiny() {
 #[test]
 fn overrides_reach_every_corner() {
     let overrides = [
-        "steps=7",
-        "optimizer.lr=1e-3",
-        "optimizer.decay=linear",
-        "optimizer={beta2=0.99, clip = 2}",
-        "name=my run",
-        "model.hidden_size=64",
-        "tasks.0.weight=0.25",
-        "tasks.1={digits=[2, 4]}",
+        "steps=7", "optimizer.lr=1e-3", "optimizer.decay=linear", "optimizer={beta2=0.99, clip = 2}", "name=my run",
+        "model.hidden_size=64", "tasks.0.weight=0.25", "tasks.1={digits=[2, 4]}",
     ];
     let sft = Recipe::<Sft>::load(&shipped("tiny/sft.toml"), &words(&overrides)[..7]).unwrap();
     let optimizer = &sft.stage.optimizer;

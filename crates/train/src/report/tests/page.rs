@@ -44,12 +44,7 @@ fn every_question_is_asked_of_the_whole_recipe() {
         assert!(page.contains(question.text) && difference.paired, "{}", question.text);
     }
     for part in [
-        "majority",
-        "pass@4",
-        "Rewards",
-        "language reward",
-        "in its language",
-        "Student: on-policy distilled",
+        "majority", "pass@4", "Rewards", "language reward", "in its language", "Student: on-policy distilled",
         "problem by problem",
     ] {
         assert!(page.contains(part), "{part}");
@@ -102,16 +97,8 @@ fn the_page_opens_with_its_story_and_ends_with_the_guide() {
     let page = html(&whole_recipe());
     let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is missing"));
     let order = [
-        "class=\"story\"",
-        "class=\"big\"",
-        "id=\"questions\"",
-        "id=\"results\"",
-        "id=\"samples\"",
-        "id=\"curves\"",
-        "id=\"cost\"",
-        "id=\"next\"",
-        "id=\"recipe\"",
-        "id=\"guide\"",
+        "class=\"story\"", "class=\"big\"", "id=\"questions\"", "id=\"results\"", "id=\"samples\"", "id=\"curves\"",
+        "id=\"cost\"", "id=\"next\"", "id=\"recipe\"", "id=\"guide\"",
     ];
     assert!(order.windows(2).all(|pair| place(pair[0]) < place(pair[1])));
     // The guide is the page in docs/, in whole.
@@ -155,11 +142,8 @@ fn samples_are_shown_in_their_shares_under_the_rule() {
     let (pairs, samples) = choose((0..200).map(set).collect(), 10);
     let page = html(&Report { pairs: Some(pairs), samples, ..report("a run") });
     for text in [
-        "200 pairs in all",
-        "right after: 60 of 200 (30.0 %), 3 shown",
-        "wrong after: 20 of 200 (10.0 %), 1 shown",
-        "Right both times: 80 of 200 (40.0 %), 4 shown",
-        "Wrong both times: 40 of 200 (20.0 %), 2 shown",
+        "200 pairs in all", "right after: 60 of 200 (30.0 %), 3 shown", "wrong after: 20 of 200 (10.0 %), 1 shown",
+        "Right both times: 80 of 200 (40.0 %), 4 shown", "Wrong both times: 40 of 200 (20.0 %), 2 shown",
     ] {
         assert!(page.contains(text), "{text}");
     }
