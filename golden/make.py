@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 
 import losses
 import mtp
+import muon
 
 HERE = Path(__file__).parent
 BASE = dict(vocab_size=61, hidden_size=28, bos_token_id=0, eos_token_id=1, max_position_embeddings=128)
@@ -102,6 +103,8 @@ def main(names):
             fp8(name, *FP8[name])
     if not names:
         losses.write(HERE)
+    if not names or names == ["muon"]:
+        muon.write(HERE)
     if not names or names == ["mtp"]:
         mtp.write(folder_of(HERE / "mtp"), lambda seed: build("deepseek_v3", seed), stir, margin)
 

@@ -71,8 +71,8 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let ops = backend::with_threads(threads)?;
     let mut params = initialise(&ops, &model, 1)?;
     let mut lanes = Lanes::new(&ops, threads.max(1))?;
-    let mut optimizer = Optimizer::new(&ops, &params)?;
     let settings: Settings = serde_json::from_value(json!({"lr": 1e-4}))?;
+    let mut optimizer = Optimizer::new(&ops, &params, settings.rule)?;
     // A sequence of 257 ids is read without its last, so 256 rows: two of them make a micro-batch.
     let pass = Pass::new(2 * TOKENS);
     let id = |sequence: usize, t: usize| ((sequence * 7919 + t * 104_729) % 4096) as u32;

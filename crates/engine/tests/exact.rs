@@ -194,7 +194,7 @@ fn changed_weights_invalidate_what_was_cached() {
         let [model, moved] = [0, 1].map(|_| open(&ops, name));
         let change = |model: &SharedModel<CpuOps>| {
             model.change(|_, params| {
-                params.update(|_, _, values| values.iter_mut().for_each(|x| *x *= 1.1));
+                params.learning_mut().for_each(|(_, _, values)| values.iter_mut().for_each(|x| *x *= 1.1));
             });
         };
         change(&moved);

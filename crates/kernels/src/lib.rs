@@ -14,6 +14,7 @@ pub mod linear;
 pub mod logprob;
 pub mod math;
 pub mod moe;
+pub mod muon;
 pub mod norm;
 pub mod panels;
 pub mod rope;

@@ -6,7 +6,7 @@
 use crate::checkpoint::StoredRows;
 use crate::ops::{
     AdamW, AttentionGrads, AttentionSaved, AttentionShape as Shape, CachedSpan, Contract, Dims, Draw, Drawn,
-    ExpertLoad, Loss, MlaDims, Ops, OutOfMemory, Position, Rotation, RouterConfig, Table, Weight,
+    ExpertLoad, Loss, MlaDims, Muon, Ops, OutOfMemory, Position, Rotation, RouterConfig, Table, Weight,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -393,5 +393,10 @@ impl Ops for Counting {
     }
     fn adamw(&self, _: &AdamW, _scale: f32, grad: &Counted, _p: &mut Counted, _m: &mut Counted, _v: &mut Counted) {
         self.count(14 * grad.len, 7 * grad.len);
+    }
+    fn muon(&self, _: &Muon, _scale: f32, grad: &Counted, _p: &mut Counted, _m: &mut Counted, dims: Dims) {
+        let (short, long) = (dims.n.min(dims.k), dims.n.max(dims.k));
+        // Five steps of X·Xᵀ, its square, and the product of both with X.
+        self.count(5 * (4 * short * short * long + 2 * short * short * short), 7 * grad.len);
     }
 }

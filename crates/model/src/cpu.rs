@@ -7,7 +7,7 @@ mod translate;
 use crate::checkpoint::StoredRows;
 use crate::ops::{
     AdamW, AttentionGrads, AttentionSaved, AttentionShape, CachedSpan, Contract, Dims, Draw, Drawn, ExpertLoad, Loss,
-    MlaDims, Ops, OutOfMemory, Position, Rotation, RouterConfig, Table, Weight,
+    MlaDims, Muon, Ops, OutOfMemory, Position, Rotation, RouterConfig, Table, Weight,
 };
 use crate::pool::{Buffer, Pool};
 pub use cache::CpuCache;
@@ -16,7 +16,8 @@ use picnic_kernels::moe::{self, Dispatch};
 use picnic_kernels::panels::{self, Panels};
 use picnic_kernels::rope::{self, Rope};
 use picnic_kernels::{
-    Cpu, Team, adamw, attention, columns, embedding, grouped, linear, logprob, norm, router, sampling, swiglu, vector,
+    Cpu, Team, adamw, attention, columns, embedding, grouped, linear, logprob, muon, norm, router, sampling, swiglu,
+    vector,
 };
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -480,6 +481,9 @@ impl Ops for CpuOps {
         v: &mut Buffer,
     ) {
         adamw::update(&self.cpu, translate::adamw(config), grad_scale, grad, param, m, v);
+    }
+    fn muon(&self, config: &Muon, grad_scale: f32, grad: &Buffer, param: &mut Buffer, m: &mut Buffer, dims: Dims) {
+        muon::update(&self.cpu, translate::muon(config), grad_scale, grad, param, m, dims.n, dims.k);
     }
 }
 

@@ -21,8 +21,8 @@ use crate::checkpoint::StoredRows;
 pub use loss::{KlEstimator, Loss, Objective, PolicyLoss, Ratio, Sample, Side, Surrogate, Token};
 pub use memory::OutOfMemory;
 pub use shapes::{
-    AdamW, AttentionShape, CachedSpan, Dims, Draw, Drawn, ExpertLoad, Growth, MlaDims, Position, RotaryTable, Rotation,
-    RouterConfig,
+    AdamW, AttentionShape, CachedSpan, Dims, Draw, Drawn, ExpertLoad, Growth, MlaDims, Muon, Position, RotaryTable,
+    Rotation, RouterConfig,
 };
 use std::ops::Range;
 pub use weight::{Table, Weight};
@@ -346,6 +346,16 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
         param: &mut Self::Buffer,
         m: &mut Self::Buffer,
         v: &mut Self::Buffer,
+    );
+    /// One step of Muon on the weight `param` of these sizes with `grad · grad_scale`; `m` is its momentum.
+    fn muon(
+        &self,
+        config: &Muon,
+        grad_scale: f32,
+        grad: &Self::Buffer,
+        param: &mut Self::Buffer,
+        m: &mut Self::Buffer,
+        dims: Dims,
     );
 }
 

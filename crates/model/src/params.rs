@@ -36,6 +36,11 @@ pub struct ParamSpec {
 }
 
 impl ParamSpec {
+    /// Whether it is the weight of a linear layer inside the model: no table, no norm, no bias, and not the head.
+    pub fn is_hidden_weight(&self) -> bool {
+        self.role == Role::Linear && !self.name.ends_with("head.weight")
+    }
+
     /// Number of values.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -211,14 +216,13 @@ impl<O: Ops> ParamStore<O> {
         ids.into_iter().for_each(|id| self.params[id.0].trainable = false);
     }
 
-    /// Changes values in place through `change`, which gets them in the layout in which they learn. What is kept as it
-    /// was stored is left out.
-    pub fn update(&mut self, mut change: impl FnMut(ParamId, &ParamSpec, &mut O::Buffer)) {
-        for param in &mut self.params {
-            if let Value::Rows(value) | Value::Weight(value) = &mut param.value {
-                change(param.id, &param.spec, value);
-            }
-        }
+    /// The values that can change, in order, each in the layout in which it learns. What is kept as it was stored is left
+    /// out.
+    pub fn learning_mut(&mut self) -> impl Iterator<Item = (ParamId, &ParamSpec, &mut O::Buffer)> {
+        self.params.iter_mut().filter_map(|param| match &mut param.value {
+            Value::Rows(value) | Value::Weight(value) => Some((param.id, &param.spec, value)),
+            Value::Frozen(_) => None,
+        })
     }
 
     /// Changes one tensor. Panics if it is kept as it was stored.

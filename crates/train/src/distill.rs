@@ -52,7 +52,13 @@ pub fn distill(
     let loaded = load(&ops, &source.checkpoint, &source.chat, false)?;
     let Loaded { model: teacher_model, params: teacher_params, notes } = loaded;
     notes.iter().for_each(|note| setting.progress.note(note));
-    let opening = Opening { stage: "distill", mtp_weight: 0.0, fingerprint, teaches: Some(tasks.examples()) };
+    let opening = Opening {
+        stage: "distill",
+        mtp_weight: 0.0,
+        rule: stage.optimizer.rule,
+        fingerprint,
+        teaches: Some(tasks.examples()),
+    };
     let mut run = Training::open(opening, setting, common, start, chat)?;
     if teacher_model.config().vocab_size != run.policy.model().config().vocab_size
         || !same_words(source.chat.tokenizer(), run.chat.tokenizer())

@@ -1,13 +1,13 @@
-//! AdamW (Loshchilov & Hutter 2019) over a parameter store, its schedule, clipping, and the router's bias.
+//! AdamW (Loshchilov & Hutter 2019) or Muon (Jordan et al. 2024) over a parameter store, its schedule, clipping, and the router's bias.
 
-use crate::recipe::{Decay, Optimizer as Settings};
-use picnic_model::ops::AdamW;
+use crate::recipe::{Decay, Optimizer as Settings, Rule};
+use picnic_model::ops::{AdamW, Dims, Muon};
 use picnic_model::{Backend, Grads, Model, Ops, OutOfMemory, ParamStore, Role};
 
-/// First and second moments of every trainable tensor.
+/// The moments of every trainable tensor.
 pub struct Optimizer {
-    /// (m, v) by tensor; `None` for a frozen one.
-    moments: Vec<Option<[<Backend as Ops>::Buffer; 2]>>,
+    /// By tensor: the first moment and, where AdamW moves it, the second; none for a frozen one.
+    moments: Vec<Vec<<Backend as Ops>::Buffer>>,
     /// Steps taken.
     pub step: u64,
 }
@@ -17,10 +17,13 @@ impl Optimizer {
     ///
     /// # Errors
     /// If memory runs out.
-    pub fn new(ops: &Backend, params: &ParamStore<Backend>) -> Result<Optimizer, OutOfMemory> {
+    pub fn new(ops: &Backend, params: &ParamStore<Backend>, rule: Rule) -> Result<Optimizer, OutOfMemory> {
         let zeros = |n| ops.zeros(n).map_err(|e| e.during("the optimizer's moments"));
-        let pair = |n| Ok([zeros(n)?, zeros(n)?]);
-        let moments = params.iter().map(|p| p.learning().filter(|_| p.trainable).map(|v| pair(ops.len(v))).transpose());
+        let moments = params.iter().map(|p| {
+            let Some(value) = p.learning().filter(|_| p.trainable) else { return Ok(Vec::new()) };
+            let count = if rule == Rule::Muon && p.spec.is_hidden_weight() { 1 } else { 2 };
+            (0..count).map(|_| zeros(ops.len(value))).collect()
+        });
         Ok(Optimizer { moments: moments.collect::<Result<_, OutOfMemory>>()?, step: 0 })
     }
 
@@ -39,28 +42,40 @@ impl Optimizer {
             return norm;
         }
         self.step += 1;
-        let Settings { beta1, beta2, eps, weight_decay, clip, .. } = *settings;
+        let Settings { momentum, beta1, beta2, eps, weight_decay, clip, .. } = *settings;
         // torch.nn.utils.clip_grad_norm_ adds the same 1e-6.
         let grad_scale = (clip / (norm + 1e-6)).min(1.0) as f32;
         let step = self.step;
-        params.update(|id, spec, value| {
+        // A few products of small matrices for each weight: threads take whole weights.
+        let mut weights = Vec::new();
+        let mut moments: Vec<&mut [_]> = self.moments.iter_mut().map(|moments| &mut moments[..]).collect();
+        for (id, spec, value) in params.learning_mut() {
+            let Some(grad) = grads.get(id) else { continue };
             let decays = settings.decay_norms_and_biases || !matches!(spec.role, Role::Norm | Role::Bias);
             let weight_decay = if decays { weight_decay } else { 0.0 };
-            let config = AdamW { lr, beta1, beta2, eps, weight_decay, step };
-            if let (Some(grad), Some([m, v])) = (grads.get(id), &mut self.moments[id.0]) {
-                ops.adamw(&config, grad_scale, grad, value, m, v);
+            match std::mem::take(&mut moments[id.0]) {
+                [m, v] => {
+                    let config = AdamW { lr, beta1, beta2, eps, weight_decay, step };
+                    ops.adamw(&config, grad_scale, grad, value, m, v);
+                }
+                [m] => weights.push((spec, grad, value, m)),
+                _ => {}
             }
+        }
+        ops.in_parallel(weights, |(spec, grad, value, m), ops| {
+            let &[n, k] = &spec.shape[..] else { unreachable!("a linear layer's weight has two sizes") };
+            ops.muon(&Muon { lr, momentum, weight_decay }, grad_scale, grad, value, m, Dims { n, k });
         });
         norm
     }
 
     /// The moments, by tensor.
-    pub fn moments(&self) -> &[Option<[<Backend as Ops>::Buffer; 2]>] {
+    pub fn moments(&self) -> &[Vec<<Backend as Ops>::Buffer>] {
         &self.moments
     }
 
     /// The moments, to be overwritten by those of a checkpoint.
-    pub fn moments_mut(&mut self) -> &mut [Option<[<Backend as Ops>::Buffer; 2]>] {
+    pub fn moments_mut(&mut self) -> &mut [Vec<<Backend as Ops>::Buffer>] {
         &mut self.moments
     }
 }
@@ -135,7 +150,7 @@ mod tests {
             let tiny = vec![1e-20; ops.len(grad)];
             ops.write(grad, &tiny);
         }
-        let mut optimizer = Optimizer::new(&ops, &params).unwrap();
+        let mut optimizer = Optimizer::new(&ops, &params, Rule::AdamW).unwrap();
         optimizer.step(&ops, &mut params, &grads, &settings, 1e-3);
         params.iter().map(|p| p.to_rows(&ops)[0]).collect()
     }

@@ -28,7 +28,13 @@ pub fn pretrain(
         return Ok(outcome);
     }
     let corpus = common.text()?;
-    let opening = Opening { stage: "pretrain", mtp_weight: stage.mtp_weight, fingerprint, teaches: None };
+    let opening = Opening {
+        stage: "pretrain",
+        mtp_weight: stage.mtp_weight,
+        rule: stage.optimizer.rule,
+        fingerprint,
+        teaches: None,
+    };
     let mut run = Training::open(opening, setting, common, start, chat)?;
     check_positions("a sequence", stage.sequence_tokens, run.policy.model().config().max_position_embeddings)?;
     let mut display = run.open_display(stage.steps as u64, None);

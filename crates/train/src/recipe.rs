@@ -33,7 +33,7 @@ pub use read::Fault;
 use read::{keys_of, unknown_key, within};
 pub use stages::{
     Advantage, Decay, Eval, KlEstimator, LossAverage, OnPolicy, Optimizer, Pretrain, R1, Ratio, Reject, RewardSource,
-    Rl, Sft, Student, Surrogate,
+    Rl, Rule, Sft, Student, Surrogate,
 };
 
 /// The recipe of one stage, or with [`R1`] of the whole chain.
@@ -135,6 +135,13 @@ pub struct TokenizerTraining {
     /// Whether every character is a token of its own, so that a model sees the letters of words.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub characters: bool,
+    /// With `characters`: how many of the most frequent words are tokens whole all the same.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub words: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// Why a recipe cannot be used.

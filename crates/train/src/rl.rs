@@ -83,7 +83,13 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, chat: ChatFormat
     }
     let tasks = Mixture::new(&common.tasks, common.seed)?;
     let chat = with_prompt_template(&chat, stage.template.as_deref())?;
-    let opening = Opening { stage: "rl", mtp_weight: 0.0, fingerprint, teaches: Some(tasks.examples()) };
+    let opening = Opening {
+        stage: "rl",
+        mtp_weight: 0.0,
+        rule: stage.optimizer.rule,
+        fingerprint,
+        teaches: Some(tasks.examples()),
+    };
     let mut run = Training::open(opening, setting, common, start, chat)?;
     if stage.kl_beta > 0.0 && run.step > 0 && run.reference.is_none() {
         return Err(run.incomplete("the reference policy"));

@@ -14,7 +14,7 @@ use crate::locked_folder::LockedFolder;
 use crate::optimizer::{Optimizer, learning_rate, move_router_biases};
 use crate::place::Place;
 use crate::progress::{Event, Opened, Progress, StageProgress};
-use crate::recipe::{Common, Optimizer as Settings, config_error};
+use crate::recipe::{Common, Optimizer as Settings, Rule, config_error};
 use crate::report::Curve;
 use crate::run_folder::{
     CHECKPOINTS, OUTCOME, RECIPE, latest, read_json, remove_halves, same_recipe, sync_folder, write_file, write_json,
@@ -146,6 +146,8 @@ pub struct Opening {
     /// With 0 the module of multi-token prediction, if there is one, is frozen: it stays as it is, decay included, and
     /// costs nothing but its memory.
     pub mtp_weight: f64,
+    /// What moves the weights.
+    pub rule: Rule,
     /// The resolved recipe; a checkpoint made by another one is refused.
     pub fingerprint: String,
     /// The questions that it teaches to answer; `None` where it teaches no conversations.
@@ -196,7 +198,7 @@ impl<'s> Training<'s> {
         start: Start,
         chat: ChatFormat,
     ) -> Result<Self, Error> {
-        let Opening { stage, mtp_weight, fingerprint, teaches } = opening;
+        let Opening { stage, mtp_weight, rule, fingerprint, teaches } = opening;
         let _opening = watch::at(format!("checkpoint: reading where {} left off", setting.out.display()));
         let checkpoint = latest(&setting.out)?;
         // Also somebody else's model must not be written over.
@@ -239,7 +241,7 @@ impl<'s> Training<'s> {
         } else if model.mtp_params().next().is_none() {
             return Err(Error::NoMtp { stage, mtp_weight });
         }
-        let optimizer = Optimizer::new(&ops, &params)?;
+        let optimizer = Optimizer::new(&ops, &params, rule)?;
         let mut training = Training {
             stage,
             policy: SharedModel::new(model, params),

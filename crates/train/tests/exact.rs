@@ -12,7 +12,7 @@ use picnic_model::ops::{KlEstimator, Loss, Objective, Ratio, Sample, Surrogate};
 use picnic_model::{Balance, Batch, CpuOps, Grads, Model, ParamStore, SharedModel, Statistics, Tape};
 use picnic_train::lanes::{BatchLoss, Lanes, Pass, PolicySequence, Sequence};
 use picnic_train::optimizer::Optimizer;
-use picnic_train::recipe::{Decay, Optimizer as Settings};
+use picnic_train::recipe::{Optimizer as Settings, Rule};
 use picnic_train::rollout::{Draw, roll_out};
 
 /// With multi-token prediction where the model has it.
@@ -188,46 +188,38 @@ fn memory_that_runs_out_is_an_error() {
     }
 }
 
-/// A training step (forward, backward, AdamW) with every instruction set and teams of several sizes.
+/// A training step (forward, backward, AdamW or Muon) with every instruction set and teams of several sizes.
 #[test]
 fn instruction_sets_change_no_bit() {
-    let settings = Settings {
-        lr: 1e-2,
-        warmup_steps: 0,
-        decay: Decay::Constant,
-        final_lr_ratio: 1.0,
-        beta1: 0.9,
-        beta2: 0.95,
-        eps: 1e-8,
-        weight_decay: 0.1,
-        decay_norms_and_biases: false,
-        clip: 1.0,
-    };
-    for (name, model) in models() {
-        let step = |isa: Isa, team: Team, recompute: bool| -> (Vec<u32>, Vec<Vec<u32>>, Vec<Vec<u64>>) {
-            let ops = CpuOps::new(Cpu { isa, team });
-            let mut params = weights(&ops, &model);
-            let mut optimizer = Optimizer::new(&ops, &params).unwrap();
-            let (mut logprobs, mut counts) = (Vec::new(), Vec::new());
-            // The second step reads panels and moments that the first one wrote.
-            for _ in 0..2 {
-                let mut grads = Grads::new(&ops, &params).unwrap();
-                let (said, statistics) = learn(&ops, &model, &params, &mut grads, recompute);
-                logprobs.extend(bits(&said.logprob));
-                counts.extend(statistics.expert_counts);
-                optimizer.step(&ops, &mut params, &grads, &settings, settings.lr);
+    let adamw: Settings = serde_json::from_value(serde_json::json!({"lr": 1e-2, "decay": "constant"})).unwrap();
+    for settings in [Settings { rule: Rule::Muon, ..adamw.clone() }, adamw] {
+        for (name, model) in models() {
+            let step = |isa: Isa, team: Team, recompute: bool| -> (Vec<u32>, Vec<Vec<u32>>, Vec<Vec<u64>>) {
+                let ops = CpuOps::new(Cpu { isa, team });
+                let mut params = weights(&ops, &model);
+                let mut optimizer = Optimizer::new(&ops, &params, settings.rule).unwrap();
+                let (mut logprobs, mut counts) = (Vec::new(), Vec::new());
+                // The second step reads panels and moments that the first one wrote.
+                for _ in 0..2 {
+                    let mut grads = Grads::new(&ops, &params).unwrap();
+                    let (said, statistics) = learn(&ops, &model, &params, &mut grads, recompute);
+                    logprobs.extend(bits(&said.logprob));
+                    counts.extend(statistics.expert_counts);
+                    optimizer.step(&ops, &mut params, &grads, &settings, settings.lr);
+                }
+                (logprobs, params.iter().map(|p| bits(&p.to_rows(&ops))).collect(), counts)
+            };
+            let scalar = step(Isa::scalar(), Team::solo(), false);
+            for isa in Isa::available() {
+                for threads in [1, 3] {
+                    let other = step(isa, Team::new(threads).unwrap(), false);
+                    assert!(scalar == other, "{name}, {:?}: {} with {threads} threads", settings.rule, isa.name());
+                }
             }
-            (logprobs, params.iter().map(|p| bits(&p.to_rows(&ops))).collect(), counts)
-        };
-        let scalar = step(Isa::scalar(), Team::solo(), false);
-        for isa in Isa::available() {
-            for threads in [1, 3] {
-                let other = step(isa, Team::new(threads).unwrap(), false);
-                assert!(scalar == other, "{name}: {} with {threads} threads", isa.name());
-            }
+            let best = *Isa::available().last().unwrap();
+            let recomputed = step(best, Team::solo(), true);
+            assert!(scalar == recomputed, "{name}, {:?}: activations computed again", settings.rule);
         }
-        let best = *Isa::available().last().unwrap();
-        assert!(scalar == step(best, Team::solo(), true), "{name}: activations computed again");
     }
 }
 

@@ -8,12 +8,12 @@
 use picnic_model::checkpoint::Checkpoint;
 use picnic_model::kernels::{Cpu, router};
 use picnic_model::layers::Past;
-use picnic_model::ops::{Objective, Sample, Side};
-use picnic_model::{Batch, CpuOps, Ops, ParamStore, Tape, load, rows_of};
+use picnic_model::ops::{Dims, Objective, Sample, Side};
+use picnic_model::{Batch, CpuOps, Grads, Ops, OutOfMemory, ParamSpec, ParamStore, Role, Source, Tape, load, rows_of};
 use picnic_train::grpo::{advantages, token_weights};
 use picnic_train::lanes::{BatchLoss, Lanes, Pass, Sequence};
 use picnic_train::optimizer::Optimizer;
-use picnic_train::recipe::{Advantage, Decay, KlEstimator, LossAverage, Optimizer as Settings, Ratio, Surrogate};
+use picnic_train::recipe::{Advantage, Decay, KlEstimator, LossAverage, Optimizer as Settings, Ratio, Rule, Surrogate};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::fs;
@@ -24,6 +24,8 @@ use std::path::{Path, PathBuf};
 const LOSS_TOLERANCE: f64 = 5e-5;
 /// The same move changes a sum of weights by up to 4.4e-4.
 const SUM_TOLERANCE: f64 = 1e-3;
+/// A step moves a weight by up to 6e-3 (golden/README.md).
+const MUON_TOLERANCE: f32 = 1e-5;
 /// f64 rounding of some hundred terms of size 1 is below 1e-13; anything larger is in the formula.
 const GRPO_TOLERANCE: f64 = 1e-9;
 
@@ -54,6 +56,8 @@ fn reproduce_curve(folder: &Path) {
     let curve: Value = serde_json::from_str(&fs::read_to_string(folder.join("train_curve.json")).unwrap()).unwrap();
     let number = |key: &str| curve[key].as_f64().unwrap();
     let settings = Settings {
+        rule: Rule::AdamW,
+        momentum: 0.0,
         lr: number("lr"),
         warmup_steps: 0,
         decay: Decay::Constant,
@@ -72,8 +76,10 @@ fn reproduce_curve(folder: &Path) {
 
     let ops = CpuOps::with_threads(1).unwrap();
     let (model, mut params) = load(&ops, &Checkpoint::open(folder).unwrap(), true).unwrap();
-    let (mut lanes, mut optimizer) =
-        (Lanes::new(&CpuOps::with_threads(2).unwrap(), 2).unwrap(), Optimizer::new(&ops, &params).unwrap());
+    let (mut lanes, mut optimizer) = (
+        Lanes::new(&CpuOps::with_threads(2).unwrap(), 2).unwrap(),
+        Optimizer::new(&ops, &params, settings.rule).unwrap(),
+    );
     let pass = Pass::new(length);
     let loss = BatchLoss::Constant(-1.0 / (rows * (length - 1)) as f32);
     for step in 0..steps {
@@ -93,6 +99,33 @@ fn reproduce_curve(folder: &Path) {
         let (sum, golden) = (sum_of(&ops, &params, name), golden.as_f64().unwrap());
         let missed = || format!("{}: {name}: {sum:?} {golden}", folder.display());
         assert!(sum.is_some_and(|sum| (sum - golden).abs() <= SUM_TOLERANCE), "{}", missed());
+    }
+}
+
+/// Five steps on each weight alone.
+#[test]
+fn muon_steps_of_torch() {
+    let golden = Checkpoint::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/muon.safetensors")).unwrap();
+    let settings: Settings =
+        serde_json::from_value(serde_json::json!({"rule": "muon", "lr": 1e-2, "clip": 1e9})).unwrap();
+    let ops = CpuOps::with_threads(1).unwrap();
+    for (n, k) in [(12, 40), (40, 12), (24, 24), (1, 9)] {
+        let read = |what: &str, sizes: &[usize]| golden.read_expected(&format!("{n}x{k}.{what}"), sizes).unwrap();
+        let spec = ParamSpec { name: "weight".into(), shape: vec![n, k], role: Role::Linear };
+        let start = |_: &ParamSpec| Ok::<_, OutOfMemory>(Source::Values(read("start", &[n, k])));
+        let mut params = ParamStore::new(&ops, vec![spec], true, start).unwrap();
+        let mut optimizer = Optimizer::new(&ops, &params, settings.rule).unwrap();
+        let (gradients, after) = (read("gradients", &[5, n, k]), read("after", &[5, n, k]));
+        for (step, (gradient, after)) in gradients.chunks(n * k).zip(after.chunks(n * k)).enumerate() {
+            let mut grads = Grads::new(&ops, &params).unwrap();
+            let id = params.iter().next().unwrap().id;
+            ops.write_weight(grads.get_mut(id).unwrap(), gradient, Dims { n, k });
+            optimizer.step(&ops, &mut params, &grads, &settings, settings.lr);
+            let moved = params.by_name("weight").unwrap().to_rows(&ops);
+            for (ours, torch) in moved.iter().zip(after) {
+                assert!((ours - torch).abs() <= MUON_TOLERANCE, "{n}×{k}, step {step}: {ours} {torch}");
+            }
+        }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::{CpuFrozen, CpuOps};
 use crate::config::{GroupScore, RopeStyle, Scoring};
-use crate::ops::{AdamW, AttentionShape, Dims, Growth, MlaDims, Position, RotaryTable, RouterConfig, Weight};
+use crate::ops::{AdamW, AttentionShape, Dims, Growth, MlaDims, Muon, Position, RotaryTable, RouterConfig, Weight};
 use picnic_kernels::panels::Panels;
 use picnic_kernels::rope::{self, RopeTable, Style};
-use picnic_kernels::{adamw, attention, columns, router, weight};
+use picnic_kernels::{adamw, attention, columns, muon, router, weight};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 pub(super) fn attention(shape: &AttentionShape) -> attention::Shape {
@@ -33,6 +33,11 @@ pub(super) fn mla(dims: MlaDims) -> columns::MlaDims {
 pub(super) fn adamw(config: &AdamW) -> adamw::AdamW {
     let AdamW { lr, beta1, beta2, eps, weight_decay, step } = *config;
     adamw::AdamW { lr, beta1, beta2, eps, weight_decay, step }
+}
+
+pub(super) fn muon(config: &Muon) -> muon::Muon {
+    let Muon { lr, momentum, weight_decay } = *config;
+    muon::Muon { lr, momentum, weight_decay }
 }
 
 pub(super) fn style(style: RopeStyle) -> Style {

@@ -137,6 +137,17 @@ pub struct AdamW {
     pub step: u64,
 }
 
+/// One step's settings of Muon (Jordan et al. 2024; Liu et al. 2025).
+#[derive(Clone, Copy, Debug)]
+pub struct Muon {
+    /// Learning rate, of the size that AdamW's has.
+    pub lr: f64,
+    /// Decay of the sum of gradients.
+    pub momentum: f64,
+    /// Share of `lr` by which a parameter shrinks.
+    pub weight_decay: f64,
+}
+
 /// The keys and values of one sequence's past, and the rows that now extend it.
 #[derive(Clone, Debug)]
 pub struct CachedSpan {

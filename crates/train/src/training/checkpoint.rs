@@ -96,7 +96,7 @@ impl Training<'_> {
         let params = self.policy.params();
         let mut moments = Vec::new();
         for (param, pair) in params.iter().zip(self.optimizer.moments()) {
-            for (name, value) in ["m", "v"].iter().zip(pair.iter().flatten()) {
+            for (name, value) in ["m", "v"].iter().zip(pair) {
                 let name = format!("{name}.{}", param.spec.name);
                 moments.push((name, Moment { ops: &self.ops, spec: &param.spec, len: param.spec.len(), value }));
             }
@@ -118,7 +118,7 @@ impl Training<'_> {
         let moments = Checkpoint::open(inner.join(MOMENTS))?;
         let params = self.policy.params();
         for (param, pair) in params.iter().zip(self.optimizer.moments_mut()) {
-            for (name, moment) in ["m", "v"].iter().zip(pair.iter_mut().flatten()) {
+            for (name, moment) in ["m", "v"].iter().zip(pair) {
                 let values = moments.read_expected(&format!("{name}.{}", param.spec.name), &[param.spec.len()])?;
                 write_rows(&self.ops, &param.spec, moment, &values);
             }

@@ -42,15 +42,15 @@ fn merged(common: &Value, own: Value) -> Value {
 pub fn weights(ops: &CpuOps, model: &Model) -> ParamStore<CpuOps> {
     let mut params = initialise(ops, model, 7).unwrap();
     let mut noise = Noise(1);
-    params.update(|_, spec, buffer| {
+    for (_, spec, buffer) in params.learning_mut() {
         let size = match spec.role {
             Role::Norm | Role::Bias => 0.3,
             Role::RouterBias => 0.05,
-            Role::Linear | Role::Embedding | Role::TiedEmbedding => return,
+            Role::Linear | Role::Embedding | Role::TiedEmbedding => continue,
         };
         let values: Vec<f32> = ops.download(buffer).into_iter().map(|x| x + size * noise.next()).collect();
         ops.write(buffer, &values);
-    });
+    }
     params
 }
 

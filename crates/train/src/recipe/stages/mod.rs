@@ -15,7 +15,7 @@ mod sft;
 
 pub use eval::Eval;
 pub use on_policy::OnPolicy;
-pub use optimizer::{Decay, Optimizer};
+pub use optimizer::{Decay, Optimizer, Rule};
 pub use pretrain::Pretrain;
 pub(super) use r1::NAMES;
 pub use r1::{R1, Student};
