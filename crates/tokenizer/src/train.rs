@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 use tokenizers::tokenizer::{OffsetReferential, OffsetType, PreTokenizer as _};
 
-use crate::byte_level::byte_to_char;
+use crate::byte_level::{byte_to_char, token_to_bytes};
 use crate::{BpeParts, Error, PreTokenizer, Result, TokenType, Tokenizer, picnic};
 
 /// A pair that occurs only once saves too little to be worth a token.
@@ -32,6 +32,13 @@ pub struct TrainConfig {
     /// Never merge characters at all, but for the bytes of each: spelling is easier to learn, and texts in words take about
     /// twice as many tokens.
     pub individual_characters: bool,
+    /// Where characters stay single: how many of the most frequent words are tokens whole all the same, with the blank
+    /// before them. Texts are as short then as with merges, and a word is seen either whole or by its letters, never in
+    /// pieces.
+    pub whole_words: usize,
+    /// Words in small letters that are never whole, however they are capitalised: those whose spelling is to be read off
+    /// and not remembered.
+    pub spelled_words: HashSet<String>,
 }
 
 impl Default for TrainConfig {
@@ -46,6 +53,8 @@ impl Default for TrainConfig {
             eos: Some(picnic::EOS.to_owned()),
             individual_digits: true,
             individual_characters: false,
+            whole_words: 0,
+            spelled_words: HashSet::new(),
         }
     }
 }
@@ -61,12 +70,14 @@ impl Tokenizer {
         let untrained = Self::from_bpe(parts.clone())?;
         let mut words: BTreeMap<String, u64> = BTreeMap::new();
         for text in texts {
-            match config.individual_characters {
-                true => count_characters(text.as_ref(), &mut words),
-                false => count_words(&untrained, text.as_ref(), &mut words)?,
-            }
+            count_words(&untrained, text.as_ref(), &mut words)?;
         }
-        learn_merges(&words, config.vocab_size, &mut parts);
+        if config.individual_characters {
+            learn_merges(&characters(&words), config.vocab_size, &mut parts);
+            take_whole_words(words, config, &mut parts);
+        } else {
+            learn_merges(&words, config.vocab_size, &mut parts);
+        }
         Self::from_bpe(parts)
     }
 }
@@ -99,11 +110,14 @@ impl TrainConfig {
             tokens: named_tokens.chain(bytes).collect(),
             merges: Vec::new(),
             token_types,
-            pre_tokenizer: match self.individual_digits {
-                true => PreTokenizer::SmolLm,
-                false => PreTokenizer::Gpt2,
+            pre_tokenizer: match (self.whole_words, self.individual_digits) {
+                // The one that takes whole words from the vocabulary wherever it is read. No two digits merge there
+                // either, as no word has one.
+                (1.., _) => PreTokenizer::Llama3,
+                (0, true) => PreTokenizer::SmolLm,
+                (0, false) => PreTokenizer::Gpt2,
             },
-            ignore_merges: false,
+            ignore_merges: self.whole_words > 0,
             bos,
             eos,
             add_bos: self.bos.is_some(),
@@ -133,13 +147,37 @@ fn count_words(tokenizer: &Tokenizer, text: &str, words: &mut BTreeMap<String, u
     Ok(())
 }
 
-/// Counts the characters of several bytes, each in the alphabet of byte-level BPE, as if it were a word.
-fn count_characters(text: &str, words: &mut BTreeMap<String, u64>) {
+/// The characters of several bytes in `words`, each as if it were a word.
+fn characters(words: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let mut characters: BTreeMap<String, u64> = BTreeMap::new();
     let mut bytes = [0; 4];
-    for character in text.chars().filter(|character| character.len_utf8() > 1) {
-        let word = character.encode_utf8(&mut bytes).bytes().map(byte_to_char).collect();
-        *words.entry(word).or_default() += 1;
+    for (word, count) in words {
+        for character in text_of(word).chars().filter(|character| character.len_utf8() > 1) {
+            let character = character.encode_utf8(&mut bytes).bytes().map(byte_to_char).collect();
+            *characters.entry(character).or_default() += count;
+        }
     }
+    characters
+}
+
+/// Makes tokens of the most frequent words of two letters or more.
+fn take_whole_words(words: BTreeMap<String, u64>, config: &TrainConfig, parts: &mut BpeParts) {
+    let may_be_whole = |word: &str| {
+        let letters: String =
+            text_of(word).chars().filter(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect();
+        letters.chars().count() > 1 && !config.spelled_words.contains(&letters)
+    };
+    let mut words: Vec<(String, u64)> = words.into_iter().collect();
+    words.retain(|(word, count)| *count >= MIN_COUNT && may_be_whole(word));
+    words.sort_by_key(|(_, count)| Reverse(*count));
+    words.truncate(config.whole_words.min(config.vocab_size - parts.tokens.len()));
+    parts.token_types.resize(parts.tokens.len() + words.len(), TokenType::Normal);
+    parts.tokens.extend(words.into_iter().map(|(word, _)| word));
+}
+
+/// The text of a word in the alphabet of byte-level BPE.
+fn text_of(word: &str) -> String {
+    String::from_utf8_lossy(&token_to_bytes(word)).into_owned()
 }
 
 type Pair = (u32, u32);
@@ -349,6 +387,25 @@ mod tests {
         assert_eq!(tokens("щ"), 2);
         let text = "Spell слово щ €";
         assert_eq!(tokenizer.decode(&tokenizer.encode(text, false).unwrap(), true), text);
+    }
+
+    #[test]
+    fn frequent_words_are_whole_where_characters_stay_single() {
+        let texts = ["Spell the word picnic. 347+289", "Spell the word stone: слово 12", "the слово, я и ты: a - b"];
+        let whole = TrainConfig { individual_characters: true, whole_words: 4, ..config(4096) };
+        let tokenizer = Tokenizer::train(texts, &whole).unwrap();
+        let tokens = |text: &str| tokenizer.encode(text, false).unwrap().len();
+        // Of words with as many occurrences the first by the alphabet.
+        assert_eq!((tokens("Spell the word"), tokens(" слово")), (3, 1));
+        assert_eq!((tokens(" picnic"), tokens("the"), tokens(" words"), tokens(" 347")), (7, 3, 6, 4));
+        let text = "Spell the слово щ € a";
+        assert_eq!(tokenizer.decode(&tokenizer.encode(text, false).unwrap(), true), text);
+        let spelled_words = HashSet::from(["word".to_owned()]);
+        let tokenizer = Tokenizer::train(texts, &TrainConfig { spelled_words, ..whole.clone() }).unwrap();
+        assert_eq!(tokenizer.encode(" the word", false).unwrap().len(), 1 + 5);
+        // No more than the vocabulary has room for.
+        let full = TrainConfig { vocab_size: 256 + 8 + 6, ..whole };
+        assert_eq!(Tokenizer::train(texts, &full).unwrap().vocab_size(), 256 + 8 + 6);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::recipe::Common;
 use crate::watch;
 use picnic_chat::{ChatFormat, R1_ZERO, page_template};
+use picnic_tasks::{Mixture, Split, Task, letters};
 use picnic_tokenizer::{Tokenizer, TrainConfig};
 
 /// Trains the recipe's tokenizer; its model talks in Picnic's own format.
@@ -22,11 +23,20 @@ pub fn train_tokenizer(common: &Common) -> Result<ChatFormat, Error> {
     let config = TrainConfig {
         vocab_size: settings.vocab_size,
         individual_characters: settings.characters,
+        whole_words: settings.words,
+        spelled_words: letters::held_out_words().collect(),
         ..TrainConfig::default()
     };
     let corpus = common.text()?;
-    let texts = (0..settings.documents as u64).map(|i| corpus.text(i));
-    Ok(ChatFormat::picnic(Tokenizer::train(texts, &config)?))
+    let documents = 0..settings.documents as u64;
+    let texts = documents.clone().map(|i| corpus.text(i));
+    if settings.words == 0 {
+        return Ok(ChatFormat::picnic(Tokenizer::train(texts, &config)?));
+    }
+    // A question begins without the blank that it has before it in the text, and its first word is another then.
+    let tasks = Mixture::new(&common.tasks, common.seed)?;
+    let questions = documents.map(|i| tasks.problem(Split::Train, i).prompt);
+    Ok(ChatFormat::picnic(Tokenizer::train(texts.chain(questions), &config)?))
 }
 
 /// The format of a stage that poses its problems in `template`: `None` for the model's own chat template, `r1-zero`, or

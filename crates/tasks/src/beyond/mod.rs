@@ -276,7 +276,7 @@ fn filling(slot: &str, language: Language, rng: &mut ChaCha8Rng) -> String {
             }
             .to_owned()
         }),
-        "name" => one(small_talk::english::NAMES, small_talk::russian::NAMES, rng),
+        "name" => small_talk::names(language).choose(rng).map_or_else(String::new, |name| (*name).to_owned()),
         "person" => {
             let surname = capitalised(&pronounceable(language, rng));
             if rng.random_bool(0.3) { surname } else { format!("{} {surname}", filling("name", language, rng)) }

@@ -1,10 +1,11 @@
 //! Knights, who say only what is true, and knaves, who say only what is false: who is which?
 //!
 //! Everybody makes one statement, and exactly one assignment agrees with all of them, which is counted out before a
-//! puzzle is posed. The working tries the assignments in a fixed order, with `+` for a knight and the people's initials:
-//! each line is one, and says of each person, until one does not fit, what they are, what they say, what that compares,
-//! whether it is true, and whether that fits: `A+ B-: A+ says B-: true ok, B- says A=B: +- false ok`. Not here: people
-//! who say nothing, spies, more than three people, two whose names begin alike.
+//! puzzle is posed. The working writes down who says what, with `+` for a knight and the people's initials, so that the
+//! question is read once: `A says B-, B says A=B`. Then it tries the assignments in a fixed order: each line is one, and
+//! says of each person, until one does not fit, what they are, what they say, what that compares, whether it is true, and
+//! whether that fits: `A+ B-: A+ says B-: true ok, B- says A=B: +- false ok`. Not here: people who say nothing, spies,
+//! more than three people, two whose names begin alike.
 
 mod statement;
 mod telling;
@@ -82,7 +83,8 @@ impl Task for KnightsKnaves {
         let solution = says.solution()?;
         let initials = telling.initials();
         let is = |who: usize, kind: bool| format!("{}{}", initials[who], sign(kind));
-        let mut lines = Vec::new();
+        let said = says.0.iter().zip(&initials).map(|(said, who)| format!("{who} says {}", said.brief(&initials)));
+        let mut lines = vec![said.collect::<Vec<_>>().join(", ")];
         for kinds in assignments(says.0.len()) {
             let assumed: Vec<String> = kinds.iter().enumerate().map(|(who, kind)| is(who, *kind)).collect();
             let mut judged = Vec::new();
@@ -216,7 +218,11 @@ mod tests {
         // A: B is a knave. B: A and I are the same kind. Only the first can be true.
         let problem = posed(&[Statement::Is(1, false), Statement::Same(0, 1, true)]);
         let trace = task().trace(&problem).unwrap();
-        assert_eq!(trace.thinking, "A+ B+: A+ says B-: false no\nA+ B-: A+ says B-: true ok, B- says A=B: +- false ok");
+        let lines = [
+            "A says B-, B says A=B", "A+ B+: A+ says B-: false no",
+            "A+ B-: A+ says B-: true ok, B- says A=B: +- false ok",
+        ];
+        assert_eq!(trace.thinking, lines.join("\n"));
         assert_eq!(trace.answer, "A knight, B knave");
         let mut named = problem;
         named.gold = serde_json::json!({"says": named.gold, "names": ["Tom", "Carol"]});

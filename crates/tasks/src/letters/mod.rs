@@ -13,14 +13,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::draw::Drawn;
 use crate::number::Number;
-use crate::task::{Language, Problem, Source, Task, TaskError, Trace, Verdict};
-use crate::words;
+use crate::task::{Language, Problem, Source, Split, Task, TaskError, Trace, Verdict};
+use crate::{small_talk, words};
 
 const NAME: &str = "letters";
 /// Longest answer that is looked at, in bytes.
 const MAX_LEN: usize = 256;
+/// How often a word that exists is somebody's name.
+const NAMES: f64 = 0.08;
 /// Most letters of a word that is judged.
 const MOST_LETTERS: usize = 24;
+
+/// The words and names, in small letters, that no training text spells.
+pub fn held_out_words() -> impl Iterator<Item = String> {
+    let languages = [Language::English, Language::Russian];
+    let words =
+        words::english().iter().chain(words::russian()).chain(languages.into_iter().flat_map(small_talk::names));
+    words.map(|word| word.to_lowercase()).filter(|word| Split::of(&id(word)) == Split::HeldOut)
+}
 
 /// The dials of [`Letters`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -240,6 +250,7 @@ fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
     let mut text = match kind {
         Kind::Words => (0..rng.random_range(2..=5)).map(|_| word(of_word, rng)).collect::<Option<Vec<_>>>()?.join(" "),
         _ if rng.random_bool(config.random) => random_letters(of_word, rng),
+        _ if rng.random_bool(NAMES) => (*small_talk::names(of_word).choose(rng)?).to_owned(),
         _ => word(of_word, rng)?.to_owned(),
     };
     match rng.random_range(0..20) {
@@ -305,7 +316,6 @@ fn capitalised(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::Split;
 
     fn task() -> Letters {
         Letters::new(Config::default(), 0).unwrap()

@@ -19,8 +19,8 @@ use crate::task::{Language, Problem, Source, Task, TaskError, Trace, Verdict};
 use crate::wording::is_cyrillic;
 use crate::words::{capitalised, fill, mistyped, pronounceable};
 
-pub(crate) mod english;
-pub(crate) mod russian;
+mod english;
+mod russian;
 
 const NAME: &str = "small_talk";
 /// Longest answer that is looked at, in bytes.
@@ -111,6 +111,14 @@ pub(crate) fn says(text: &str) -> bool {
     WAYS.contains(&bare(text))
 }
 
+/// First names of people of a language, each with its capital.
+pub(crate) fn names(language: Language) -> &'static [&'static str] {
+    match language {
+        Language::English => english::NAMES,
+        Language::Russian => russian::NAMES,
+    }
+}
+
 /// In small letters and without end marks.
 fn bare(text: &str) -> String {
     text.trim_end_matches(['.', '!', '?', ' ']).to_lowercase()
@@ -183,9 +191,8 @@ impl Said {
     fn draw(rng: &mut ChaCha8Rng) -> Self {
         let russian = rng.random_bool(0.4);
         let name = rng.random_bool(0.25).then(|| {
-            let (language, names) =
-                if russian { (Language::Russian, russian::NAMES) } else { (Language::English, english::NAMES) };
-            let listed = names.choose(rng).filter(|_| rng.random_bool(0.6));
+            let language = if russian { Language::Russian } else { Language::English };
+            let listed = names(language).choose(rng).filter(|_| rng.random_bool(0.6));
             listed.map_or_else(|| capitalised(&pronounceable(language, rng)), |name| (*name).to_owned())
         });
         let mut said = Self { hello: false, name, ask: None, then: None, russian };
@@ -216,7 +223,7 @@ impl Said {
             Ask::Sorry,
             Ask::Fine,
         ];
-        if rng.random_bool(if said.name.is_some() { 0.5 } else { 0.92 }) {
+        if rng.random_bool(if said.name.is_some() { 0.5 } else { 0.85 }) {
             said.ask = OFTEN.choose(rng).copied();
             if rng.random_bool(0.08) {
                 const FIRST: [Ask; 5] = [Ask::How, Ask::Thanks, Ask::Met, Ask::Praise, Ask::Sorry];
