@@ -15,8 +15,8 @@ mod transcript;
 
 use crate::load::{self, NANO, TemplateVariables};
 use anyhow::{Result, ensure};
-use conversation::{Conversation, Settings};
-use interrupt::Interrupt;
+pub(crate) use conversation::{Conversation, Ending, Settings};
+pub(crate) use interrupt::{Interrupt, leave};
 use screen::Screen;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{ErrorKind, IsTerminal, stderr, stdin};

@@ -1,17 +1,21 @@
 //! `picnic eval`: a model on a recipe's held-out problems, on anyone's problems from a file, or on given text: its
 //! perplexity, or which of several continuations is the likeliest.
 
-use crate::load::{NANO, TemplateVariables};
+mod conversations;
+
+use crate::load::{self, NANO, TemplateVariables};
 use crate::output::line;
 use crate::train::{RecipeArgs, show_result};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use conversations::Conversations;
 use picnic_train::LockedFolder;
 use picnic_train::alone::{Judgement, report_evaluation};
 use picnic_train::eval::{Judged, Question, read_questions};
 use picnic_train::likelihood::{read_choices, score_choices};
 use picnic_train::load::open;
 use picnic_train::recipe::{Eval, Recipe};
+use picnic_train::report::Share;
 use picnic_train::rollout::Draw;
 use serde_json::json;
 use std::fs::File;
@@ -38,6 +42,10 @@ pub struct EvalArgs {
     /// Choose the likeliest continuation: {"prompt", "choices", "answer"} a line; then the first argument is the model
     #[arg(long, value_name = "FILE", conflicts_with = "problems")]
     choices: Option<PathBuf>,
+    /// Pose the recipe's problems in conversations of so many questions, as `picnic chat` holds them, once each, and say
+    /// how many are right in the first, the second and the last third
+    #[arg(long, value_name = "QUESTIONS", conflicts_with_all = ["problems", "perplexity", "choices", "samples", "k"])]
+    conversation: Option<usize>,
     /// Write every sample to this file, a line each; with --choices, every question's log-likelihoods
     #[arg(long)]
     samples: Option<PathBuf>,
@@ -158,6 +166,12 @@ fn judge(args: &EvalArgs) -> Result<()> {
     let Some(base) = &recipe.common.base else {
         bail!("no model to judge: name one, as in picnic eval MODEL, or add base=MODEL to a recipe")
     };
+    if let Some(questions) = args.conversation {
+        ensure!(args.recipe.out.is_none(), "--conversation writes no report: leave --out out");
+        let mut loaded = load::load(&base.to_string_lossy())?;
+        loaded.chat = loaded.chat.with_variables(args.template.map());
+        return show_conversations(&conversations::hold(&recipe, loaded, questions)?, args);
+    }
     let out = args.recipe.out.as_deref().map(LockedFolder::take).transpose()?;
     let samples = args.samples.as_deref().map(Lines::create).transpose()?;
     let threads = args.recipe.common.threads();
@@ -195,6 +209,26 @@ fn judge(args: &EvalArgs) -> Result<()> {
         Some(out) => line(format_args!("report: {}", out.join("report.html").display())),
         None => Ok(()),
     }
+}
+
+/// The shares by third, and whether the end is worse than the beginning.
+fn show_conversations(found: &Conversations, args: &EvalArgs) -> Result<()> {
+    if args.recipe.common.quiet {
+        return Ok(());
+    }
+    if args.recipe.common.json {
+        let Conversations { conversations, questions, thirds, last_minus_first } = found;
+        return line(json!({"conversations": conversations, "questions": questions, "thirds": thirds,
+                           "last_minus_first": last_minus_first}));
+    }
+    for (third, share) in ["first", "second", "last"].iter().zip(&found.thirds) {
+        let [low, high] = share.ci95.map(|x| 100.0 * x);
+        line(format_args!("right in the {third:6} third {:5.1} % [{low:.1}, {high:.1}]", 100.0 * share.value))?;
+    }
+    let Share { value, ci95 } = &found.last_minus_first;
+    let [low, high] = ci95.map(|x| 100.0 * x);
+    line(format_args!("last minus first           {:+5.1}   [{low:+.1}, {high:+.1}]", 100.0 * value))?;
+    line(format_args!("{} conversations of {} questions", found.conversations, found.questions))
 }
 
 /// The recipe's file and the overrides. A model in the recipe's place is judged by the default recipe, the built-in one

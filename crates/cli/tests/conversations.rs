@@ -271,6 +271,31 @@ fn variables_reach_the_template_of_a_request() {
     assert_eq!(refused["error"]["type"], "invalid_request_error");
 }
 
+#[test]
+fn conversations_are_judged_by_thirds() {
+    let folder = Folder::new();
+    let model = model(&folder, "model", "5", BARE, Value::Null);
+    let question =
+        |i| format!("{{\"id\": \"{i}\", \"prompt\": \"{i}?\", \"kind\": \"contains\", \"answer\": [\"55\"]}}\n");
+    fs::write(folder.join("questions.jsonl"), (0..7).map(question).collect::<String>()).unwrap();
+    let tasks = format!("tasks=[{{name=\"questions\", path={:?}}}]", folder.join("questions.jsonl"));
+    let (recipe, base) = (recipe("smoke/eval.toml"), format!("base={}", model.display()));
+    let eval = |questions: &str| {
+        let mut command =
+            picnic(&["eval", &recipe, &base, &tasks, "max_tokens=4", "--json", "--conversation", questions]);
+        command.stdout(Stdio::piped());
+        command
+    };
+    // Seven questions are two conversations of three and one left over. Whatever is asked, it says 5555.
+    let output = run(&mut eval("3"));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    assert_eq!((&found["conversations"], &found["questions"]), (&json!(2), &json!(3)));
+    assert!((0..3).all(|third| found["thirds"][third]["value"] == 1.0), "{found}");
+    assert_eq!(found["last_minus_first"]["value"], 0.0);
+    refuse(&mut eval("8"), &["7 held-out problems", "`problems`"]);
+    refuse(&mut eval("2"), &["3 or more"]);
+}
+
 /// A server that ends with the test, however that ends.
 struct Server(Child);
 
