@@ -58,6 +58,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
     let settings = Settings {
         system: args.system,
         temperature: args.temperature,
+        top_p: 1.0,
         max_tokens: args.max_tokens,
         seed: args.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish()),
     };

@@ -42,7 +42,7 @@ pub struct EvalArgs {
     /// Choose the likeliest continuation: {"prompt", "choices", "answer"} a line; then the first argument is the model
     #[arg(long, value_name = "FILE", conflicts_with = "problems")]
     choices: Option<PathBuf>,
-    /// Pose the recipe's problems in conversations of so many questions, as `picnic chat` holds them, once each, and say
+    /// Pose the recipe's problems, once each, in conversations of so many questions, as `picnic chat` holds them, and say
     /// how many are right in the first, the second and the last third
     #[arg(long, value_name = "QUESTIONS", conflicts_with_all = ["problems", "perplexity", "choices", "samples", "k"])]
     conversation: Option<usize>,
@@ -167,10 +167,16 @@ fn judge(args: &EvalArgs) -> Result<()> {
         bail!("no model to judge: name one, as in picnic eval MODEL, or add base=MODEL to a recipe")
     };
     if let Some(questions) = args.conversation {
-        ensure!(args.recipe.out.is_none(), "--conversation writes no report: leave --out out");
-        let mut loaded = load::load(&base.to_string_lossy())?;
+        ensure!(args.recipe.out.is_none(), "--conversation writes no report: remove --out");
+        let mut loaded = load::load_on(&base.to_string_lossy(), args.recipe.common.threads())?;
         loaded.chat = loaded.chat.with_variables(args.template.map());
-        return show_conversations(&conversations::hold(&recipe, loaded, questions)?, args);
+        let shows = !args.recipe.common.quiet && !args.recipe.common.json && std::io::stderr().is_terminal();
+        let progress = |done, all| {
+            if shows {
+                eprint!("\r{done} of {all} conversations{}", if done == all { "\n" } else { "" });
+            }
+        };
+        return show_conversations(&conversations::hold(&recipe, loaded, questions, progress)?, args);
     }
     let out = args.recipe.out.as_deref().map(LockedFolder::take).transpose()?;
     let samples = args.samples.as_deref().map(Lines::create).transpose()?;
@@ -217,9 +223,9 @@ fn show_conversations(found: &Conversations, args: &EvalArgs) -> Result<()> {
         return Ok(());
     }
     if args.recipe.common.json {
-        let Conversations { conversations, questions, thirds, last_minus_first } = found;
+        let Conversations { conversations, questions, thirds, last_minus_first, could_not_judge } = found;
         return line(json!({"conversations": conversations, "questions": questions, "thirds": thirds,
-                           "last_minus_first": last_minus_first}));
+                           "last_minus_first": last_minus_first, "could_not_judge": could_not_judge}));
     }
     for (third, share) in ["first", "second", "last"].iter().zip(&found.thirds) {
         let [low, high] = share.ci95.map(|x| 100.0 * x);
@@ -228,6 +234,9 @@ fn show_conversations(found: &Conversations, args: &EvalArgs) -> Result<()> {
     let Share { value, ci95 } = &found.last_minus_first;
     let [low, high] = ci95.map(|x| 100.0 * x);
     line(format_args!("last minus first           {:+5.1}   [{low:+.1}, {high:+.1}]", 100.0 * value))?;
+    if found.could_not_judge > 0 {
+        line(format_args!("{} answers could not be judged and count neither way", found.could_not_judge))?;
+    }
     line(format_args!("{} conversations of {} questions", found.conversations, found.questions))
 }
 

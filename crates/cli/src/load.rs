@@ -45,16 +45,20 @@ pub struct Loaded {
     pub name: String,
     /// The architecture with its parameters, frozen.
     pub model: SharedModel<Backend>,
-    /// What computes them, on all cores.
+    /// What computes them.
     pub ops: Backend,
     /// How it talks.
     pub chat: ChatFormat,
 }
 
-/// Loads the model that `model` names.
+/// Loads the model that `model` names, to run on all cores.
 pub fn load(model: &str) -> Result<Loaded> {
+    load_on(model, std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Loads the model that `model` names, to run on `threads` threads.
+pub fn load_on(model: &str, threads: usize) -> Result<Loaded> {
     let source = open(Path::new(model))?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let ops = backend::with_threads(threads)?;
     let read = picnic_train::load::load(&ops, &source.checkpoint, &source.chat, false)?;
     read.notes.iter().for_each(|note| eprintln!("note: {note}"));

@@ -278,21 +278,29 @@ fn conversations_are_judged_by_thirds() {
     let question =
         |i| format!("{{\"id\": \"{i}\", \"prompt\": \"{i}?\", \"kind\": \"contains\", \"answer\": [\"55\"]}}\n");
     fs::write(folder.join("questions.jsonl"), (0..7).map(question).collect::<String>()).unwrap();
-    let tasks = format!("tasks=[{{name=\"questions\", path={:?}}}]", folder.join("questions.jsonl"));
-    let (recipe, base) = (recipe("smoke/eval.toml"), format!("base={}", model.display()));
+    let recipe_file = folder.join("eval.toml");
+    let tasks = format!(
+        "[[tasks]]\nname = \"arithmetic\"\n[[tasks]]\nname = \"questions\"\npath = {:?}\n",
+        folder.join("questions.jsonl")
+    );
+    let stage = format!("extends = {:?}\nproblems = 1\nmax_tokens = 4\n", recipe("smoke/eval.toml"));
+    fs::write(&recipe_file, stage + &tasks).unwrap();
+    let base = format!("base={}", model.display());
     let eval = |questions: &str| {
-        let mut command =
-            picnic(&["eval", &recipe, &base, &tasks, "max_tokens=4", "--json", "--conversation", questions]);
+        let args = ["eval", recipe_file.to_str().unwrap(), &base, "--json", "--conversation", questions];
+        let mut command = picnic(&args);
         command.stdout(Stdio::piped());
         command
     };
-    // Seven questions are two conversations of three and one left over. Whatever is asked, it says 5555.
-    let output = run(&mut eval("3"));
+    // Whatever is asked, it says 5555: right but for the sum. Of four questions the first, two, and the last are the thirds.
+    let output = run(&mut eval("4"));
     let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
-    assert_eq!((&found["conversations"], &found["questions"]), (&json!(2), &json!(3)));
-    assert!((0..3).all(|third| found["thirds"][third]["value"] == 1.0), "{found}");
-    assert_eq!(found["last_minus_first"]["value"], 0.0);
-    refuse(&mut eval("8"), &["7 held-out problems", "`problems`"]);
+    assert_eq!((&found["conversations"], &found["questions"]), (&json!(2), &json!(4)));
+    let [first, second, last] = [0, 1, 2].map(|third| found["thirds"][third]["value"].as_f64().unwrap());
+    assert_eq!(2.0 * (first + 2.0 * second + last), 7.0, "{found}");
+    assert_eq!(found["last_minus_first"]["value"], last - first);
+    assert_eq!(found["could_not_judge"], 0);
+    refuse(&mut eval("9"), &["8 held-out problems", "`problems`"]);
     refuse(&mut eval("2"), &["3 or more"]);
 }
 

@@ -1,6 +1,6 @@
 //! Muon (Jordan et al. 2024): the momentum of a weight's gradient made orthogonal, so that a step moves all directions
-//! by the same amount, as used with DeepSeek-V3's architecture by Moonlight (Liu et al. 2025, "Muon is Scalable for LLM
-//! Training", algorithm 1) and Kimi K2.
+//! by about the same amount, as used with DeepSeek-V3's architecture by Moonlight (Liu et al. 2025, "Muon is Scalable for
+//! LLM Training", equations 1 to 4).
 //!
 //! The singular values of the momentum are brought near 1 by five steps of a Newton–Schulz iteration, products of
 //! matrices alone. Left out: vectors and tables, which AdamW moves, and which weight is which, which the trainer knows.
@@ -8,7 +8,6 @@
 use crate::Cpu;
 use crate::gemm::{Matrix, Product, Right, Shape, Target, gemm};
 use crate::panels::{self, Panels};
-use crate::scratch;
 use crate::simd::LANES;
 use crate::team::Shared;
 use crate::vector;
@@ -27,7 +26,7 @@ pub struct Muon {
 /// Steps of the iteration.
 const STEPS: usize = 5;
 /// Its polynomial a·x + b·x³ + c·x⁵, steep at 0 (Jordan et al. 2024): after five steps singular values are between about
-/// 0.7 and 1.2.
+/// 0.7 and 1.2, but for those below some thousandth of the norm, which stay smaller.
 const POLYNOMIAL: [f32; 3] = [3.4445, -4.7750, 2.0315];
 /// A step's root mean square over lr: about that of AdamW's steps, so that both go by one learning rate (Liu et al. 2025,
 /// equation 4, times √max(n, k)).
@@ -38,7 +37,7 @@ const EPS: f64 = 1e-7;
 /// One step on the weight `param` `[n, k]` with g = `grad`·`grad_scale` and the momentum `m`, all three in panels:
 ///
 /// m = μ·m + g; U Σ Vᵀ = g + μ·m; p = (1 − lr·wd)·p − lr·0.2·√max(n, k) · U Vᵀ, the last product up to the error of the
-/// iteration.
+/// iteration. `workspace` has at least [`workspace_len`] values, whatever they are.
 #[allow(clippy::too_many_arguments)]
 pub fn update(
     cpu: &Cpu,
@@ -49,50 +48,54 @@ pub fn update(
     m: &mut [f32],
     n: usize,
     k: usize,
+    workspace: &mut [f32],
 ) {
     let len = panels::len(n, k);
     assert!(grad.len() == len && param.len() == len && m.len() == len, "muon: panels of {n} × {k}");
     if n * k == 0 {
         return;
     }
-    scratch::with(len, |step| {
-        scratch::with(n * k, |rows| {
-            push(cpu, grad_scale, config.momentum as f32, grad, m, step);
-            panels::to_rows(cpu, Panels::new(step, n, k), rows);
-            orthogonalise(cpu, rows, n, k);
-            panels::from_rows(rows, n, k, step);
-            let keep = (1.0 - config.lr * config.weight_decay) as f32;
-            let size = (-config.lr * SAME_SIZE * (n.max(k) as f64).sqrt()) as f32;
-            combine_in_place(cpu, keep, param, size, step);
-        });
-    });
+    let (step, workspace) = workspace.split_at_mut(len);
+    let (rows, workspace) = workspace.split_at_mut(n * k);
+    push(cpu, grad_scale, config.momentum as f32, grad, m, step);
+    panels::to_rows(cpu, Panels::new(step, n, k), rows);
+    orthogonalise(cpu, rows, n, k, workspace);
+    panels::from_rows(rows, n, k, step);
+    let keep = (1.0 - config.lr * config.weight_decay) as f32;
+    let size = (-config.lr * SAME_SIZE * (n.max(k) as f64).sqrt()) as f32;
+    combine_in_place(cpu, keep, param, size, step);
+}
+
+/// Values that [`update`] needs to work in for a weight `[n, k]`.
+pub fn workspace_len(n: usize, k: usize) -> usize {
+    let short = n.min(k);
+    panels::len(n, k) + 2 * n * k + 2 * short * short
 }
 
 /// Brings the singular values of `x` `[n, k]` near 1.
-fn orthogonalise(cpu: &Cpu, x: &mut [f32], n: usize, k: usize) {
+fn orthogonalise(cpu: &Cpu, x: &mut [f32], n: usize, k: usize, workspace: &mut [f32]) {
     let norm = vector::sum_of_squares(cpu, x).sqrt() + EPS;
     vector::scale_assign(cpu, x, (1.0 / norm) as f32);
     // The products are smallest with the shorter side outside: X·Xᵀ·X, or X·(Xᵀ·X).
     let short = n.min(k);
     let [a, b, c] = POLYNOMIAL;
-    scratch::with(2 * short * short + x.len(), |buffer| {
-        let (gram, buffer) = buffer.split_at_mut(short * short);
-        let (square, product) = buffer.split_at_mut(short * short);
-        for _ in 0..STEPS {
-            let rows = Matrix::rows(x, k);
-            let (left, right, chain) = if n <= k { (rows, rows.transposed(), k) } else { (rows.transposed(), rows, n) };
-            multiply(cpu, left, right, gram, [short, short, chain]);
-            let whole = Matrix::rows(gram, short);
-            multiply(cpu, whole, whole, square, [short; 3]);
-            combine_in_place(cpu, c, square, b, gram);
-            let both = Matrix::rows(square, short);
-            match n <= k {
-                true => multiply(cpu, both, rows, product, [n, k, n]),
-                false => multiply(cpu, rows, both, product, [n, k, k]),
-            }
-            combine_in_place(cpu, a, x, 1.0, product);
+    let (gram, workspace) = workspace.split_at_mut(short * short);
+    let (square, workspace) = workspace.split_at_mut(short * short);
+    let product = &mut workspace[..n * k];
+    for _ in 0..STEPS {
+        let rows = Matrix::rows(x, k);
+        let (left, right, chain) = if n <= k { (rows, rows.transposed(), k) } else { (rows.transposed(), rows, n) };
+        multiply(cpu, left, right, gram, [short, short, chain]);
+        let whole = Matrix::rows(gram, short);
+        multiply(cpu, whole, whole, square, [short; 3]);
+        combine_in_place(cpu, c, square, b, gram);
+        let both = Matrix::rows(square, short);
+        match n <= k {
+            true => multiply(cpu, both, rows, product, [n, k, n]),
+            false => multiply(cpu, rows, both, product, [n, k, k]),
         }
-    });
+        combine_in_place(cpu, a, x, 1.0, product);
+    }
 }
 
 /// c = a·b for sizes M, N, K.
@@ -163,7 +166,17 @@ mod tests {
     /// One step from no momentum.
     fn first_step(cpu: &Cpu, config: Muon, param: &[f32], grad: &[f32], n: usize, k: usize) -> [Vec<f32>; 2] {
         let (mut p, mut m) = (in_panels(param, n, k), vec![0.0; panels::len(n, k)]);
-        update(cpu, config, 0.5, &in_panels(grad, n, k), &mut p, &mut m, n, k);
+        update(
+            cpu,
+            config,
+            0.5,
+            &in_panels(grad, n, k),
+            &mut p,
+            &mut m,
+            n,
+            k,
+            &mut vec![f32::NAN; workspace_len(n, k)],
+        );
         [in_rows(&p, n, k), in_rows(&m, n, k)]
     }
 
@@ -203,7 +216,17 @@ mod tests {
             a * x + b * x.powi(3) + c * x.powi(5)
         });
         let (mut p, mut m) = (in_panels(&[2.0], 1, 1), in_panels(&[0.5], 1, 1));
-        update(&plain(), CONFIG, 1.0, &in_panels(&[-1.0], 1, 1), &mut p, &mut m, 1, 1);
+        update(
+            &plain(),
+            CONFIG,
+            1.0,
+            &in_panels(&[-1.0], 1, 1),
+            &mut p,
+            &mut m,
+            1,
+            1,
+            &mut vec![f32::NAN; workspace_len(1, 1)],
+        );
         assert_eq!(m[0], (0.95_f64 * 0.5 - 1.0) as f32);
         // g + μ·m is below zero, so the step goes up.
         let expected = (1.0 - 3e-4) * 2.0 + 3e-3 * 0.2 * newton;

@@ -394,9 +394,21 @@ impl Ops for Counting {
     fn adamw(&self, _: &AdamW, _scale: f32, grad: &Counted, _p: &mut Counted, _m: &mut Counted, _v: &mut Counted) {
         self.count(14 * grad.len, 7 * grad.len);
     }
-    fn muon(&self, _: &Muon, _scale: f32, grad: &Counted, _p: &mut Counted, _m: &mut Counted, dims: Dims) {
+    fn muon_workspace(&self, dims: Dims) -> usize {
+        3 * dims.n * dims.k
+    }
+    fn muon(
+        &self,
+        _: &Muon,
+        _scale: f32,
+        grad: &Counted,
+        _p: &mut Counted,
+        _m: &mut Counted,
+        dims: Dims,
+        _: &mut Counted,
+    ) {
         let (short, long) = (dims.n.min(dims.k), dims.n.max(dims.k));
-        // Five steps of X·Xᵀ, its square, and the product of both with X.
-        self.count(5 * (4 * short * short * long + 2 * short * short * short), 7 * grad.len);
+        // Five steps of X·Xᵀ, its square, and the product of both with X; each reads X twice and writes it once.
+        self.count(5 * (4 * short * short * long + 2 * short * short * short), 7 * grad.len + 15 * short * long);
     }
 }

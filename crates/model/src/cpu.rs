@@ -482,8 +482,20 @@ impl Ops for CpuOps {
     ) {
         adamw::update(&self.cpu, translate::adamw(config), grad_scale, grad, param, m, v);
     }
-    fn muon(&self, config: &Muon, grad_scale: f32, grad: &Buffer, param: &mut Buffer, m: &mut Buffer, dims: Dims) {
-        muon::update(&self.cpu, translate::muon(config), grad_scale, grad, param, m, dims.n, dims.k);
+    fn muon_workspace(&self, dims: Dims) -> usize {
+        muon::workspace_len(dims.n, dims.k)
+    }
+    fn muon(
+        &self,
+        config: &Muon,
+        grad_scale: f32,
+        grad: &Buffer,
+        param: &mut Buffer,
+        m: &mut Buffer,
+        dims: Dims,
+        workspace: &mut Buffer,
+    ) {
+        muon::update(&self.cpu, translate::muon(config), grad_scale, grad, param, m, dims.n, dims.k, workspace);
     }
 }
 

@@ -347,7 +347,10 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
         m: &mut Self::Buffer,
         v: &mut Self::Buffer,
     );
+    /// Values of a buffer that [`Ops::muon`] works in, for a weight of these sizes.
+    fn muon_workspace(&self, dims: Dims) -> usize;
     /// One step of Muon on the weight `param` of these sizes with `grad · grad_scale`; `m` is its momentum.
+    #[allow(clippy::too_many_arguments)]
     fn muon(
         &self,
         config: &Muon,
@@ -356,6 +359,7 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
         param: &mut Self::Buffer,
         m: &mut Self::Buffer,
         dims: Dims,
+        workspace: &mut Self::Buffer,
     );
 }
 

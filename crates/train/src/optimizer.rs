@@ -1,13 +1,16 @@
-//! AdamW (Loshchilov & Hutter 2019) or Muon (Jordan et al. 2024) over a parameter store, its schedule, clipping, and the router's bias.
+//! AdamW (Loshchilov & Hutter 2019) or Muon (Jordan et al. 2024) over a parameter store, its schedule, clipping, and the
+//! router's bias.
 
 use crate::recipe::{Decay, Optimizer as Settings, Rule};
-use picnic_model::ops::{AdamW, Dims, Muon};
+use picnic_model::ops::{AdamW, Muon};
 use picnic_model::{Backend, Grads, Model, Ops, OutOfMemory, ParamStore, Role};
 
 /// The moments of every trainable tensor.
 pub struct Optimizer {
     /// By tensor: the first moment and, where AdamW moves it, the second; none for a frozen one.
     moments: Vec<Vec<<Backend as Ops>::Buffer>>,
+    /// What Muon works in, one for each thread.
+    workspaces: Vec<<Backend as Ops>::Buffer>,
     /// Steps taken.
     pub step: u64,
 }
@@ -19,12 +22,17 @@ impl Optimizer {
     /// If memory runs out.
     pub fn new(ops: &Backend, params: &ParamStore<Backend>, rule: Rule) -> Result<Optimizer, OutOfMemory> {
         let zeros = |n| ops.zeros(n).map_err(|e| e.during("the optimizer's moments"));
+        let mut largest = None;
         let moments = params.iter().map(|p| {
             let Some(value) = p.learning().filter(|_| p.trainable) else { return Ok(Vec::new()) };
-            let count = if rule == Rule::Muon && p.spec.is_hidden_weight() { 1 } else { 2 };
-            (0..count).map(|_| zeros(ops.len(value))).collect()
+            let orthogonal = p.spec.product().filter(|_| rule == Rule::Muon && p.spec.is_hidden_weight());
+            largest = largest.max(orthogonal.map(|dims| ops.muon_workspace(dims)));
+            (0..if orthogonal.is_some() { 1 } else { 2 }).map(|_| zeros(ops.len(value))).collect()
         });
-        Ok(Optimizer { moments: moments.collect::<Result<_, OutOfMemory>>()?, step: 0 })
+        let moments = moments.collect::<Result<_, OutOfMemory>>()?;
+        let workspaces =
+            (0..ops.parallelism()).filter_map(|_| largest.map(zeros)).collect::<Result<_, OutOfMemory>>()?;
+        Ok(Optimizer { moments, workspaces, step: 0 })
     }
 
     /// One step at learning rate `lr`. The gradient is scaled so that its norm is at most `clip`; returns the norm
@@ -58,13 +66,19 @@ impl Optimizer {
                     let config = AdamW { lr, beta1, beta2, eps, weight_decay, step };
                     ops.adamw(&config, grad_scale, grad, value, m, v);
                 }
-                [m] => weights.push((spec, grad, value, m)),
+                [m] => weights.extend(spec.product().map(|dims| (dims, grad, value, m))),
                 _ => {}
             }
         }
-        ops.in_parallel(weights, |(spec, grad, value, m), ops| {
-            let &[n, k] = &spec.shape[..] else { unreachable!("a linear layer's weight has two sizes") };
-            ops.muon(&Muon { lr, momentum, weight_decay }, grad_scale, grad, value, m, Dims { n, k });
+        let share = weights.len().div_ceil(self.workspaces.len().max(1)).max(1);
+        let mut shares = Vec::new();
+        for workspace in &mut self.workspaces {
+            shares.push((weights.split_off(weights.len().saturating_sub(share)), workspace));
+        }
+        ops.in_parallel(shares, |(weights, workspace), ops| {
+            for (dims, grad, value, m) in weights {
+                ops.muon(&Muon { lr, momentum, weight_decay }, grad_scale, grad, value, m, dims, workspace);
+            }
         });
         norm
     }
@@ -153,6 +167,26 @@ mod tests {
         let mut optimizer = Optimizer::new(&ops, &params, Rule::AdamW).unwrap();
         optimizer.step(&ops, &mut params, &grads, &settings, 1e-3);
         params.iter().map(|p| p.to_rows(&ops)[0]).collect()
+    }
+
+    #[test]
+    fn muon_moves_the_weights_of_the_layers_alone() {
+        let ops = Backend::with_threads(2).unwrap();
+        let spec = |name: &str, role| ParamSpec { name: name.into(), shape: vec![2, 3], role };
+        let norm = ParamSpec { name: "model.norm.weight".into(), shape: vec![3], role: Role::Norm };
+        let specs = vec![
+            spec("model.embed_tokens.weight", Role::Embedding),
+            spec("model.layers.0.mlp.up_proj.weight", Role::Linear),
+            norm,
+            spec("lm_head.weight", Role::Linear),
+            spec("tied", Role::TiedEmbedding),
+        ];
+        let zeros = |spec: &ParamSpec| Ok::<_, OutOfMemory>(Source::Values(vec![0.0; spec.len()]));
+        let params = ParamStore::new(&ops, specs, true, zeros).unwrap();
+        let moments = |rule| -> Vec<usize> {
+            Optimizer::new(&ops, &params, rule).unwrap().moments().iter().map(Vec::len).collect()
+        };
+        assert_eq!((moments(Rule::Muon), moments(Rule::AdamW)), (vec![2, 1, 2, 2, 2], vec![2; 5]));
     }
 
     #[test]

@@ -133,15 +133,12 @@ pub struct TokenizerTraining {
     /// Documents of the pre-training text that it is trained on.
     pub documents: usize,
     /// Whether every character is a token of its own, so that a model sees the letters of words.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub characters: bool,
-    /// With `characters`: how many of the most frequent words are tokens whole all the same.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    /// With `characters`: how many of the most frequent words are tokens whole all the same, as far as `vocab_size` has
+    /// room.
+    #[serde(default)]
     pub words: usize,
-}
-
-fn is_zero(number: &usize) -> bool {
-    *number == 0
 }
 
 /// Why a recipe cannot be used.
@@ -302,6 +299,18 @@ impl Common {
         };
         within("tokenizer.vocab_size", tokenizer.vocab_size, 256 + 8..=1 << 20)?;
         within("tokenizer.documents", tokenizer.documents, 1..=10_000_000)?;
+        if tokenizer.words > 0 && !tokenizer.characters {
+            let problem = "is given, but characters are merged, so that frequent words become tokens by themselves";
+            return Err(Fault::new("tokenizer.words", problem, "remove it, or add characters = true"));
+        }
+        if tokenizer.words > 0 && !tokenizer.characters {
+            let problem = "is given, but characters are merged, so that frequent words become tokens by themselves";
+            return Err(Fault::new("tokenizer.words", problem, "remove it, or add characters = true"));
+        }
+        if tokenizer.words > 0 && !tokenizer.characters {
+            let problem = "is given, but characters are merged, so that frequent words become tokens by themselves";
+            return Err(Fault::new("tokenizer.words", problem, "remove it, or add characters = true"));
+        }
         let model = check_model(model, tokenizer.vocab_size)?;
         if let Some(tokens) = self.conversation_tokens {
             within("conversation_tokens", tokens, 1..=model.max_position_embeddings)?;

@@ -1,4 +1,4 @@
-//! Training against implementations that we did not write: AdamW curves of torch, GRPO's loss by torch's autograd, the
+//! Training against implementations that we did not write: AdamW curves and Muon steps of torch, GRPO's loss by torch's autograd, the
 //! routers of transformers, multi-token prediction written out in torch. Left out: logits and gradients of whole
 //! models, which `picnic parity` compares.
 //!

@@ -19,6 +19,8 @@ pub struct Settings {
     pub system: Option<String>,
     /// 0 for the likeliest answer.
     pub temperature: f32,
+    /// Share of the probability to draw from.
+    pub top_p: f32,
     /// Tokens in an answer at most.
     pub max_tokens: usize,
     /// Of the next answer.
@@ -174,8 +176,8 @@ impl Conversation {
     ) -> Result<(Message, Answered)> {
         let began = Instant::now();
         let Loaded { model, ops, chat, .. } = &self.loaded;
-        let Settings { temperature, max_tokens, seed, .. } = self.settings;
-        let sampling = Sampling { temperature, top_p: 1.0, seed };
+        let Settings { temperature, top_p, max_tokens, seed, .. } = self.settings;
+        let sampling = Sampling { temperature, top_p, seed };
         self.settings.seed = seed.wrapping_add(1);
         let cache_tokens = Limits::cache_for::<Backend>(1, self.context);
         let limits = Limits { sequences: 1, batch_tokens: 256, cache_tokens };

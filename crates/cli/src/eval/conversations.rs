@@ -5,10 +5,9 @@ use crate::chat::{Conversation, Ending, Interrupt, Settings, leave};
 use crate::load::Loaded;
 use anyhow::{Result, ensure};
 use picnic_data::shuffled;
-use picnic_tasks::Mixture;
+use picnic_tasks::{Mixture, Verdict};
 use picnic_train::recipe::{Eval, Recipe};
 use picnic_train::report::Share;
-use std::io::{IsTerminal, stderr};
 
 /// How many are right at which time of a conversation.
 pub struct Conversations {
@@ -20,6 +19,8 @@ pub struct Conversations {
     pub thirds: [Share; 3],
     /// By how much the last third is better than the first, in the same conversation.
     pub last_minus_first: Share,
+    /// Answers that no rule could judge. They count neither way.
+    pub could_not_judge: usize,
 }
 
 /// Holds conversations of `questions` questions each. The problems of all tasks come in a random order; the model sees its
@@ -27,7 +28,12 @@ pub struct Conversations {
 ///
 /// # Errors
 /// Fewer than three questions, fewer problems than one conversation has, or a question that the model refuses.
-pub fn hold(recipe: &Recipe<Eval>, loaded: Loaded, questions: usize) -> Result<Conversations> {
+pub fn hold(
+    recipe: &Recipe<Eval>,
+    loaded: Loaded,
+    questions: usize,
+    progress: impl Fn(usize, usize),
+) -> Result<Conversations> {
     let Recipe { common, stage } = recipe;
     ensure!(questions >= 3, "--conversation {questions} has no first, second and last third: give 3 or more");
     let tasks = Mixture::new(&common.tasks, stage.problem_seed)?;
@@ -45,12 +51,12 @@ pub fn hold(recipe: &Recipe<Eval>, loaded: Loaded, questions: usize) -> Result<C
     let settings = Settings {
         system: None,
         temperature: stage.temperature as f32,
+        top_p: stage.top_p as f32,
         max_tokens: stage.max_tokens,
         seed: stage.problem_seed,
     };
     let mut conversation = Conversation::new(loaded, settings, Interrupt::listen()?);
-    let shows = stderr().is_terminal();
-    let (mut thirds, mut differences) = ([vec![], vec![], vec![]], Vec::new());
+    let (mut judged, mut could_not_judge) = (Vec::new(), 0);
     let conversations = order.len() / questions;
     for (done, places) in order.chunks_exact(questions).enumerate() {
         conversation.clear();
@@ -62,24 +68,47 @@ pub fn hold(recipe: &Recipe<Eval>, loaded: Loaded, questions: usize) -> Result<C
                 leave();
             }
             let said = conversation.exchanges().last().and_then(|exchange| exchange.answer.content.as_deref());
-            right.push(f64::from(u8::from(task.verify(problem, said.unwrap_or_default()).is_right())));
+            right.push(match task.verify(problem, said.unwrap_or_default()) {
+                Verdict::CouldNotJudge(_) => None,
+                verdict => Some(verdict.is_right()),
+            });
         }
-        let third = questions / 3;
-        let parts = [&right[..third], &right[third..questions - third], &right[questions - third..]];
-        let shares = parts.map(|part| part.iter().sum::<f64>() / part.len() as f64);
-        thirds.iter_mut().zip(shares).for_each(|(all, share)| all.push(share));
-        differences.push(shares[2] - shares[0]);
-        if shows {
-            eprint!("\r{} of {conversations} conversations", done + 1);
-        }
+        could_not_judge += right.iter().filter(|right| right.is_none()).count();
+        judged.push(thirds(&right));
+        progress(done + 1, conversations);
     }
-    if shows {
-        eprintln!();
-    }
+    let share = |values: Vec<f64>| Share::of(&values, stage.problem_seed);
+    let third = |at: usize| share(judged.iter().filter_map(|thirds| thirds[at]).collect());
+    let differences = judged.iter().filter_map(|thirds| Some(thirds[2]? - thirds[0]?)).collect();
     Ok(Conversations {
         conversations,
         questions,
-        thirds: thirds.map(|shares| Share::of(&shares, stage.problem_seed)),
-        last_minus_first: Share::of(&differences, stage.problem_seed),
+        thirds: [third(0), third(1), third(2)],
+        last_minus_first: share(differences),
+        could_not_judge,
     })
+}
+
+/// The share of right answers in the first, the second and the last third of a conversation; `None` where none was judged.
+fn thirds(right: &[Option<bool>]) -> [Option<f64>; 3] {
+    let third = right.len() / 3;
+    [&right[..third], &right[third..right.len() - third], &right[right.len() - third..]].map(|part| {
+        let judged: Vec<bool> = part.iter().flatten().copied().collect();
+        (!judged.is_empty()).then(|| judged.iter().filter(|right| **right).count() as f64 / judged.len() as f64)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conversation_falls_into_thirds() {
+        let right = |text: &str| -> Vec<Option<bool>> {
+            text.chars().map(|c| if c == '?' { None } else { Some(c == '+') }).collect()
+        };
+        assert_eq!(thirds(&right("++-----")), [Some(1.0), Some(0.0), Some(0.0)]);
+        assert_eq!(thirds(&right("-+?-++++")), [Some(0.5), Some(2.0 / 3.0), Some(1.0)]);
+        assert_eq!(thirds(&right("?-+")), [None, Some(0.0), Some(1.0)]);
+    }
 }

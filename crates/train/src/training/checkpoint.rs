@@ -95,8 +95,8 @@ impl Training<'_> {
     fn write_moments(&self, path: &Path) -> Result<(), Error> {
         let params = self.policy.params();
         let mut moments = Vec::new();
-        for (param, pair) in params.iter().zip(self.optimizer.moments()) {
-            for (name, value) in ["m", "v"].iter().zip(pair) {
+        for (param, moments_of) in params.iter().zip(self.optimizer.moments()) {
+            for (name, value) in ["m", "v"].iter().zip(moments_of) {
                 let name = format!("{name}.{}", param.spec.name);
                 moments.push((name, Moment { ops: &self.ops, spec: &param.spec, len: param.spec.len(), value }));
             }
@@ -117,8 +117,8 @@ impl Training<'_> {
         }
         let moments = Checkpoint::open(inner.join(MOMENTS))?;
         let params = self.policy.params();
-        for (param, pair) in params.iter().zip(self.optimizer.moments_mut()) {
-            for (name, moment) in ["m", "v"].iter().zip(pair) {
+        for (param, moments_of) in params.iter().zip(self.optimizer.moments_mut()) {
+            for (name, moment) in ["m", "v"].iter().zip(moments_of) {
                 let values = moments.read_expected(&format!("{name}.{}", param.spec.name), &[param.spec.len()])?;
                 write_rows(&self.ops, &param.spec, moment, &values);
             }

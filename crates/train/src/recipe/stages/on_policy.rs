@@ -36,7 +36,7 @@ pub struct OnPolicy {
     /// alone, 1 for the whole rest of the answer.
     #[serde(default)]
     pub discount: f64,
-    /// AdamW and its schedule.
+    /// What moves the weights, and its schedule.
     pub optimizer: Optimizer,
     /// γ, how far a router's bias moves after each step.
     #[serde(default = "default::router_bias_speed")]

@@ -14,7 +14,7 @@ pub struct Pretrain {
     pub batch_sequences: usize,
     /// Tokens in a sequence. V3: 4,096.
     pub sequence_tokens: usize,
-    /// AdamW and its schedule.
+    /// What moves the weights, and its schedule.
     pub optimizer: Optimizer,
     /// γ, how far a router's bias moves per step [V3].
     #[serde(default = "default::router_bias_speed")]

@@ -92,7 +92,7 @@ pub struct Rl {
     /// (dynamic sampling, DAPO §3.2). R1: 0.
     #[serde(default)]
     pub extra_rollouts: usize,
-    /// AdamW and its schedule. R1-Zero: 3e-6.
+    /// What moves the weights, and its schedule. R1-Zero: 3e-6.
     pub optimizer: Optimizer,
     /// γ, how far a router's bias moves after each rollout; it stands still while one is learned from.
     #[serde(default = "default::router_bias_speed")]

@@ -16,8 +16,8 @@ pub struct Sft {
     /// `{"prompt", "completion"}` or `{"prompt", "thinking", "answer"}`, one a line.
     #[serde(default)]
     pub traces: Option<PathBuf>,
-    /// Exchanges of a conversation at most; 1 for every question by itself. Half of the examples are single questions,
-    /// the others have each number of exchanges equally often. Those before the last are other problems with their
+    /// Exchanges of a conversation at most; 1 for every question by itself. Two thirds of the examples are single
+    /// questions, the others have each number of exchanges equally often. Those before the last are other problems with their
     /// answers, without the thinking, and only the last is learned.
     #[serde(default = "one_turn")]
     pub turns: usize,
@@ -31,7 +31,7 @@ pub struct Sft {
     pub batch_examples: usize,
     /// Examples longer than this, prompt included, are left out. R1: 32,768.
     pub max_tokens: usize,
-    /// AdamW and its schedule. R1: 5e-5 to 5e-6, cosine.
+    /// What moves the weights, and its schedule. R1: 5e-5 to 5e-6, cosine.
     pub optimizer: Optimizer,
     /// γ, how far a router's bias moves per step.
     #[serde(default = "default::router_bias_speed")]
