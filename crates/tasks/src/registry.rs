@@ -107,8 +107,11 @@ impl Mixture {
             tasks.push((weight, task));
         }
         if tasks.iter().all(|(weight, _)| *weight == 0.0) {
-            let fault = "none given; name at least one in [[tasks]]".to_owned();
-            return Err(TaskError::Mixture(fault));
+            let fault = match tasks.is_empty() {
+                true => "none given; name at least one in [[tasks]]",
+                false => "only held-back questions, which are never drawn; name another task beside them in [[tasks]]",
+            };
+            return Err(TaskError::Mixture(fault.to_owned()));
         }
         Ok(Self { tasks, seed })
     }
