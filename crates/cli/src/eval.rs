@@ -250,7 +250,9 @@ fn recipe_of(args: &EvalArgs) -> Result<(PathBuf, Vec<String>)> {
     }
     overrides.push(format!("base={}", file.display()));
     let folder = if file == Path::new(NANO) { "recipes/nano" } else { "recipes/tiny" };
-    Ok((Path::new(folder).join("eval.toml"), overrides))
+    let recipe = Path::new(folder).join("eval.toml");
+    ensure!(recipe.exists(), "there is no {} here: write the program's recipes by `picnic recipes`", recipe.display());
+    Ok((recipe, overrides))
 }
 
 /// Anyone's problems, for others to score.

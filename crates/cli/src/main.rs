@@ -10,6 +10,7 @@ mod load;
 mod output;
 mod parity;
 mod quantize;
+mod recipes;
 mod report;
 mod serve;
 mod tokenizer;
@@ -61,6 +62,8 @@ enum Command {
     Tokenizer(tokenizer::TokenizerArgs),
     /// Measure speed on this machine
     Bench(bench::BenchArgs),
+    /// Write the recipes that come with the program, to run, read and change
+    Recipes(recipes::RecipesArgs),
     /// What this machine gives Picnic to work with, and what makes it slow
     Doctor(doctor::DoctorArgs),
     /// A script that teaches a shell to complete commands and options
@@ -98,6 +101,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Parity(args) => parity::run(&args),
         Command::Tokenizer(args) => tokenizer::run(args),
         Command::Bench(args) => bench::run(&args),
+        Command::Recipes(args) => recipes::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::completions(&args, Cli::command()),
         Command::Man(args) => completions::man(&args, Cli::command()),

@@ -86,7 +86,11 @@ impl RecipeArgs {
         let (files, overrides): (Vec<&String>, Vec<&String>) = self.recipe.iter().partition(|arg| is_file(arg));
         let default = Path::new(DEFAULT).join(format!("{command}.toml"));
         if !self.names_a_recipe() && !default.exists() {
-            bail!("no recipe is named, and there is no {} here: name a recipe's file", default.display());
+            bail!(
+                "no recipe is named, and there is no {} here: name a recipe's file, or write those of the program by \
+                 `picnic recipes`",
+                default.display()
+            );
         }
         let file = files.first().map_or(default, PathBuf::from);
         let more = files.iter().skip(1).copied();

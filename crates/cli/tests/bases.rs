@@ -5,7 +5,7 @@ mod program;
 use program::{Folder, picnic, recipe, refuse, run, succeed};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// `picnic STAGE RECIPE …` into `out`.
 fn stage(stage: &str, recipe: &str, out: &Path, more: &[&str]) -> Command {
@@ -26,6 +26,30 @@ fn only_pretraining_starts_from_nothing() {
         refuse(picnic(&[name, "base=model"]).current_dir(folder.join("")), &words);
     }
     assert!(!folder.join("made").exists() && !folder.join("runs").exists(), "a refusal leaves no folder");
+}
+
+#[test]
+fn the_program_brings_its_recipes() {
+    let folder = Folder::new();
+    let here = |args: &[&str]| {
+        let mut command = picnic(args);
+        command.current_dir(folder.join(""));
+        command
+    };
+    refuse(&mut here(&["eval", "nano"]), &["recipes/nano/eval.toml", "picnic recipes"]);
+    refuse(&mut here(&["r1"]), &["recipes/tiny/r1.toml", "picnic recipes"]);
+    succeed(&mut here(&["recipes"]));
+    // What somebody changed stays, and what somebody removed comes back.
+    fs::write(folder.join("recipes/tiny/r1.toml"), "seed = 1\n").unwrap();
+    fs::remove_file(folder.join("recipes/nano/rl.toml")).unwrap();
+    let output = run(here(&["recipes"]).stdout(Stdio::piped()));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.contains("recipes/tiny/r1.toml is another than") && said.contains("1 of 25 recipes written"),
+        "{said}"
+    );
+    assert_eq!(fs::read_to_string(folder.join("recipes/tiny/r1.toml")).unwrap(), "seed = 1\n");
+    succeed(&mut here(&["eval", "nano", "problems=1", "max_tokens=2", "-k", "1", "--quiet"]));
 }
 
 #[test]
