@@ -58,7 +58,7 @@ pub fn run(args: &RecipesArgs) -> Result<()> {
     for path in &changed {
         line(format_args!("{} is another than the program's, and stays as it is", path.display()))?;
     }
-    line(format_args!("{written} of {} recipes written to {}", SHIPPED.len(), args.dir.display()))
+    line(format_args!("{written} of {} files written to {}", SHIPPED.len(), args.dir.display()))
 }
 
 #[cfg(test)]
