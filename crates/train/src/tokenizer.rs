@@ -24,7 +24,7 @@ pub fn train_tokenizer(common: &Common) -> Result<ChatFormat, Error> {
         vocab_size: settings.vocab_size,
         individual_characters: settings.characters,
         whole_words: settings.words,
-        spelled_words: letters::held_out_words().collect(),
+        spelled_words: letters::spelled_words().collect(),
         ..TrainConfig::default()
     };
     let corpus = common.text()?;

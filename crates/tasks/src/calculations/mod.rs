@@ -8,6 +8,8 @@
 mod wordings;
 mod working;
 
+pub(crate) use wordings::number_words;
+
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};

@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::Calculation;
 use crate::task::Language;
 use crate::wording::{Case, dress};
+use crate::words::mistyped;
 
 /// What is said of a quotient that is no whole number.
 pub(super) fn refusal(language: Language) -> &'static str {
@@ -37,6 +38,7 @@ pub(super) fn pose(calculation: &Calculation, language: Language, rng: &mut ChaC
             _ => asked(&in_signs(calculation, rng), language, rng),
         },
     };
+    let question = if rng.random_bool(0.04) { mistyped(&question, rng) } else { question };
     dress(&question, language, Case::Free, rng)
 }
 
@@ -62,9 +64,11 @@ fn in_signs(calculation: &Calculation, rng: &mut ChaCha8Rng) -> String {
 
 /// `347 plus 289`, small numbers now and then in words too.
 fn in_words(calculation: &Calculation, language: Language, rng: &mut ChaCha8Rng) -> String {
-    let spelled = rng.random_bool(0.35) && calculation.numbers.iter().all(|n| *n < 100);
-    let number = |n: u32| if spelled { number_words(n, language) } else { n.to_string() };
-    let mut text = number(calculation.numbers[0]);
+    let spelled = rng.random_bool(0.6) && calculation.numbers.iter().all(|n| *n < 100);
+    let number = |n: u32, rng: &mut ChaCha8Rng| {
+        if spelled && rng.random_bool(0.9) { number_words(n, language) } else { n.to_string() }
+    };
+    let mut text = number(calculation.numbers[0], rng);
     for (sign, n) in calculation.signs.iter().zip(&calculation.numbers[1..]) {
         let ways: &[&str] = match (language, sign) {
             (Language::English, '+') => &["plus", "plus", "and", "added to"],
@@ -78,7 +82,7 @@ fn in_words(calculation: &Calculation, language: Language, rng: &mut ChaCha8Rng)
         };
         // "5 and 3" and "4 by 6" alone say little; "less" and "over" do in a chain.
         let ways = if calculation.signs.len() > 1 { &ways[..1] } else { ways };
-        text += &format!(" {} {}", ways.choose(rng).copied().unwrap_or_default(), number(*n));
+        text += &format!(" {} {}", ways.choose(rng).copied().unwrap_or_default(), number(*n, rng));
     }
     text
 }
@@ -178,7 +182,7 @@ fn told(sign: char, a: u32, b: u32, language: Language, rng: &mut ChaCha8Rng) ->
             "Если A разделить на B?",
         ],
     };
-    let numbers = if a < 100 && b < 100 && rng.random_bool(0.1) && language == Language::English {
+    let numbers = if a < 100 && b < 100 && rng.random_bool(0.2) && language == Language::English {
         [number_words(a, language), number_words(b, language)]
     } else {
         [a.to_string(), b.to_string()]

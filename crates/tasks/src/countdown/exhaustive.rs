@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! 25 3 19 -> 41
-//! 25: 19+3=22 19-3=16 19*3=57 19/3- | 41-25=16 41+25=66 41/25- 41*25> | 16 yes
+//! 25: 19+3=22 19-3=16 19*3=57 19/3- | 41-25=16 yes
 //! 19-3=16 16+25=41
 //! ```
 //! Each number is left for the last step in turn. A line has what the other two make, then what the last step would need
-//! of them, and whether one is among the others: no guess anywhere, so that a small model that can do each step can do
-//! all. `-` says that a division leaves a remainder, `>` that a product is too large to be of use.
+//! of them, up to the first that they do make: no guess anywhere, so that a small model that can do each step can do all,
+//! and one thing to look up at a time. `-` says that a division leaves a remainder, `>` that a product is too large to be of use.
 
 use super::Gold;
 use crate::task::{Language, Trace};
@@ -96,10 +96,13 @@ pub(super) fn search(gold: &Gold, limit: u32) -> Option<(String, Option<String>)
     match gold.numbers[..] {
         [a, b] => {
             let made = pair(a, b, limit.max(target));
-            let found = made.iter().find(|made| made.value == Some(target));
-            lines.push(format!("{} {}", all(&made), if found.is_some() { yes } else { no }));
-            let expression = found.map(|Made { left, sign, right, .. }| format!("{left}{sign}{right}"));
-            Some((lines.join("\n"), expression))
+            let Some(at) = made.iter().position(|made| made.value == Some(target)) else {
+                lines.push(format!("{} | {no}", all(&made)));
+                return Some((lines.join("\n"), None));
+            };
+            let Made { left, sign, right, .. } = made[at];
+            lines.extend([format!("{} {yes}", all(&made[..=at])), made[at].write()]);
+            Some((lines.join("\n"), Some(format!("{left}{sign}{right}"))))
         }
         [a, b, c] => {
             for (last, x, y) in [(a, b, c), (b, a, c), (c, a, b)] {
@@ -109,11 +112,13 @@ pub(super) fn search(gold: &Gold, limit: u32) -> Option<(String, Option<String>)
                     let first = made.iter().find(|made| made.value == Some(value))?;
                     Some((value, *first, need.sign, need.last_first))
                 };
-                let found = needed.iter().find_map(made_of);
-                let verdict = found.map_or(no.to_owned(), |(value, ..)| format!("{value} {yes}"));
+                let found = needed.iter().enumerate().find_map(|(at, need)| Some((at, made_of(need)?)));
                 let needed: Vec<Made> = needed.iter().map(|need| need.made).collect();
-                lines.push(format!("{last}: {} | {} | {verdict}", all(&made), all(&needed)));
-                let Some((value, first, sign, last_first)) = found else { continue };
+                let Some((at, (value, first, sign, last_first))) = found else {
+                    lines.push(format!("{last}: {} | {} | {no}", all(&made), all(&needed)));
+                    continue;
+                };
+                lines.push(format!("{last}: {} | {} {yes}", all(&made), all(&needed[..=at])));
                 let inner = format!("({}{}{})", first.left, first.sign, first.right);
                 let (step, expression) = match last_first {
                     true => (format!("{last}{sign}{value}"), format!("{last}{sign}{inner}")),
@@ -150,16 +155,15 @@ mod tests {
             (
                 &[25, 3, 19][..],
                 41,
-                "25 3 19 -> 41\n25: 19+3=22 19-3=16 19*3=57 19/3- | 41-25=16 41+25=66 41/25- 41*25> | 16 yes\n\
-                 19-3=16 16+25=41",
+                "25 3 19 -> 41\n25: 19+3=22 19-3=16 19*3=57 19/3- | 41-25=16 yes\n19-3=16 16+25=41",
                 Some("(19-3)+25"),
             ),
-            (&[5, 8], 40, "5 8 -> 40\n8+5=13 8-5=3 8*5=40 8/5- yes", Some("8*5")),
-            (&[5, 8], 41, "5 8 -> 41\n8+5=13 8-5=3 8*5=40 8/5- no", None),
+            (&[5, 8], 40, "5 8 -> 40\n8+5=13 8-5=3 8*5=40 yes\n8*5=40", Some("8*5")),
+            (&[5, 8], 41, "5 8 -> 41\n8+5=13 8-5=3 8*5=40 8/5- | no", None),
             (
                 &[50, 4, 3],
                 38,
-                "50 4 3 -> 38\n50: 4+3=7 4-3=1 4*3=12 4/3- | 50-38=12 38+50=88 50/38- 38*50> | 12 yes\n4*3=12 50-12=38",
+                "50 4 3 -> 38\n50: 4+3=7 4-3=1 4*3=12 4/3- | 50-38=12 yes\n4*3=12 50-12=38",
                 Some("50-(4*3)"),
             ),
         ] {

@@ -3,8 +3,8 @@
 //! Everybody makes one statement, and exactly one assignment agrees with all of them, which is counted out before a
 //! puzzle is posed. The working writes down who says what, with `+` for a knight and the people's initials, so that the
 //! question is read once: `A says B-, B says A=B`. Then it tries the assignments in a fixed order: each line is one, and
-//! says of each person, until one does not fit, what they are, what they say, what that compares, whether it is true, and
-//! whether that fits: `A+ B-: A+ says B-: true ok, B- says A=B: +- false ok`. Not here: people who say nothing, spies,
+//! says of each person, until one does not fit, what they are, what they say, what those are whom that is about, whether it
+//! is true, and whether that fits: `A+ B-: A+ B-: B- true ok, B- A=B: A+ B- false ok`. Not here: people who say nothing, spies,
 //! more than three people, two whose names begin alike.
 
 mod statement;
@@ -89,11 +89,10 @@ impl Task for KnightsKnaves {
             let assumed: Vec<String> = kinds.iter().enumerate().map(|(who, kind)| is(who, *kind)).collect();
             let mut judged = Vec::new();
             for (who, statement) in says.0.iter().enumerate() {
-                let (parts, holds) = (statement.parts(&kinds), statement.holds(&kinds));
-                let looked_up = if parts.is_empty() { parts } else { format!("{parts} ") };
+                let (looked_up, holds) = (statement.parts(&kinds, &initials), statement.holds(&kinds));
                 let fits = holds == kinds[who];
                 judged.push(format!(
-                    "{} says {}: {looked_up}{holds} {}",
+                    "{} {}: {looked_up} {holds} {}",
                     is(who, kinds[who]),
                     statement.brief(&initials),
                     if fits { "ok" } else { "no" }
@@ -218,16 +217,14 @@ mod tests {
         // A: B is a knave. B: A and I are the same kind. Only the first can be true.
         let problem = posed(&[Statement::Is(1, false), Statement::Same(0, 1, true)]);
         let trace = task().trace(&problem).unwrap();
-        let lines = [
-            "A says B-, B says A=B", "A+ B+: A+ says B-: false no",
-            "A+ B-: A+ says B-: true ok, B- says A=B: +- false ok",
-        ];
+        let lines =
+            ["A says B-, B says A=B", "A+ B+: A+ B-: B+ false no", "A+ B-: A+ B-: B- true ok, B- A=B: A+ B- false ok"];
         assert_eq!(trace.thinking, lines.join("\n"));
         assert_eq!(trace.answer, "A knight, B knave");
         let mut named = problem;
         named.gold = serde_json::json!({"says": named.gold, "names": ["Tom", "Carol"]});
         let trace = task().trace(&named).unwrap();
-        assert_eq!(trace.thinking.lines().last(), Some("T+ C-: T+ says C-: true ok, C- says T=C: +- false ok"));
+        assert_eq!(trace.thinking.lines().last(), Some("T+ C-: T+ C-: C- true ok, C- T=C: T+ C- false ok"));
         assert_eq!(trace.answer, "Tom is a knight, Carol is a knave");
         named.gold["liars"] = true.into();
         assert_eq!(task().trace(&named).unwrap().answer, "Tom is a truth-teller, Carol is a liar");

@@ -177,15 +177,16 @@ impl Statement {
         }
     }
 
-    /// What has to be looked up under an assignment before the statement can be judged: the kinds it compares or counts,
-    /// or whether each of its two parts is true. Nothing if it is about one person.
-    pub(super) fn parts(self, kinds: &[bool]) -> String {
-        let truth = |who: usize, kind: bool| if kinds[who] == kind { 'T' } else { 'F' };
+    /// What has to be looked up under an assignment before the statement can be judged: what those are whom it is about,
+    /// and of two parts whether each is true: `B+ A-`, `B+T A-F`; the kinds that it counts, `+-+`.
+    pub(super) fn parts(self, kinds: &[bool], initials: &[char]) -> String {
+        let is = |who: usize| format!("{}{}", initials[who], sign(kinds[who]));
+        let truth = |who: usize, kind: bool| format!("{}{}", is(who), if kinds[who] == kind { 'T' } else { 'F' });
         match self {
-            Self::Is(..) => String::new(),
-            Self::Same(one, other, _) => [one, other].map(|who| sign(kinds[who])).iter().collect(),
+            Self::Is(who, _) => is(who),
+            Self::Same(one, other, _) => format!("{} {}", is(one), is(other)),
             Self::Either(one, kind, other, that) | Self::Both(one, kind, other, that) => {
-                [truth(one, kind), truth(other, that)].iter().collect()
+                format!("{} {}", truth(one, kind), truth(other, that))
             }
             _ => kinds.iter().map(|kind| sign(*kind)).collect(),
         }
@@ -277,16 +278,17 @@ mod tests {
             assert_eq!(statement.say(speaker), said);
         }
         for (statement, brief, parts) in [
-            (Statement::Is(1, false), "B-", ""),
-            (Statement::Same(2, 0, false), "C!=A", "-+"),
-            (Statement::Same(0, 1, true), "A=B", "+-"),
-            (Statement::Either(1, true, 0, true), "B+ or A+", "FT"),
-            (Statement::Both(1, false, 2, false), "B- and C-", "TT"),
+            (Statement::Is(1, false), "B-", "B-"),
+            (Statement::Same(2, 0, false), "C!=A", "C- A+"),
+            (Statement::Same(0, 1, true), "A=B", "A+ B-"),
+            (Statement::Either(1, true, 0, true), "B+ or A+", "B-F A+T"),
+            (Statement::Both(1, false, 2, false), "B- and C-", "B-T C-T"),
             (Statement::SomeKnave, "some -", "+--"),
             (Statement::OneKnave, "one -", "+--"),
             (Statement::All(true), "all +", "+--"),
         ] {
-            assert_eq!((statement.brief(&PEOPLE).as_str(), &*statement.parts(&[true, false, false])), (brief, parts));
+            let said = (statement.brief(&PEOPLE), statement.parts(&[true, false, false], &PEOPLE));
+            assert_eq!((&*said.0, &*said.1), (brief, parts));
         }
     }
 

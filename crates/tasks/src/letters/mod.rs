@@ -1,6 +1,7 @@
 //! The letters of a word: spelled, backwards, counted, one of them; and some words in the other order.
 //!
-//! The working numbers the letters, `1s2t3o4n5e`, and then looks them up: backwards is to count down, `5e4n3o2t1s`. Words
+//! The working numbers the letters, `1s2t3o4n5e`, and then looks them up: backwards is to count down, `5e4n3o2t1s`; one
+//! letter is counted as it comes, `e: 1s2e(1)3v4e(2)5n`. Words
 //! are English and Russian ones or any letters at all. Left out: texts with punctuation or digits, longer than
 //! [`MOST_LETTERS`].
 
@@ -21,15 +22,23 @@ const NAME: &str = "letters";
 const MAX_LEN: usize = 256;
 /// How often a word that exists is somebody's name.
 const NAMES: f64 = 0.08;
+/// How often it is a word that questions are made of, which may be one token, whose letters nothing shows.
+const OF_QUESTIONS: f64 = 0.08;
 /// Most letters of a word that is judged.
 const MOST_LETTERS: usize = 24;
 
-/// The words and names, in small letters, that no training text spells.
-pub fn held_out_words() -> impl Iterator<Item = String> {
+/// The words and names, in small letters, that a model is to spell letter by letter: no token of a tokenizer should hold
+/// one. Those that questions are made of are few enough to be learned by heart, but for the held-out ones, which no
+/// training text spells.
+pub fn spelled_words() -> impl Iterator<Item = String> {
     let languages = [Language::English, Language::Russian];
     let words =
         words::english().iter().chain(words::russian()).chain(languages.into_iter().flat_map(small_talk::names));
-    words.map(|word| word.to_lowercase()).filter(|word| Split::of(&id(word)) == Split::HeldOut)
+    let by_heart = move |word: &str| {
+        languages.iter().any(|language| words::of_questions(*language).contains(&word))
+            && Split::of(&id(word)) == Split::Train
+    };
+    words.map(|word| word.to_lowercase()).filter(move |word| !by_heart(word))
 }
 
 /// The dials of [`Letters`].
@@ -134,12 +143,8 @@ impl Task for Letters {
                 Some(forth.join(gap))
             }
             Kind::Count => forth.pop(),
-            Kind::CountOf => {
-                let letter = gold.letter?;
-                let found: Vec<&str> =
-                    forth.iter().zip(&parts).filter(|(_, part)| is_letter(part, letter)).map(|(n, _)| &n[..]).collect();
-                Some(format!("{letter}: {}", if found.is_empty() { "-".to_owned() } else { found.join(" ") }))
-            }
+            // Counted as they come: to look for all of them in a line that is written is harder.
+            Kind::CountOf => return Some(Trace { thinking: counted(&parts, gold.letter?), answer: gold.answer()? }),
             Kind::Place => Some(forth.get(gold.place?)?.clone()),
         };
         let thinking = second.map_or(line.clone(), |second| format!("{line}\n{second}"));
@@ -235,6 +240,20 @@ pub(crate) fn numbered(parts: &[String]) -> Vec<String> {
     (1..).zip(parts).map(|(place, part)| format!("{place}{part}")).collect()
 }
 
+/// `e: 1s2e(1)3v4e(2)5n`
+fn counted(parts: &[String], letter: char) -> String {
+    let mut found = 0;
+    let mut line = format!("{letter}: ");
+    for (place, part) in (1..).zip(parts) {
+        line += &format!("{place}{part}");
+        if is_letter(part, letter) {
+            found += 1;
+            line += &format!("({found})");
+        }
+    }
+    line
+}
+
 /// The same word is one problem, whatever is asked of it: its letters are the answer to everything.
 pub(crate) fn id(text: &str) -> String {
     format!("{NAME}/{}", text.to_lowercase())
@@ -251,11 +270,12 @@ fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
         Kind::Words => (0..rng.random_range(2..=5)).map(|_| word(of_word, rng)).collect::<Option<Vec<_>>>()?.join(" "),
         _ if rng.random_bool(config.random) => random_letters(of_word, rng),
         _ if rng.random_bool(NAMES) => (*small_talk::names(of_word).choose(rng)?).to_owned(),
+        _ if rng.random_bool(OF_QUESTIONS) => (*words::of_questions(of_word).choose(rng)?).to_owned(),
         _ => word(of_word, rng)?.to_owned(),
     };
     match rng.random_range(0..20) {
         0..2 => text = capitalised(&text),
-        2 => text = text.to_uppercase(),
+        2 | 3 => text = text.to_uppercase(),
         _ => {}
     }
     let letters: Vec<char> = text.chars().collect();
@@ -339,8 +359,8 @@ mod tests {
             (Kind::Spell, "picnic", "1p2i3c4n5i6c", "p-i-c-n-i-c"),
             (Kind::Reverse, "stone", "1s2t3o4n5e\n5e4n3o2t1s", "enots"),
             (Kind::Count, "cat", "1c2a3t\n3t", "3"),
-            (Kind::CountOf, "mirror", "1m2i3r4r5o6r\nr: 3r 4r 6r", "3"),
-            (Kind::CountOf, "cat", "1c2a3t\nr: -", "0"),
+            (Kind::CountOf, "mirror", "r: 1m2i3r(1)4r(2)5o6r(3)", "3"),
+            (Kind::CountOf, "cat", "r: 1c2a3t", "0"),
             (Kind::Place, "кот", "1к2о3т\n3т", "т"),
             (Kind::Words, "red fox", "1red 2fox\n2fox 1red", "fox red"),
         ] {

@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{Gold, Kind};
 use crate::task::Language;
 use crate::wording::{Case, dress, uncapitalised};
+use crate::words::mistyped;
 
 /// The question in some wording. `X` stands for the text, `L` for the letter, `N` for the place.
 pub(super) fn pose(gold: &Gold, rng: &mut ChaCha8Rng) -> Option<String> {
@@ -95,6 +96,9 @@ pub(super) fn pose(gold: &Gold, rng: &mut ChaCha8Rng) -> Option<String> {
     if rng.random_bool(0.4) && !way.starts_with(['X', 'N']) {
         way = uncapitalised(&way);
     }
+    if rng.random_bool(0.06) {
+        way = mistyped(&way, rng);
+    }
     if let Some(place) = gold.place {
         way = way.replace('N', &ordinal(place, gold, &way, rng)?);
     }
@@ -110,7 +114,12 @@ pub(super) fn pose(gold: &Gold, rng: &mut ChaCha8Rng) -> Option<String> {
         way = place_one(&way, 'L', &shown);
     }
     let text = shown(gold, rng);
-    Some(dress(&place_one(&way, 'X', &text), gold.language, Case::Kept, rng))
+    let question = place_one(&way, 'X', &text);
+    // Some shout the whole question, not the word alone.
+    if gold.text.chars().count() > 1 && gold.text == gold.text.to_uppercase() && rng.random_bool(0.5) {
+        return Some(question.to_uppercase());
+    }
+    Some(dress(&question, gold.language, Case::Kept, rng))
 }
 
 /// `way` with `what` in the place of a capital that stands by itself.

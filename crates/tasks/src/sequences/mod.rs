@@ -32,7 +32,7 @@ pub struct Config {
     pub kinds: Vec<Kind>,
     /// Fewest and most terms that are shown, 3 to 8; of three, only the first rule can be told.
     pub terms: [usize; 2],
-    /// Largest term, the answer included, 50 to 10,000; of sequences that halve, five times that.
+    /// Largest term, the answer included, 50 to 10,000; of sequences that halve or count in fifties, five times that.
     pub max_term: i64,
     /// How often, from 0 to 1, no rule fits, and the answer is that.
     pub without_rule: f64,
@@ -106,14 +106,24 @@ impl Kind {
     /// The terms and the answer: one more than the `shown` ones. They may be out of range.
     fn draw(self, config: &Config, shown: usize, rng: &mut ChaCha8Rng) -> Vec<i64> {
         let count = shown + 1;
-        // Steps as wide as the range allows several times.
-        let step = config.max_term / 8;
-        let first = rng.random_range(1..=config.max_term / 4);
+        // Half of them small, as people's are; in the others, steps as wide as the range allows several times.
+        let small = rng.random_bool(0.5);
+        let step = if small { 10 } else { config.max_term / 8 };
+        let first = rng.random_range(1..=if small { 12 } else { config.max_term / 4 });
         let mut terms = vec![first];
         match self {
             Self::Arithmetic => {
-                let first = rng.random_range(1..=config.max_term);
-                let difference = rng.random_range(-step..=step);
+                let mut first = if small { first } else { rng.random_range(1..=config.max_term) };
+                let mut difference = rng.random_range(-step..=step);
+                // Downwards, a small one starts where it can go on; and some count in tens, fives and the like.
+                if small && difference < 0 {
+                    first += -difference * count as i64;
+                }
+                if rng.random_bool(0.15) {
+                    let unit = *[2, 3, 5, 10, 10, 20, 25, 50, 100].choose(rng).unwrap_or(&10);
+                    let (from, sign) = (rng.random_range(0..=10), difference.signum());
+                    (first, difference) = (unit * from, unit * sign);
+                }
                 terms[0] = first;
                 terms.extend((1..count as i64).map(|i| first + i * difference));
             }
@@ -132,11 +142,12 @@ impl Kind {
                 (1..count).for_each(|i| terms.push(terms[i - 1] + difference * factor.pow(i as u32 - 1)));
             }
             Self::SecondDifference => {
-                let (start, grow) = (rng.random_range(1..=step), rng.random_range(1..=9));
+                let (start, grow) = (rng.random_range(1..=step), rng.random_range(1..=if small { 4 } else { 9 }));
                 (1..count).for_each(|i| terms.push(terms[i - 1] + start + (i as i64 - 1) * grow));
             }
             Self::Fibonacci => {
-                terms = vec![rng.random_range(1..=20), rng.random_range(1..=20)];
+                let most = if small { 8 } else { 30 };
+                terms = vec![rng.random_range(1..=most), rng.random_range(1..=most)];
                 (2..count).for_each(|i| terms.push(terms[i - 1] + terms[i - 2]));
             }
             Self::Halving => {
@@ -272,8 +283,9 @@ fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
 fn draw_terms(config: &Config, kind: Kind, count: usize, rng: &mut ChaCha8Rng) -> Option<(Vec<i64>, i64)> {
     let mut terms = kind.draw(config, count, rng);
     let constant = terms.iter().all(|term| *term == terms[0]);
-    // There would be few of those that halve.
-    let largest = if kind == Kind::Halving { 5 * config.max_term } else { config.max_term };
+    // There would be few of those that halve; and those in hundreds are easy.
+    let round = kind == Kind::Arithmetic && terms.iter().all(|term| term % 50 == 0);
+    let largest = if kind == Kind::Halving || round { 5 * config.max_term } else { config.max_term };
     if constant || terms.iter().any(|term| !(0..=largest).contains(term)) {
         return None;
     }
@@ -445,7 +457,8 @@ mod tests {
             for index in 0..100 {
                 let problem = task.problem_at(Split::Train, level, index);
                 let terms = Gold::of(&problem).unwrap().terms;
-                assert!(terms.iter().all(|term| (0..=if kind == Kind::Halving { 1000 } else { 200 }).contains(term)));
+                let round = kind == Kind::Halving || terms.iter().all(|term| term % 50 == 0);
+                assert!(terms.iter().all(|term| (0..=if round { 1000 } else { 200 }).contains(term)));
                 assert_eq!(continuation(&terms).unwrap().0, kind);
             }
         }

@@ -10,7 +10,10 @@ use rand_chacha::ChaCha8Rng;
 
 use super::english_words::{ANYBODY, BODIES, FOOD, GOODS, GROUPS, HOLDERS, MEN, MONEY, PLACES, WOMEN};
 use super::{Change, End, Plot, Start, Story, capitalised, fill};
+use crate::calculations::number_words;
+use crate::task::Language;
 use crate::wording::uncapitalised;
+use crate::words::pronounceable;
 
 const MORE: &[&str] = &[
     "How many {things} [does {A}|do I] have if {he} had {n} and got {k} more?",
@@ -79,6 +82,12 @@ const BOXES: &[&str] = &[
     "How many {things} are in {k} {boxes} if one {box} holds {n}?",
     "Each of {k} shelves has {n} books. How many books in total?",
     "{A} give[s|] {n} {things} to each of {k} {kids}. How many {things} is that?",
+    "{k} {kids} bring {n} {things} each. How many {things} do they bring?",
+    "There are {k} {boxes}. Each {box} has {n} {things}. How many {things} are there in all?",
+    "{A} planted {k} rows of {n} {foods}. How many did {he} plant?",
+    "Every {kid} gets {n} {things}. There are {k} {kids}. How many {things} are needed?",
+    "{A} [has|have] {k} cats. Each cat has {n} kittens. How many kittens are there?",
+    "If one {box} has {n} {things}, how many do {k} {boxes} have?",
     "{A} [saves|save] {n} {coins} a week. How much [does {he}|do I] have after {k} weeks?",
     "What are {k} times {n} {things}?",
 ];
@@ -92,6 +101,16 @@ const PRICE: &[&str] = &[
     "A ticket costs {k} {coins}. How much do {n} tickets cost?",
     "How much are {n} {things} if one is {k} {coins}?",
     "{A} [buys|buy] {n} {things}. Each costs {k} {coins}. How much [does {he}|do I] pay?",
+];
+/// Here `{n}` is how many, `{k}` what one costs, `{paid}` what is paid.
+const PAID: &[&str] = &[
+    "{A} [buys|buy] {n} {things} for {k} {coins} each and pay[s|] with {paid} {coins}. How much [does {he}|do I] get back?",
+    "{A} bought {n} {things} at {k} {coins} each and paid with a {paid} note. How much change did {he} get?",
+    "{n} {things} cost {k} {coins} each. {A} pay[s|] {paid} {coins}. What is the change?",
+    "{A} had {paid} {coins} and bought {n} {things} for {k} {coins} each. How much [does {he}|do I] have left?",
+    "{A} [has|have] {paid} {coins}. One {thing} costs {k}. How much is left after buying {n}?",
+    "One {thing} costs {k} {coins}. What change [does {A}|do I] get from {paid} {coins} for {n} of them?",
+    "A ticket is {k} {coins}. {A} [takes|take] {n} and give[s|] {paid}. How much comes back?",
 ];
 const BAGS: &[&str] = &[
     "{A} share[s|] {n} {things} equally among {k} {kids}. How many does each get?",
@@ -133,6 +152,11 @@ const OTHER_LESS: &[&str] = &[
 ];
 const OTHER_TIMES: &[&str] = &[
     "{A} [has|have] {n} {things}, {B} has {times} as many. How many has {B}?",
+    "{A} found {n} {things} and {B} found {times} as many. How many did {B} find?",
+    "{A} ate {n} {foods}, {B} ate {times} as many. How many {foods} did {B} eat?",
+    "{A} read {n} pages, {B} {times} as many. How many pages did {B} read?",
+    "{A} [earns|earn] {n} {coins} and {B} {times} as much. How much does {B} earn?",
+    "{B} has {times} as many {things} as {A}. {A} [has|have] {n}. How many {things} does {B} have?",
     "{A} [is|am] {n} years old, {his} {kin} is {times} as old. How old is {his} {kin}?",
     "One rope is {n} m long, another is {times} as long. How long is the other?",
     "A {toy} costs {n} {coins}, a lamp costs {times} as much. What does the lamp cost?",
@@ -176,6 +200,8 @@ const HAS_BOXES: &[&str] = &[
     "{A} <[has|have]~had> {k} {boxes}, {n} {things} in each",
 ];
 const HAS_TWO: &[&str] = &[
+    "{A} <find[s|]~found> {n} {things} in the morning and {k} in the evening",
+    "there <are~were> {n} {things} on the table and {k} in the {box}",
     "{A} <[has|have]~had> {n} red and {k} blue {things}",
     "{A} <[has|have]~had> {n} big {things} and {k} small ones",
     "{A} <[has|have]~had> {n} {things} in one {box} and {k} in another",
@@ -186,15 +212,20 @@ const GAINS: &[&str] = &[
     "{S} <find[s|]~found> {n} more", "{S} <buy[s|]~bought> {n} more", "{S} <get[s|]~got> {n} more",
     "{S} <get[s|]~got> {n} from {B}", "{B} <gives~gave> {him} {n} more", "{B} <gives~gave> {him} {n}",
     "{S} <receive[s|]~received> {n} as a gift", "{S} <win[s|]~won> {n}", "{S} <collect[s|]~collected> {n} more",
-    "{S} <add[s|]~added> {n} more", "{S} <find[s|]~found> another {n}", "{B} <brings~brought> {him} {n} more",
+    "{S} <make[s|]~made> {n} more", "{n} more <come~came> from {B}", "{S} <add[s|]~added> {n} more",
+    "{S} <find[s|]~found> another {n}", "{B} <brings~brought> {him} {n} more",
 ];
 const LOSSES: &[&str] = &[
     "{S} <lose[s|]~lost> {n} of them", "{S} <lose[s|]~lost> {n}", "{S} <give[s|]~gave> {n} to {B}",
     "{S} <give[s|]~gave> away {n}", "{S} <give[s|]~gave> {B} {n} of them", "{S} <sell[s|]~sold> {n}",
     "{S} <throw[s|]~threw> away {n}", "{S} <lend[s|]~lent> {n} to {B}", "{B} <takes~took> {n} of them",
-    "{S} <use[s|]~used> {n}",
+    "{S} <use[s|]~used> {n}", "{n} of them <break~broke>", "{n} <are~were> stolen", "{S} <drop[s|]~dropped> {n}",
+    "{B} <borrows~borrowed> {n}", "{S} <put[s|]~put> {n} away", "a dog <takes~took> {n} of them",
 ];
-const EATS: &[&str] = &["{S} <eat[s|]~ate> {n}", "{S} <eat[s|]~ate> {n} of them", "{B} <eats~ate> {n} of them"];
+const EATS: &[&str] = &[
+    "{S} <eat[s|]~ate> {n}", "{S} <eat[s|]~ate> {n} of them", "{B} <eats~ate> {n} of them",
+    "birds <eat~ate> {n} of them", "mice <eat~ate> {n}",
+];
 const HALVES: &[&str] = &[
     "{S} <give[s|]~gave> half of them to {B}", "{S} <lose[s|]~lost> half of them", "{S} <sell[s|]~sold> half",
     "{S} <give[s|]~gave> away half of them",
@@ -222,6 +253,8 @@ struct Cast {
     me: bool,
     past: bool,
     food: bool,
+    /// Small numbers are in words.
+    in_words: bool,
     words: Vec<(&'static str, String)>,
 }
 
@@ -240,6 +273,13 @@ impl Cast {
         let food = rng.random_bool(0.4);
         let (edible, goods) = (pair(&FOOD, rng), pair(&GOODS, rng));
         let (thing, things) = if food { edible } else { goods };
+        // Now and then somebody and something that nobody has heard of.
+        let new_name = capitalised(&pronounceable(Language::English, rng));
+        let new_thing = pronounceable(Language::English, rng);
+        let new_things = format!("{new_thing}s");
+        let name = if !plain && rng.random_bool(0.08) { &new_name[..] } else { name };
+        let (thing, things) =
+            if !plain && rng.random_bool(0.08) { (&new_thing[..], &new_things[..]) } else { (thing, things) };
         let (holder, holders) = pair(&HOLDERS, rng);
         let (kid, kids) = pair(&GROUPS, rng);
         let [who, he, him, his] = match (me, man) {
@@ -267,7 +307,7 @@ impl Cast {
         ];
         let mut words: Vec<(&str, String)> = words.into_iter().map(|(key, word)| (key, word.to_owned())).collect();
         words.push(("A's", if me { "my".to_owned() } else { format!("{who}'s") }));
-        Self { me, past: rng.random_bool(0.5), food, words }
+        Self { me, past: rng.random_bool(0.5), food, in_words: !plain && rng.random_bool(0.12), words }
     }
 
     /// One of `ways` with these numbers.
@@ -276,9 +316,13 @@ impl Cast {
     }
 
     fn fill(&self, template: &str, n: u32, k: u32) -> String {
+        let number = |n: u32| match self.in_words && n <= 20 {
+            true => number_words(n, Language::English),
+            false => n.to_string(),
+        };
         fill(template, [self.past, self.me], |key| match key {
-            "n" => n.to_string(),
-            "k" => k.to_string(),
+            "n" => number(n),
+            "k" => number(k),
             "times" if k == 2 => "twice".to_owned(),
             "times" => format!("{k} times"),
             _ => self.words.iter().find(|(other, _)| *other == key).map_or_else(String::new, |(_, word)| word.clone()),
@@ -321,6 +365,10 @@ fn frame(plot: &Plot, rng: &mut ChaCha8Rng) -> Option<String> {
         }
         (Start::Has(n), [], end) => match end {
             End::Price(k) => (PRICE, n, k),
+            End::Paid(k, paid) => {
+                let way = PAID.choose(rng).copied()?;
+                return Some(cast.fill(&way.replace("{paid}", &paid.to_string()), n, k));
+            }
             End::Bags(k) => (BAGS, n, k),
             End::Packs(k) => (PACKS, n, k),
             End::Other(k) => (OTHER, n, k),
@@ -453,6 +501,15 @@ fn ending(plot: &Plot, cast: &Cast, rng: &mut ChaCha8Rng) -> (Option<String>, St
             ],
             k,
         ),
+        End::Paid(k, paid) => {
+            let sentence = [
+                "one {thing} costs {n} {coins} and {A} <pay[s|]~paid> with {paid} {coins}",
+                "each costs {n} {coins}; {A} <pay[s|]~paid> {paid} for all of them",
+            ];
+            let question = ["How much [does {he}|do I] get back?", "What is the change?", "How much money is left?"];
+            let sentence = sentence.choose(rng).copied().unwrap_or_default().replace("{paid}", &paid.to_string());
+            return (Some(cast.fill(&sentence, k, k)), cast.say(&question, 0, 0, rng));
+        }
         End::Bags(k) => (
             &[
                 (

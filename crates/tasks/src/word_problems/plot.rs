@@ -51,6 +51,8 @@ pub(super) enum End {
     Price(u32),
     /// How many are in each of so many bags.
     Bags(u32),
+    /// What comes back of so many coins, the second, for all of them at so many each, the first.
+    Paid(u32, u32),
     /// How many bags there are with so many in each.
     Packs(u32),
     /// How many somebody else has, who has so many more.
@@ -154,7 +156,7 @@ impl Plot {
             0 => 0,
             _ if rng.random_bool(0.4) => 0,
             1 => rng.random_range(1..=9),
-            _ => rng.random_range(1..=12),
+            _ => rng.random_range(1..=13),
         };
         (0..60).find_map(|_| Self::with_numbers(config, rest, start, end, rng))
     }
@@ -196,6 +198,18 @@ impl Plot {
             9 => End::Need(has.checked_add(number(rng))?),
             10 => End::Together(number(rng)),
             11 => End::TogetherLess(number(rng)),
+            12 => {
+                let price = few(rng);
+                let cost = has.checked_mul(price)?;
+                let notes = [5, 10, 20, 50, 100, 200, 500];
+                let paid = match notes.iter().copied().filter(|note| *note > cost).collect::<Vec<_>>()[..] {
+                    [] => return None,
+                    [least, ..] if rng.random_bool(0.5) => least,
+                    [.., most] if rng.random_bool(0.1) => most,
+                    _ => cost.checked_add(number(rng))?,
+                };
+                End::Paid(price, paid)
+            }
             _ => End::TogetherTimes(rng.random_range(2..=5)),
         };
         let small = |end| matches!(end, End::Need(count) if count > largest.max(20));
@@ -257,6 +271,10 @@ impl Plot {
         };
         match self.end {
             End::Price(coins) => _ = step(Makes::Cost, has, '*', coins)?,
+            End::Paid(coins, paid) => {
+                let cost = step(Makes::Cost, has, '*', coins)?;
+                step(Makes::Left, paid, '-', cost)?;
+            }
             End::Bags(bags) => _ = step(Makes::Each, has, '/', bags)?,
             End::Packs(each) => _ = step(Makes::Packs, has, '/', each)?,
             End::Difference(count) => _ = step(Makes::Difference, has.max(count), '-', has.min(count))?,

@@ -13,7 +13,8 @@ use super::russian_words::{
     was,
 };
 use super::{Change, End, Plot, Start, capitalised, fill};
-use crate::task::Split;
+use crate::calculations::number_words;
+use crate::task::{Language, Split};
 use crate::wording::uncapitalised;
 
 const MORE: &[&str] = &[
@@ -79,6 +80,14 @@ const PRICE: &[&str] = &[
     "Сколько надо заплатить за {n=} по {k=$}?",
     "{A} [продал|продала] {n=} по {k=$}. Сколько денег [получил|получила] {A}?",
     "Билет стоит {k=$}. Сколько стоят {n+билет}?",
+];
+/// Here `{n}` is how many, `{k}` what one costs, `{paid}` what is paid.
+const PAID: &[&str] = &[
+    "{A} [купил|купила] {n=} по {k=$} и [дал|дала] {paid}. Сколько сдачи?",
+    "Одна штука стоит {k=$}. {A} [взял|взяла] {n} и [заплатил|заплатила] {paid}. Какая сдача?",
+    "У {A2} было {paid}. [он|она] [купил|купила] {n=} по {k=$}. Сколько денег осталось?",
+    "У {A2} {paid}. Сколько останется, если купить {n=} по {k=$}?",
+    "{A} [взял|взяла] {n=} по {k=$}. Сколько сдачи с {paid}?",
 ];
 const BAGS: &[&str] = &[
     "{A} [разделил|разделила] {n=} поровну между {k} детьми. Сколько досталось каждому?",
@@ -190,6 +199,8 @@ struct Cast {
     me: bool,
     woman: bool,
     food: bool,
+    /// Small numbers before a noun are in words.
+    in_words: bool,
     thing: &'static str,
     edible: &'static str,
     money: &'static str,
@@ -229,6 +240,7 @@ impl Cast {
             me,
             woman,
             food,
+            in_words: rng.random_bool(0.12),
             thing: if food { edible } else { goods },
             edible,
             money: pick(&MONEY, rng),
@@ -263,8 +275,8 @@ impl Cast {
             "hmany" => many(holder),
             "hacc" => format!("{} {}", if male { "каждый" } else { "каждую" }, accusative(holder)),
             _ => match (key.split_once('+'), key.split_once('=')) {
-                (Some((number, noun)), _) => counted(self.noun(noun), if number == "n" { n } else { k }),
-                (_, Some((number, noun))) => object(self.noun(noun), if number == "n" { n } else { k }),
+                (Some((number, noun)), _) => self.in_words(counted(self.noun(noun), if number == "n" { n } else { k })),
+                (_, Some((number, noun))) => self.in_words(object(self.noun(noun), if number == "n" { n } else { k })),
                 _ => self
                     .words
                     .iter()
@@ -272,6 +284,16 @@ impl Cast {
                     .map_or_else(String::new, |(_, word)| word.clone()),
             },
         })
+    }
+
+    /// `5 книг`, now and then as `пять книг`: from five on, the number is the same whatever the noun is.
+    fn in_words(&self, text: String) -> String {
+        match text.split_once(' ').and_then(|(number, noun)| Some((number.parse().ok()?, noun))) {
+            Some((number @ 5..=20, noun)) if self.in_words => {
+                format!("{} {noun}", number_words(number, Language::Russian))
+            }
+            _ => text,
+        }
     }
 
     /// The noun that a template means.
@@ -327,6 +349,10 @@ fn frame(plot: &Plot, rng: &mut ChaCha8Rng) -> Option<String> {
         }
         (Start::Has(n), [], end) => match end {
             End::Price(k) => (PRICE, n, k),
+            End::Paid(k, paid) => {
+                let way = PAID.choose(rng).copied()?;
+                return Some(cast.fill(&way.replace("{paid}", &counted(cast.money, paid)), n, k));
+            }
             End::Bags(k) => (BAGS, n, k),
             End::Packs(k) => (PACKS, n, k),
             End::Other(k) => (OTHER, n, k),
@@ -447,6 +473,14 @@ fn ending(plot: &Plot, cast: &Cast, rng: &mut ChaCha8Rng) -> (Option<String>, St
             ],
             n,
         ),
+        End::Paid(n, paid) => {
+            let sentence =
+                ["каждая штука стоит {n=$}, {A} [заплатил|заплатила] {paid}", "цена одной {n+$}, а дали {paid}"];
+            let sentence = sentence.choose(rng).copied().unwrap_or_default();
+            let question = ["Сколько сдачи?", "Какая сдача?", "Сколько денег осталось?"].choose(rng).copied();
+            let sentence = sentence.replace("{paid}", &counted(cast.money, paid));
+            return (Some(cast.fill(&sentence, n, n)), question.unwrap_or_default().to_owned());
+        }
         End::Bags(n) => (
             &[
                 ("{A} [разложил|разложила] их поровну в {n=h}", "Сколько {many} в {hp1}?"),

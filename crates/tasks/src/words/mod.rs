@@ -22,6 +22,22 @@ pub(crate) fn russian() -> &'static [&'static str] {
     &WORDS
 }
 
+/// Words that most questions are made of. A tokenizer may keep them whole, and who spells them has learned them by heart.
+#[rustfmt::skip]
+pub(crate) fn of_questions(language: Language) -> &'static [&'static str] {
+    match language {
+        Language::English => &[
+            "all", "and", "are", "at", "be", "by", "can", "did", "do", "does", "each", "find", "from", "get", "give",
+            "had", "half", "has", "have", "he", "help", "her", "him", "his", "how", "if", "in", "is", "it", "left",
+            "less", "letter", "make", "many", "me", "minus", "more", "my", "next", "not", "now", "number", "of", "on",
+            "one", "only", "out", "plus", "question", "same", "say", "solve", "some", "spell", "take", "tell", "than",
+            "that", "them", "then", "there", "they", "to", "try", "up", "us", "use", "was", "we", "were", "what",
+            "who", "with", "word", "you",
+        ],
+        Language::Russian => &["вместе", "есть", "потом", "число"],
+    }
+}
+
 /// A template filled in: of `[a|b]` one alternative is chosen, and `{name}` becomes `slot(name)`. Slots may stand in
 /// alternatives, alternatives not in each other.
 pub(crate) fn fill(template: &str, slot: &dyn Fn(&str, &mut ChaCha8Rng) -> String, rng: &mut ChaCha8Rng) -> String {

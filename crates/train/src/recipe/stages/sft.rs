@@ -16,7 +16,7 @@ pub struct Sft {
     /// `{"prompt", "completion"}` or `{"prompt", "thinking", "answer"}`, one a line.
     #[serde(default)]
     pub traces: Option<PathBuf>,
-    /// Exchanges of a conversation at most; 1 for every question by itself. Two thirds of the examples are single
+    /// Exchanges of a conversation at most; 1 for every question by itself. Three quarters of the examples are single
     /// questions, the others have each number of exchanges equally often. Those before the last are other problems with their
     /// answers, without the thinking, and only the last is learned.
     #[serde(default = "one_turn")]
@@ -29,6 +29,10 @@ pub struct Sft {
     pub steps: usize,
     /// Examples in a step. R1: 128.
     pub batch_examples: usize,
+    /// Whether a step's examples are dealt to the lanes by their length, so that none waits long for another. The sums are
+    /// the same up to rounding.
+    #[serde(default)]
+    pub even_lanes: bool,
     /// Examples longer than this, prompt included, are left out. R1: 32,768.
     pub max_tokens: usize,
     /// What moves the weights, and its schedule. R1: 5e-5 to 5e-6, cosine.
