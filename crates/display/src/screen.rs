@@ -2,7 +2,7 @@
 //!
 //! A thread of its own draws the state a few times a second, so that clocks move during a step that takes a minute and
 //! a window that changed its size is filled again. The screen is left when the run ends, by whatever: its end, an error,
-//! a panic, Ctrl-C, a signal. What has to stay readable is then written to the normal screen.
+//! a panic, Ctrl-C, a signal. Ctrl-Z leaves it until the shell lets the run go on. What has to stay readable is then written to the normal screen.
 
 use crate::draw::{Palette, draw};
 use crate::invocation::Invocation;
@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 /// The least room that the full screen is used for.
 const LEAST: (u16, u16) = (40, 12);
@@ -76,15 +77,11 @@ impl Screen {
         let started = Instant::now();
         let shared = Arc::new(Shared { state: Mutex::default(), started, is_over: AtomicBool::new(false) });
         leave_on_panic();
-        IS_OURS.store(true, Ordering::SeqCst);
-        let entered = enable_raw_mode()
-            .and_then(|()| execute!(stderr(), EnterAlternateScreen, cursor::Hide))
-            .and_then(|()| Terminal::new(CrosstermBackend::new(stderr())))
-            .and_then(|terminal| {
-                let shared = shared.clone();
-                let draw = move || shared.draw_until_over(terminal, &signals, &invocation);
-                std::thread::Builder::new().name("display".to_owned()).spawn(draw)
-            });
+        let entered = take().and_then(|()| Terminal::new(CrosstermBackend::new(stderr()))).and_then(|terminal| {
+            let shared = shared.clone();
+            let draw = move || shared.draw_until_over(terminal, &signals, &invocation);
+            std::thread::Builder::new().name("display".to_owned()).spawn(draw)
+        });
         match entered {
             Ok(thread) => Ok(Screen { shared, thread: Some(thread) }),
             Err(error) => {
@@ -127,17 +124,36 @@ impl Shared {
         invocation: &Invocation,
     ) {
         let palette = Palette::new(std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
-        while !self.is_over.load(Ordering::SeqCst) && IS_OURS.load(Ordering::SeqCst) {
-            // A copy, so that a terminal that hangs does not hold up the training. Nor does one that refuses.
-            let mut state = self.state().clone();
-            (state.now, state.memory) = (self.started.elapsed(), resident_bytes());
-            let _ = terminal.draw(|frame| draw(&state, palette, frame));
-            let pressed = typed_within(DRAW_EVERY);
-            if let Some(signal) = signals.came().or(pressed) {
-                leave();
-                self.tell_what_stays();
-                write_line(&mut stderr(), &signals::stopped(&self.state(), invocation));
-                signals::exit(signal);
+        let mut memory = Memory::new();
+        let mut is_suspended = false;
+        while !self.is_over.load(Ordering::SeqCst) && (is_suspended || IS_OURS.load(Ordering::SeqCst)) {
+            // In the background, after `bg`, the run goes on and nothing is drawn.
+            if is_suspended && is_in_foreground() && take().and_then(|()| terminal.clear()).is_ok() {
+                is_suspended = false;
+            }
+            let pressed = if is_suspended {
+                std::thread::sleep(DRAW_EVERY);
+                None
+            } else {
+                // A copy, so that a terminal that hangs does not hold up the training. Nor does one that refuses.
+                let mut state = self.state().clone();
+                (state.now, state.memory) = (self.started.elapsed(), memory.resident());
+                let _ = terminal.draw(|frame| draw(&state, palette, frame));
+                typed_within(DRAW_EVERY)
+            };
+            match signals.came().or(pressed) {
+                None => {}
+                suspend if suspend == signals::SUSPEND => {
+                    leave();
+                    signals::suspend();
+                    is_suspended = true;
+                }
+                Some(signal) => {
+                    leave();
+                    self.tell_what_stays();
+                    write_line(&mut stderr(), &signals::stopped(&self.state(), invocation));
+                    signals::exit(signal);
+                }
             }
         }
     }
@@ -149,14 +165,16 @@ impl Shared {
     }
 }
 
-/// Waits, and gives a signal if Ctrl-C was pressed: in raw mode it comes as a key. Any event ends the waiting, so that a
-/// window that changed its size is drawn at once.
+/// Waits, and gives a signal if Ctrl-C or Ctrl-Z was pressed: in raw mode they come as keys. Any event ends the waiting,
+/// so that a window that changed its size is drawn at once.
 fn typed_within(time: Duration) -> Option<i32> {
     match event::poll(time) {
         Ok(true) => match event::read() {
-            Ok(Input::Key(key)) if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') => {
-                Some(signals::INTERRUPT)
-            }
+            Ok(Input::Key(key)) if key.modifiers.contains(KeyModifiers::CONTROL) => match key.code {
+                KeyCode::Char('c') => Some(signals::INTERRUPT),
+                KeyCode::Char('z') => signals::SUSPEND,
+                _ => None,
+            },
             _ => None,
         },
         Ok(false) => None,
@@ -166,6 +184,12 @@ fn typed_within(time: Duration) -> Option<i32> {
             None
         }
     }
+}
+
+/// Takes the terminal.
+fn take() -> io::Result<()> {
+    IS_OURS.store(true, Ordering::SeqCst);
+    enable_raw_mode().and_then(|()| execute!(stderr(), EnterAlternateScreen, cursor::Hide))
 }
 
 /// Gives the terminal back, once. Errors are dropped: there is nowhere to say them.
@@ -188,10 +212,19 @@ fn leave_on_panic() {
     });
 }
 
-/// Resident memory of this process, where the system says it.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kib: u64 =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok())?;
-    Some(kib * 1024)
+/// The memory of this process.
+struct Memory(Option<(System, Pid)>);
+
+impl Memory {
+    fn new() -> Self {
+        Self(System::new().ok().zip(sysinfo::get_current_pid().ok()))
+    }
+
+    /// Bytes that are resident, where the system says it.
+    fn resident(&mut self) -> Option<u64> {
+        let (system, process) = self.0.as_mut()?;
+        let memory = ProcessRefreshKind::nothing().with_memory();
+        system.refresh_processes_specifics(ProcessesToUpdate::Some(&[*process]), false, memory);
+        Some(system.process(*process)?.memory())
+    }
 }

@@ -14,6 +14,12 @@ use std::time::Duration;
 /// Ctrl-C, as a number.
 pub const INTERRUPT: i32 = signal_hook::consts::SIGINT;
 
+/// Ctrl-Z, as a number, where there is job control.
+#[cfg(unix)]
+pub const SUSPEND: Option<i32> = Some(signal_hook::consts::SIGTSTP);
+#[cfg(not(unix))]
+pub const SUSPEND: Option<i32> = None;
+
 /// How soon a signal is noticed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -52,6 +58,13 @@ impl Signals {
             }
             std::thread::sleep(LOOK_EVERY);
         }
+    }
+}
+
+/// Suspends the process as Ctrl-Z does any other; returns when the shell lets it go on, by `fg` or `bg`.
+pub fn suspend() {
+    if let Some(signal) = SUSPEND {
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
     }
 }
 

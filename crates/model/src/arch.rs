@@ -78,7 +78,10 @@ impl Model {
             .map(|(index, layer)| Layer::new(&mut specs, &config, layer, index, &mut tables))
             .collect();
         let norm = specs.norm("model.norm", d);
-        let head = if tied { embedding } else { specs.linear("lm_head", config.vocab_size, d) };
+        let head = match tied {
+            true => embedding,
+            false => specs.add("lm_head.weight", &[config.vocab_size, d], Role::Head),
+        };
         let mtp = mtp::Module::new(&mut specs, &config, &mut tables);
         Model { config, specs: specs.into_vec(), embedding, layers, norm, head, mtp }
     }
@@ -125,7 +128,7 @@ impl Model {
         let share = self.layers.iter().map(Layer::visited_share).fold(1.0, f64::min);
         let of = |spec: &ParamSpec| match spec.role {
             Role::Linear if spec.name.contains(".experts.") => spec.len() as f64 * share,
-            Role::Linear | Role::TiedEmbedding => spec.len() as f64,
+            Role::Linear | Role::Head | Role::TiedEmbedding => spec.len() as f64,
             _ => 0.0,
         };
         self.specs[..self.specs.len() - self.mtp_params().count()].iter().map(of).sum()

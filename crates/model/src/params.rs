@@ -10,8 +10,10 @@ use crate::ops::{Dims, Ops, OutOfMemory, Table, Weight};
 /// What a tensor is for, which decides how it starts and how it is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
-    /// `[n, k]` weight of a linear layer.
+    /// `[n, k]` weight of a linear layer inside the model.
     Linear,
+    /// `[V, d]` weight of the head, where that is no table.
+    Head,
     /// `[V, d]` table that only looks rows up.
     Embedding,
     /// `[V, d]` table that is also the head (tied embeddings).
@@ -36,11 +38,6 @@ pub struct ParamSpec {
 }
 
 impl ParamSpec {
-    /// Whether it is the weight of a linear layer inside the model: no table, no norm, no bias, and not the head.
-    pub fn is_hidden_weight(&self) -> bool {
-        self.role == Role::Linear && !self.name.ends_with("head.weight")
-    }
-
     /// Number of values.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -53,7 +50,7 @@ impl ParamSpec {
 
     /// Outputs and inputs of a matrix that products use; `None` for a tensor that none does.
     pub fn product(&self) -> Option<Dims> {
-        matches!(self.role, Role::Linear | Role::TiedEmbedding).then(|| self.dims())
+        matches!(self.role, Role::Linear | Role::Head | Role::TiedEmbedding).then(|| self.dims())
     }
 
     /// The sizes of a matrix.

@@ -25,7 +25,7 @@ impl Optimizer {
         let mut largest = None;
         let moments = params.iter().map(|p| {
             let Some(value) = p.learning().filter(|_| p.trainable) else { return Ok(Vec::new()) };
-            let orthogonal = p.spec.product().filter(|_| rule == Rule::Muon && p.spec.is_hidden_weight());
+            let orthogonal = p.spec.product().filter(|_| rule == Rule::Muon && p.spec.role == Role::Linear);
             largest = largest.max(orthogonal.map(|dims| ops.muon_workspace(dims)));
             (0..if orthogonal.is_some() { 1 } else { 2 }).map(|_| zeros(ops.len(value))).collect()
         });
@@ -178,7 +178,7 @@ mod tests {
             spec("model.embed_tokens.weight", Role::Embedding),
             spec("model.layers.0.mlp.up_proj.weight", Role::Linear),
             norm,
-            spec("lm_head.weight", Role::Linear),
+            spec("lm_head.weight", Role::Head),
             spec("tied", Role::TiedEmbedding),
         ];
         let zeros = |spec: &ParamSpec| Ok::<_, OutOfMemory>(Source::Values(vec![0.0; spec.len()]));

@@ -100,7 +100,7 @@ pub(super) fn pose(gold: &Gold, rng: &mut ChaCha8Rng) -> Option<String> {
         way = mistyped(&way, rng);
     }
     if let Some(place) = gold.place {
-        way = way.replace('N', &ordinal(place, gold, &way, rng)?);
+        way = place_one(&way, 'N', &ordinal(place, gold, &way, rng)?);
     }
     if let Some(letter) = gold.letter {
         // Some write it large, some in marks; what has an `s` behind it is plain.
@@ -192,4 +192,16 @@ fn ordinal(place: usize, gold: &Gold, way: &str, rng: &mut ChaCha8Rng) -> Option
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_capital_by_itself_is_a_place() {
+        assert_eq!(place_one("Name the N letter of X.", 'N', "third"), "Name the third letter of X.");
+        assert_eq!(place_one("How many Ls are in X?", 'L', "e"), "How many es are in X?");
+        assert_eq!(place_one("Spell picnic.", 'X', "stone"), "Spell picnic.");
+    }
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, html};
 
-use super::curves::grid;
+use super::curves::shown_and_folded;
+use super::folding::{Line, fold};
 use super::words::{class, name, percent, points, signed_interval, visible};
 use super::{document, guide, scroll, story};
-use crate::report::svg::{Series, line_plot};
 use crate::report::{Changed, Comparison, Curve, Pair, Report, Stage, brief, of_comparison};
 
 /// Two runs: differences, curves over each other, recipes. `names` are what the runs are called.
@@ -84,23 +84,16 @@ pub fn overlaid(sides: [&BTreeMap<Stage, Vec<Curve>>; 2]) -> Markup {
         @for stage in stages {
             section {
                 h3 { (name(stage)) }
-                (grid(&plots(sides.map(|side| side.get(&stage).map_or(&[][..], Vec::as_slice)))))
+                (plots(sides.map(|side| side.get(&stage).map_or(&[][..], Vec::as_slice))))
             }
         }
     }
 }
 
-/// A plot for each name.
-fn plots(sides: [&[Curve]; 2]) -> Vec<Markup> {
-    let all: Vec<&Curve> = sides.into_iter().flatten().collect();
-    let firsts =
-        all.iter().enumerate().filter(|(i, first)| !all[..*i].iter().any(|earlier| earlier.name == first.name));
-    let plot = |(_, first): (usize, &&Curve)| {
-        let series = [("run-a", "A"), ("run-b", "B")].into_iter().zip(sides).filter_map(|((class, label), side)| {
-            let curve = side.iter().find(|curve| curve.name == first.name)?;
-            Some(Series { class, label, points: &curve.points })
-        });
-        line_plot(&visible(&first.name), &visible(&first.unit), &series.collect::<Vec<_>>())
-    };
-    firsts.map(plot).collect()
+/// The curves of both runs by name, and folded away what tells nothing in either.
+fn plots(sides: [&[Curve]; 2]) -> Markup {
+    let lines = [("run-a", "A"), ("run-b", "B")].map(|(class, label)| Line { class, label });
+    let curves: Vec<(Line, &Curve)> =
+        lines.into_iter().zip(sides).flat_map(|(line, side)| side.iter().map(move |curve| (line, curve))).collect();
+    shown_and_folded(&fold(&curves).iter().collect::<Vec<_>>())
 }

@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::folding::{Fold, Plot, fold};
+use super::folding::{Fold, Line, Plot, fold};
 use super::grid_class;
 use super::terms::{curve as curve_term, terms};
-use super::words::{class, name, visible};
+use super::words::{name, visible};
 use crate::report::svg::{Series, line_plot};
 use crate::report::{Curve, Report, Stage};
 
@@ -101,7 +101,8 @@ fn group(report: &Report, title: &str, stages: &[Stage]) -> Markup {
         .collect();
     curves.sort_by_key(|(_, curve)| Topic::ALL.iter().position(|topic| *topic == Topic::of(&curve.name)));
     let rates: Vec<(Stage, &Curve)> = curves.extract_if(.., |(_, c)| Topic::of(&c.name) == Topic::PassRates).collect();
-    let plots = fold(&curves);
+    let lines: Vec<(Line, &Curve)> = curves.iter().map(|(stage, curve)| (Line::of(*stage), *curve)).collect();
+    let plots = fold(&lines);
     let has = |topic: Topic| match topic {
         Topic::PassRates => !rates.is_empty(),
         topic => plots.iter().any(|(plot, _)| Topic::of(plot.name) == topic),
@@ -125,7 +126,7 @@ fn group(report: &Report, title: &str, stages: &[Stage]) -> Markup {
 }
 
 /// The plots that tell something, and below them, folded, those that do not.
-fn shown_and_folded(plots: &[&(Plot, Fold)]) -> Markup {
+pub fn shown_and_folded(plots: &[&(Plot, Fold)]) -> Markup {
     let drawn = |shown: bool| -> Vec<Markup> {
         plots.iter().filter(|(_, fold)| (*fold == Fold::Shown) == shown).map(|(plot, _)| draw(plot)).collect()
     };
@@ -148,16 +149,13 @@ fn shown_and_folded(plots: &[&(Plot, Fold)]) -> Markup {
 }
 
 /// Plots in rows.
-pub fn grid(plots: &[Markup]) -> Markup {
+fn grid(plots: &[Markup]) -> Markup {
     html! { @if !plots.is_empty() { div class=(grid_class(plots.len())) { @for plot in plots { (plot) } } } }
 }
 
 fn draw(plot: &Plot) -> Markup {
-    let series = plot.series.iter().map(|(stage, curve)| Series {
-        class: class(*stage),
-        label: name(*stage),
-        points: &curve.points,
-    });
+    let series =
+        plot.series.iter().map(|(line, curve)| Series { class: line.class, label: line.label, points: &curve.points });
     line_plot(&visible(plot.name), &visible(plot.unit), &series.collect::<Vec<_>>())
 }
 

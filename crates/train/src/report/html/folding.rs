@@ -1,7 +1,24 @@
 //! Which plots need not be seen: a curve that never moves, and one that another shows already.
 
+use super::words::{class, name};
 use crate::report::svg::significant;
 use crate::report::{Curve, Stage};
+
+/// What a line of a plot is of: a stage, or one of two runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its class in the style sheet.
+    pub class: &'static str,
+    /// What it is called.
+    pub label: &'static str,
+}
+
+impl Line {
+    /// That of a stage.
+    pub fn of(stage: Stage) -> Self {
+        Self { class: class(stage), label: name(stage) }
+    }
+}
 
 /// Curves of one name, which share a plot.
 pub struct Plot<'c> {
@@ -9,8 +26,8 @@ pub struct Plot<'c> {
     pub name: &'c str,
     /// Their unit.
     pub unit: &'c str,
-    /// A curve for each stage.
-    pub series: Vec<(Stage, &'c Curve)>,
+    /// The curves with their lines.
+    pub series: Vec<(Line, &'c Curve)>,
 }
 
 /// What becomes of a plot.
@@ -34,7 +51,7 @@ const FEWEST: usize = 8;
 
 /// The plots that `curves` make, in the order of their first curves, and what becomes of each. A plot is compared with
 /// those before it that are shown.
-pub fn fold<'c>(curves: &[(Stage, &'c Curve)]) -> Vec<(Plot<'c>, Fold<'c>)> {
+pub fn fold<'c>(curves: &[(Line, &'c Curve)]) -> Vec<(Plot<'c>, Fold<'c>)> {
     let mut plots: Vec<(Plot, Fold)> = Vec::new();
     for (i, (_, first)) in curves.iter().enumerate() {
         if curves[..i].iter().any(|(_, earlier)| earlier.name == first.name) {
@@ -70,16 +87,16 @@ fn flat(plot: &Plot) -> Option<String> {
     Some(values.join(", "))
 }
 
-/// The correlation of two plots within their stages, all stages together: one that hardly moves weighs little. `None`
-/// unless they have the same stages and steps, enough of them, and both move.
+/// The correlation of two plots within their lines, all lines together: one that hardly moves weighs little. `None`
+/// unless they have the same lines and steps, enough of them, and both move.
 fn correlation(a: &Plot, b: &Plot) -> Option<f64> {
     if a.series.len() != b.series.len() {
         return None;
     }
     let (mut of_a, mut of_b, mut together, mut count) = (0.0, 0.0, 0.0, 0);
-    for ((stage_a, a), (stage_b, b)) in a.series.iter().zip(&b.series) {
+    for ((line_a, a), (line_b, b)) in a.series.iter().zip(&b.series) {
         let same_steps = a.points.iter().map(|point| point.0).eq(b.points.iter().map(|point| point.0));
-        if stage_a != stage_b || !same_steps {
+        if line_a != line_b || !same_steps {
             return None;
         }
         let (mean_a, mean_b) = (mean(a), mean(b));
@@ -118,7 +135,7 @@ mod tests {
             curve("length", |x| x * x),
             curve("words", |x| 40.0 - x * x / 2.0),
         ];
-        let curves: Vec<(Stage, &Curve)> = curves.iter().map(|curve| (Stage::Rl, curve)).collect();
+        let curves: Vec<(Line, &Curve)> = curves.iter().map(|curve| (Line::of(Stage::Rl), curve)).collect();
         let folds: Vec<Fold> = fold(&curves).into_iter().map(|(_, fold)| fold).collect();
         assert_eq!(
             folds,
@@ -134,25 +151,27 @@ mod tests {
     }
 
     #[test]
-    fn every_stage_of_a_plot_counts() {
+    fn every_line_of_a_plot_counts() {
         let (rises, falls) = (curve("a", |x| x), curve("b", |x| -x));
         let (also_rises, wave) = (curve("a", |x| 2.0 * x), curve("b", |x| 20.0 * (x / 2.0).sin()));
         // b mirrors a in one stage and not in the other.
-        let curves = [(Stage::Rl, &rises), (Stage::Rl2, &also_rises), (Stage::Rl, &falls), (Stage::Rl2, &wave)];
+        let [rl, rl2] = [Stage::Rl, Stage::Rl2].map(Line::of);
+        let curves = [(rl, &rises), (rl2, &also_rises), (rl, &falls), (rl2, &wave)];
         assert!(fold(&curves).iter().all(|(_, fold)| *fold == Fold::Shown));
         // A curve that stands in one stage and moves in the other moves.
         let still = curve("c", |_| 1.0);
         let moving = curve("c", |x| x.sqrt());
-        assert_eq!(fold(&[(Stage::Rl, &still), (Stage::Rl2, &moving)])[0].1, Fold::Shown);
+        assert_eq!(fold(&[(rl, &still), (rl2, &moving)])[0].1, Fold::Shown);
     }
 
     #[test]
     fn a_few_points_are_alike_by_chance() {
         let short = |name: &str| Curve { points: vec![(1, 1.0), (2, 3.0), (3, 2.0)], ..curve(name, |_| 0.0) };
         let (a, b) = (short("a"), short("b"));
-        assert!(fold(&[(Stage::Rl, &a), (Stage::Rl, &b)]).iter().all(|(_, fold)| *fold == Fold::Shown));
+        let rl = Line::of(Stage::Rl);
+        assert!(fold(&[(rl, &a), (rl, &b)]).iter().all(|(_, fold)| *fold == Fold::Shown));
         // A number that is none makes no correlation, and is no constant.
         let broken = curve("d", |x| if x > 9.0 { f64::NAN } else { x });
-        assert_eq!(fold(&[(Stage::Rl, &broken)])[0].1, Fold::Shown);
+        assert_eq!(fold(&[(rl, &broken)])[0].1, Fold::Shown);
     }
 }

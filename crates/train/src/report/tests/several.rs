@@ -107,6 +107,19 @@ fn the_story_of_seeds_and_of_two_runs() {
     );
     assert!(not_told.contains("--against"), "{not_told}");
     well_formed(&compare_page(["a", "b"], [&runs[0], &other], &comparison));
+    // What stands still on both sides is folded away; what moves on one is not.
+    let curve = |name: &str, of: fn(f64) -> f64| Curve {
+        name: name.to_owned(),
+        unit: String::new(),
+        points: (1..=20).map(|step| (step, of(step as f64))).collect(),
+    };
+    let mut sides = [runs[0].clone(), other];
+    for (side, reward) in sides.iter_mut().zip([(|_| 0.5) as fn(f64) -> f64, f64::sqrt]) {
+        side.curves.insert(Stage::Rl, vec![curve("reward", reward), curve("truncated", |_| 0.0)]);
+    }
+    let page = compare_page(["a", "b"], sides.each_ref(), &comparison);
+    let page = well_formed(&page);
+    assert!(page.contains("Folded away: truncated never moves (0)") && !page.contains("reward never moves"));
     assert_eq!(of_comparison(&compare(&runs[0], &runs[0].clone()))[0], "The runs A and B have the same recipe.");
 }
 
