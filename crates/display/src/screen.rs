@@ -1,8 +1,9 @@
 //! The full screen of a terminal, and the way back out of it.
 //!
 //! A thread of its own draws the state a few times a second, so that clocks move during a step that takes a minute and
-//! a window that changed its size is filled again. The screen is left when the run ends, by whatever: its end, an error,
-//! a panic, Ctrl-C, a signal. Ctrl-Z leaves it until the shell lets the run go on. What has to stay readable is then written to the normal screen.
+//! a window that changed its size is filled again. The screen is left when the run ends, by whatever: its end, an
+//! error, a panic, Ctrl-C, a signal; what has to stay readable is then written to the normal screen. Ctrl-Z leaves it
+//! too, until the shell brings the run back to the foreground.
 
 use crate::draw::{Palette, draw};
 use crate::invocation::Invocation;
@@ -43,16 +44,14 @@ pub fn fits() -> bool {
 }
 
 /// Whether the terminal listens to us: the system stops whoever takes it from the background, as with `picnic r1 &`.
-/// Where the system does not say it, we are taken to be in the foreground.
+#[cfg(unix)]
 fn is_in_foreground() -> bool {
-    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return true };
-    // The name of the process, in brackets, may have blanks in it. After it: state, parent, group, session, terminal,
-    // the terminal's group in the foreground.
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    match (fields.get(2), fields.get(5)) {
-        (Some(group), Some(foreground)) => *foreground == "-1" || group == foreground,
-        _ => true,
-    }
+    rustix::termios::tcgetpgrp(stderr()).map_or(true, |group| group == rustix::process::getpgrp())
+}
+
+#[cfg(not(unix))]
+fn is_in_foreground() -> bool {
+    true
 }
 
 /// Shows a run on the full screen.
@@ -77,7 +76,7 @@ impl Screen {
         let started = Instant::now();
         let shared = Arc::new(Shared { state: Mutex::default(), started, is_over: AtomicBool::new(false) });
         leave_on_panic();
-        let entered = take().and_then(|()| Terminal::new(CrosstermBackend::new(stderr()))).and_then(|terminal| {
+        let entered = take().and_then(|terminal| {
             let shared = shared.clone();
             let draw = move || shared.draw_until_over(terminal, &signals, &invocation);
             std::thread::Builder::new().name("display".to_owned()).spawn(draw)
@@ -127,12 +126,14 @@ impl Shared {
         let mut memory = Memory::new();
         let mut is_suspended = false;
         while !self.is_over.load(Ordering::SeqCst) && (is_suspended || IS_OURS.load(Ordering::SeqCst)) {
-            // In the background, after `bg`, the run goes on and nothing is drawn.
-            if is_suspended && is_in_foreground() && take().and_then(|()| terminal.clear()).is_ok() {
-                is_suspended = false;
-            }
             let pressed = if is_suspended {
+                // In the background, after `bg`, the run goes on and nothing is drawn.
                 std::thread::sleep(DRAW_EVERY);
+                match is_in_foreground().then(take) {
+                    Some(Ok(taken)) => (terminal, is_suspended) = (taken, false),
+                    Some(Err(_)) => leave(),
+                    None => {}
+                }
                 None
             } else {
                 // A copy, so that a terminal that hangs does not hold up the training. Nor does one that refuses.
@@ -143,7 +144,7 @@ impl Shared {
             };
             match signals.came().or(pressed) {
                 None => {}
-                suspend if suspend == signals::SUSPEND => {
+                signal if signal == signals::SUSPEND => {
                     leave();
                     signals::suspend();
                     is_suspended = true;
@@ -165,8 +166,8 @@ impl Shared {
     }
 }
 
-/// Waits, and gives a signal if Ctrl-C or Ctrl-Z was pressed: in raw mode they come as keys. Any event ends the waiting,
-/// so that a window that changed its size is drawn at once.
+/// Waits, and gives a signal if Ctrl-C or Ctrl-Z was pressed: in raw mode they come as keys. Any event ends the
+/// waiting, so that a window that changed its size is drawn at once.
 fn typed_within(time: Duration) -> Option<i32> {
     match event::poll(time) {
         Ok(true) => match event::read() {
@@ -186,10 +187,12 @@ fn typed_within(time: Duration) -> Option<i32> {
     }
 }
 
-/// Takes the terminal.
-fn take() -> io::Result<()> {
+/// Takes the terminal. Nothing is known to be on it, so that the first picture is drawn whole.
+fn take() -> io::Result<Terminal<CrosstermBackend<Stderr>>> {
     IS_OURS.store(true, Ordering::SeqCst);
-    enable_raw_mode().and_then(|()| execute!(stderr(), EnterAlternateScreen, cursor::Hide))
+    enable_raw_mode()?;
+    execute!(stderr(), EnterAlternateScreen, cursor::Hide)?;
+    Terminal::new(CrosstermBackend::new(stderr()))
 }
 
 /// Gives the terminal back, once. Errors are dropped: there is nowhere to say them.

@@ -1,4 +1,4 @@
-//! What ends a run from outside: Ctrl-C, or a polite kill. The run says what is safe and how to go on, and ends as a
+//! What ends a run from outside: Ctrl-C, or a polite kill; and what suspends it, Ctrl-Z. The run says what is safe and how to go on, and ends as a
 //! shell expects of a program that a signal ended. A terminal that is closed ends it as it ends every program, and under
 //! `nohup` not at all.
 
@@ -61,11 +61,11 @@ impl Signals {
     }
 }
 
-/// Suspends the process as Ctrl-Z does any other; returns when the shell lets it go on, by `fg` or `bg`.
+/// Suspends the process and those beside it in a pipe, as Ctrl-Z does elsewhere, until the shell lets them go on, by `fg` or
+/// `bg`. Where there is no shell nothing happens.
 pub fn suspend() {
-    if let Some(signal) = SUSPEND {
-        let _ = signal_hook::low_level::emulate_default_handler(signal);
-    }
+    #[cfg(unix)]
+    let _ = rustix::process::kill_current_process_group(rustix::process::Signal::TSTP);
 }
 
 /// Ends the process as by this signal. Whatever is half written lies beside its place, and the next run clears it away.

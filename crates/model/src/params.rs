@@ -10,9 +10,9 @@ use crate::ops::{Dims, Ops, OutOfMemory, Table, Weight};
 /// What a tensor is for, which decides how it starts and how it is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
-    /// `[n, k]` weight of a linear layer inside the model.
+    /// `[n, k]` weight of a linear layer other than the head.
     Linear,
-    /// `[V, d]` weight of the head, where that is no table.
+    /// `[V, d]` weight of a head that is not tied to the embedding.
     Head,
     /// `[V, d]` table that only looks rows up.
     Embedding,

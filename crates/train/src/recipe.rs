@@ -136,7 +136,7 @@ pub struct TokenizerTraining {
     #[serde(default)]
     pub characters: bool,
     /// With `characters`: how many of the most frequent words are tokens whole all the same, as far as `vocab_size` has
-    /// room.
+    /// room. Words that the task `letters` spells are not among them.
     #[serde(default)]
     pub words: usize,
 }
@@ -299,14 +299,6 @@ impl Common {
         };
         within("tokenizer.vocab_size", tokenizer.vocab_size, 256 + 8..=1 << 20)?;
         within("tokenizer.documents", tokenizer.documents, 1..=10_000_000)?;
-        if tokenizer.words > 0 && !tokenizer.characters {
-            let problem = "is given, but characters are merged, so that frequent words become tokens by themselves";
-            return Err(Fault::new("tokenizer.words", problem, "remove it, or add characters = true"));
-        }
-        if tokenizer.words > 0 && !tokenizer.characters {
-            let problem = "is given, but characters are merged, so that frequent words become tokens by themselves";
-            return Err(Fault::new("tokenizer.words", problem, "remove it, or add characters = true"));
-        }
         if tokenizer.words > 0 && !tokenizer.characters {
             let problem = "is given, but characters are merged, so that frequent words become tokens by themselves";
             return Err(Fault::new("tokenizer.words", problem, "remove it, or add characters = true"));

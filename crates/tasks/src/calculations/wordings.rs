@@ -62,7 +62,7 @@ fn in_signs(calculation: &Calculation, rng: &mut ChaCha8Rng) -> String {
     text
 }
 
-/// `347 plus 289`, small numbers now and then in words too.
+/// `347 plus 289`; small numbers mostly in words, of which one or another may be in digits.
 fn in_words(calculation: &Calculation, language: Language, rng: &mut ChaCha8Rng) -> String {
     let spelled = rng.random_bool(0.6) && calculation.numbers.iter().all(|n| *n < 100);
     let number = |n: u32, rng: &mut ChaCha8Rng| {

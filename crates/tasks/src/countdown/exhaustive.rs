@@ -5,9 +5,10 @@
 //! 25: 19+3=22 19-3=16 19*3=57 19/3- | 41-25=16 yes
 //! 19-3=16 16+25=41
 //! ```
-//! Each number is left for the last step in turn. A line has what the other two make, then what the last step would need
-//! of them, up to the first that they do make: no guess anywhere, so that a small model that can do each step can do all,
-//! and one thing to look up at a time. `-` says that a division leaves a remainder, `>` that a product is too large to be of use.
+//! Each number is left for the last step in turn. A line has what the other two make, then what the last step would
+//! need, up to the first number that they do make. Of two numbers it has what they make, up to the target, and the
+//! step that meets it once more. Nothing is guessed and one thing is looked up at a time, so that a small model that
+//! can do each step can do all. `-` says that a division leaves a remainder, `>` that a product is too large.
 
 use super::Gold;
 use crate::task::{Language, Trace};

@@ -2,10 +2,10 @@
 //!
 //! Everybody makes one statement, and exactly one assignment agrees with all of them, which is counted out before a
 //! puzzle is posed. The working writes down who says what, with `+` for a knight and the people's initials, so that the
-//! question is read once: `A says B-, B says A=B`. Then it tries the assignments in a fixed order: each line is one, and
-//! says of each person, until one does not fit, what they are, what they say, what those are whom that is about, whether it
-//! is true, and whether that fits: `A+ B-: A+ B-: B- true ok, B- A=B: A+ B- false ok`. Not here: people who say nothing, spies,
-//! more than three people, two whose names begin alike.
+//! question is read once: `A says B-, B says A=B`. Then it tries the assignments in a fixed order, one a line. A line
+//! goes from person to person until one does not fit: what they are, what they say, the kinds of the people they speak
+//! of, whether the statement is true, and whether that fits: `A+ B-: A+ B-: B- true ok, B- A=B: A+ B- false ok`. Not
+//! here: people who say nothing, spies, more than three people, two whose names begin alike.
 
 mod statement;
 mod telling;

@@ -177,8 +177,8 @@ impl Statement {
         }
     }
 
-    /// What has to be looked up under an assignment before the statement can be judged: what those are whom it is about,
-    /// and of two parts whether each is true: `B+ A-`, `B+T A-F`; the kinds that it counts, `+-+`.
+    /// What has to be looked up under an assignment to judge the statement. The kinds of the people it speaks of, `B+ A-`;
+    /// in a statement of two parts also whether each is true, `B+T A-F`; where it counts, all kinds, `+-+`.
     pub(super) fn parts(self, kinds: &[bool], initials: &[char]) -> String {
         let is = |who: usize| format!("{}{}", initials[who], sign(kinds[who]));
         let truth = |who: usize, kind: bool| format!("{}{}", is(who), if kinds[who] == kind { 'T' } else { 'F' });

@@ -1,9 +1,8 @@
 //! The letters of a word: spelled, backwards, counted, one of them; and some words in the other order.
 //!
-//! The working numbers the letters, `1s2t3o4n5e`, and then looks them up: backwards is to count down, `5e4n3o2t1s`; one
-//! letter is counted as it comes, `e: 1s2e(1)3v4e(2)5n`. Words
-//! are English and Russian ones or any letters at all. Left out: texts with punctuation or digits, longer than
-//! [`MOST_LETTERS`].
+//! The working numbers the letters, `1s2t3o4n5e`, and then looks them up: backwards is to count down, `5e4n3o2t1s`. One
+//! letter is counted as it comes, `e: 1s2e(1)3v4e(2)5n`. Words are English and Russian ones or any letters at all. Left
+//! out: texts with punctuation or digits, longer than [`MOST_LETTERS`].
 
 mod wordings;
 
@@ -22,14 +21,14 @@ const NAME: &str = "letters";
 const MAX_LEN: usize = 256;
 /// How often a word that exists is somebody's name.
 const NAMES: f64 = 0.08;
-/// How often it is a word that questions are made of, which may be one token, whose letters nothing shows.
+/// How often it is one of the words that questions are made of. As single tokens they do not show their letters.
 const OF_QUESTIONS: f64 = 0.08;
 /// Most letters of a word that is judged.
 const MOST_LETTERS: usize = 24;
 
-/// The words and names, in small letters, that a model is to spell letter by letter: no token of a tokenizer should hold
-/// one. Those that questions are made of are few enough to be learned by heart, but for the held-out ones, which no
-/// training text spells.
+/// The words and names, in small letters, that a tokenizer should leave as letters, so that a model can read off how
+/// they are spelled. Words that questions are made of are left out: they are few enough to be learned by heart. Their
+/// held-out ones are not, because no training text spells them.
 pub fn spelled_words() -> impl Iterator<Item = String> {
     let languages = [Language::English, Language::Russian];
     let words =
@@ -368,6 +367,15 @@ mod tests {
             let trace = task().trace(&problem).unwrap();
             assert_eq!((trace.thinking.as_str(), trace.answer.as_str()), (thinking, answer));
             assert!(task().verify(&problem, answer).is_right());
+        }
+    }
+
+    #[test]
+    fn only_question_words_that_training_spells_may_be_whole() {
+        let spelled: std::collections::HashSet<String> = spelled_words().collect();
+        assert!(spelled.contains("picnic") && spelled.contains("alice"));
+        for word in [Language::English, Language::Russian].into_iter().flat_map(words::of_questions) {
+            assert_eq!(spelled.contains(*word), Split::of(&id(word)) == Split::HeldOut, "{word}");
         }
     }
 

@@ -96,11 +96,11 @@ pub(super) fn pose(gold: &Gold, rng: &mut ChaCha8Rng) -> Option<String> {
     if rng.random_bool(0.4) && !way.starts_with(['X', 'N']) {
         way = uncapitalised(&way);
     }
-    if rng.random_bool(0.06) {
-        way = mistyped(&way, rng);
-    }
     if let Some(place) = gold.place {
         way = place_one(&way, 'N', &ordinal(place, gold, &way, rng)?);
+    }
+    if rng.random_bool(0.06) {
+        way = mistyped(&way, rng);
     }
     if let Some(letter) = gold.letter {
         // Some write it large, some in marks; what has an `s` behind it is plain.

@@ -1,8 +1,8 @@
 //! Plots told in English.
 //!
-//! Most stories are put together from a start, changes and an end ([`owner`], [`place`]). Plots of one step have whole
-//! frames besides: people ask those most. In a template, `{n}` is filled in, `[has|have]` is for a name or for I, and
-//! `<finds~found>` is for now or the past.
+//! Most stories are put together from a start, changes and an end ([`owner`], [`place`]). Plots of one step, and change
+//! for money, have whole frames besides: people ask those most. In a template, `{n}` is filled in, `[has|have]` is for a
+//! name or for I, and `<finds~found>` is for now or the past.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -104,8 +104,8 @@ const PRICE: &[&str] = &[
 ];
 /// Here `{n}` is how many, `{k}` what one costs, `{paid}` what is paid.
 const PAID: &[&str] = &[
-    "{A} [buys|buy] {n} {things} for {k} {coins} each and pay[s|] with {paid} {coins}. How much [does {he}|do I] get back?",
-    "{A} bought {n} {things} at {k} {coins} each and paid with a {paid} note. How much change did {he} get?",
+    "{A} [buys|buy] {n} {things} for {k} {coins} each and pay[s|] {paid} {coins}. How much [does {he}|do I] get back?",
+    "{A} bought {n} {things} at {k} {coins} each and paid with {paid}. How much change did {he} get?",
     "{n} {things} cost {k} {coins} each. {A} pay[s|] {paid} {coins}. What is the change?",
     "{A} had {paid} {coins} and bought {n} {things} for {k} {coins} each. How much [does {he}|do I] have left?",
     "{A} [has|have] {paid} {coins}. One {thing} costs {k}. How much is left after buying {n}?",
@@ -201,7 +201,7 @@ const HAS_BOXES: &[&str] = &[
 ];
 const HAS_TWO: &[&str] = &[
     "{A} <find[s|]~found> {n} {things} in the morning and {k} in the evening",
-    "there <are~were> {n} {things} on the table and {k} in the {box}",
+    "{A} <[has|have]~had> {n} {things} on the table and {k} in a {box}",
     "{A} <[has|have]~had> {n} red and {k} blue {things}",
     "{A} <[has|have]~had> {n} big {things} and {k} small ones",
     "{A} <[has|have]~had> {n} {things} in one {box} and {k} in another",
@@ -274,12 +274,15 @@ impl Cast {
         let (edible, goods) = (pair(&FOOD, rng), pair(&GOODS, rng));
         let (thing, things) = if food { edible } else { goods };
         // Now and then somebody and something that nobody has heard of.
-        let new_name = capitalised(&pronounceable(Language::English, rng));
-        let new_thing = pronounceable(Language::English, rng);
-        let new_things = format!("{new_thing}s");
-        let name = if !plain && rng.random_bool(0.08) { &new_name[..] } else { name };
-        let (thing, things) =
-            if !plain && rng.random_bool(0.08) { (&new_thing[..], &new_things[..]) } else { (thing, things) };
+        let invented =
+            |rng: &mut ChaCha8Rng| (!plain && rng.random_bool(0.08)).then(|| pronounceable(Language::English, rng));
+        let new_name = invented(rng).map(|name| capitalised(&name));
+        let name = new_name.as_deref().unwrap_or(name);
+        let new_thing = invented(rng).map(|one| {
+            let many = format!("{one}{}", if one.ends_with(['s', 'x']) { "es" } else { "s" });
+            (one, many)
+        });
+        let (thing, things) = new_thing.as_ref().map_or((thing, things), |(one, many)| (&one[..], &many[..]));
         let (holder, holders) = pair(&HOLDERS, rng);
         let (kid, kids) = pair(&GROUPS, rng);
         let [who, he, him, his] = match (me, man) {
@@ -346,7 +349,7 @@ pub(super) fn tell(plot: &Plot, rng: &mut ChaCha8Rng) -> String {
     capitalised(&format!("{} {}", story.sentences.join(" "), story.question))
 }
 
-/// A whole problem of one step.
+/// A whole problem of one step, or of change for money.
 fn frame(plot: &Plot, rng: &mut ChaCha8Rng) -> Option<String> {
     let cast = Cast::draw(false, rng);
     let (ways, n, k) = match (plot.start, &plot.changes[..], plot.end) {

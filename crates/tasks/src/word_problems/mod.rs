@@ -4,7 +4,7 @@
 //! `english.rs` and `russian.rs` tell it, of apples, birds, money or ages, by the templates that [`fill`] fills. The
 //! working writes each step as an equation with a word for what it makes: `all 3*12=36`, `left 36-6=30`. Both tasks
 //! share plots and dials, and a plot is on one side of the split in both languages. Not here: shares other than a half,
-//! numbers in words, numbers that are told and not needed.
+//! numbers beyond twenty in words, numbers that are told and not needed.
 
 mod english;
 mod english_words;
@@ -34,7 +34,7 @@ pub struct Config {
     pub weight: f64,
     /// Fewest and most steps from the story to the answer, 1 to 4.
     pub steps: [usize; 2],
-    /// Largest number told, 10 to 500.
+    /// Largest number told, 10 to 500; what is paid in a shop may be larger.
     pub max_number: u32,
     /// Largest result of a step, 20 to 1000.
     pub max_result: u32,
@@ -177,7 +177,7 @@ pub(crate) fn told(rng: &mut ChaCha8Rng) -> String {
         for (place, sentence) in story.sentences.iter().enumerate() {
             let count = match (place, plot.start, plot.end) {
                 (0, Start::Has(_), _) => 0,
-                (place, _, End::Together(_) | End::TogetherLess(_) | End::TogetherTimes(_))
+                (place, _, End::Paid(..) | End::Together(_) | End::TogetherLess(_) | End::TogetherTimes(_))
                     if place > plot.changes.len() =>
                 {
                     2
@@ -233,6 +233,7 @@ mod tests {
             (End::Difference(30), "more 30-12=18"),
             (End::Need(30), "need 30-12=18"),
             (End::TogetherTimes(2), "other 12*2=24\nboth 12+24=36"),
+            (End::Paid(3, 50), "cost 12*3=36\nleft 50-36=14"),
         ] {
             let problem = posed(&Plot { start: Start::Has(12), changes: vec![], end }, Language::English);
             assert_eq!(english.trace(&problem).unwrap().thinking, line);
@@ -250,6 +251,7 @@ mod tests {
             Plot { start: Start::Has(12), changes: vec![Change::Less(13)], end: End::Now },
             Plot { start: Start::Has(12), changes: vec![], end: End::Bags(0) },
             Plot { start: Start::Has(12), changes: vec![], end: End::Bags(5) },
+            Plot { start: Start::Has(12), changes: vec![], end: End::Paid(3, 20) },
             Plot { start: Start::Boxes(u32::MAX, 2), changes: vec![], end: End::Now },
             Plot { start: Start::Has(1), changes: vec![Change::More(u32::MAX)], end: End::Now },
             Plot { start: Start::Has(12), changes: vec![], end: End::Now },
@@ -270,7 +272,8 @@ mod tests {
             for (level, steps) in (0..4).zip(1..) {
                 for index in 0..200 {
                     let problem = task.problem_at(Split::HeldOut, level, index);
-                    let equations = Plot::of(&problem).unwrap().equations().unwrap();
+                    let plot = Plot::of(&problem).unwrap();
+                    let equations = plot.equations().unwrap();
                     assert_eq!(equations.len(), steps);
                     for equation in equations {
                         assert!(equation.result >= 1 && equation.result <= 200, "{}", problem.prompt);
@@ -279,11 +282,15 @@ mod tests {
                         let told = |number: u32| {
                             small.contains(&number.to_string()) || small.contains(&number_words(number, language))
                         };
-                        let found = told(equation.right);
+                        // What is paid is told; what all of them cost is worked out.
+                        let number = match plot.end {
+                            End::Paid(_, paid) if paid == equation.right + equation.result => paid,
+                            _ => equation.right,
+                        };
+                        let found = told(number);
                         assert!(
                             found
                                 || matches!(equation.makes, Makes::Both | Makes::Need | Makes::Difference)
-                                || matches!(Plot::of(&problem).unwrap().end, End::Paid(..))
                                 || equation.right == 2,
                             "{}",
                             problem.prompt

@@ -83,11 +83,11 @@ const PRICE: &[&str] = &[
 ];
 /// Here `{n}` is how many, `{k}` what one costs, `{paid}` what is paid.
 const PAID: &[&str] = &[
-    "{A} [купил|купила] {n=} по {k=$} и [дал|дала] {paid}. Сколько сдачи?",
-    "Одна штука стоит {k=$}. {A} [взял|взяла] {n} и [заплатил|заплатила] {paid}. Какая сдача?",
+    "{A} [купил|купила] {n=} по {k=$} и [дал|дала] {paid=}. Сколько сдачи?",
+    "Одна штука стоит {k=$}. {A} [взял|взяла] {n} и [заплатил|заплатила] {paid=}. Какая сдача?",
     "У {A2} было {paid}. [он|она] [купил|купила] {n=} по {k=$}. Сколько денег осталось?",
     "У {A2} {paid}. Сколько останется, если купить {n=} по {k=$}?",
-    "{A} [взял|взяла] {n=} по {k=$}. Сколько сдачи с {paid}?",
+    "За {n=} по {k=$} {A} [дал|дала] {paid=}. Сколько сдачи?",
 ];
 const BAGS: &[&str] = &[
     "{A} [разделил|разделила] {n=} поровну между {k} детьми. Сколько досталось каждому?",
@@ -275,8 +275,8 @@ impl Cast {
             "hmany" => many(holder),
             "hacc" => format!("{} {}", if male { "каждый" } else { "каждую" }, accusative(holder)),
             _ => match (key.split_once('+'), key.split_once('=')) {
-                (Some((number, noun)), _) => self.in_words(counted(self.noun(noun), if number == "n" { n } else { k })),
-                (_, Some((number, noun))) => self.in_words(object(self.noun(noun), if number == "n" { n } else { k })),
+                (Some((number, noun)), _) => self.spelled(counted(self.noun(noun), if number == "n" { n } else { k })),
+                (_, Some((number, noun))) => self.spelled(object(self.noun(noun), if number == "n" { n } else { k })),
                 _ => self
                     .words
                     .iter()
@@ -286,8 +286,13 @@ impl Cast {
         })
     }
 
+    /// What is paid, put in as a subject or an object.
+    fn paid(&self, template: &str, paid: u32) -> String {
+        template.replace("{paid}", &counted(self.money, paid)).replace("{paid=}", &object(self.money, paid))
+    }
+
     /// `5 книг`, now and then as `пять книг`: from five on, the number is the same whatever the noun is.
-    fn in_words(&self, text: String) -> String {
+    fn spelled(&self, text: String) -> String {
         match text.split_once(' ').and_then(|(number, noun)| Some((number.parse().ok()?, noun))) {
             Some((number @ 5..=20, noun)) if self.in_words => {
                 format!("{} {noun}", number_words(number, Language::Russian))
@@ -329,7 +334,7 @@ pub(super) fn tell(plot: &Plot, rng: &mut ChaCha8Rng) -> String {
     capitalised(&owner(plot, rng))
 }
 
-/// A whole problem of one step.
+/// A whole problem of one step, or of change for money.
 fn frame(plot: &Plot, rng: &mut ChaCha8Rng) -> Option<String> {
     let cast = Cast::draw(rng);
     let (ways, n, k) = match (plot.start, &plot.changes[..], plot.end) {
@@ -351,7 +356,7 @@ fn frame(plot: &Plot, rng: &mut ChaCha8Rng) -> Option<String> {
             End::Price(k) => (PRICE, n, k),
             End::Paid(k, paid) => {
                 let way = PAID.choose(rng).copied()?;
-                return Some(cast.fill(&way.replace("{paid}", &counted(cast.money, paid)), n, k));
+                return Some(cast.fill(&cast.paid(way, paid), n, k));
             }
             End::Bags(k) => (BAGS, n, k),
             End::Packs(k) => (PACKS, n, k),
@@ -475,11 +480,10 @@ fn ending(plot: &Plot, cast: &Cast, rng: &mut ChaCha8Rng) -> (Option<String>, St
         ),
         End::Paid(n, paid) => {
             let sentence =
-                ["каждая штука стоит {n=$}, {A} [заплатил|заплатила] {paid}", "цена одной {n+$}, а дали {paid}"];
+                ["каждая штука стоит {n=$}, {A} [заплатил|заплатила] {paid=}", "цена одной — {n+$}, а дали {paid=}"];
             let sentence = sentence.choose(rng).copied().unwrap_or_default();
             let question = ["Сколько сдачи?", "Какая сдача?", "Сколько денег осталось?"].choose(rng).copied();
-            let sentence = sentence.replace("{paid}", &counted(cast.money, paid));
-            return (Some(cast.fill(&sentence, n, n)), question.unwrap_or_default().to_owned());
+            return (Some(cast.fill(&cast.paid(sentence, paid), n, n)), question.unwrap_or_default().to_owned());
         }
         End::Bags(n) => (
             &[

@@ -22,7 +22,8 @@ pub(crate) fn russian() -> &'static [&'static str] {
     &WORDS
 }
 
-/// Words that most questions are made of. A tokenizer may keep them whole, and who spells them has learned them by heart.
+/// Words that most questions are made of. A tokenizer may keep them whole; their spelling then has to be learned by
+/// heart.
 #[rustfmt::skip]
 pub(crate) fn of_questions(language: Language) -> &'static [&'static str] {
     match language {

@@ -16,9 +16,9 @@ pub struct Sft {
     /// `{"prompt", "completion"}` or `{"prompt", "thinking", "answer"}`, one a line.
     #[serde(default)]
     pub traces: Option<PathBuf>,
-    /// Exchanges of a conversation at most; 1 for every question by itself. Three quarters of the examples are single
-    /// questions, the others have each number of exchanges equally often. Those before the last are other problems with their
-    /// answers, without the thinking, and only the last is learned.
+    /// Most exchanges of a conversation; 1 for every question by itself. Three quarters of the examples are single
+    /// questions, the others have each larger number of exchanges equally often. The exchanges before the last are other
+    /// problems with their answers, without the thinking; only the last is learned.
     #[serde(default = "one_turn")]
     pub turns: usize,
     /// Share of what is learned from that is text of pre-training, beside those examples: what stands only there is
@@ -29,7 +29,7 @@ pub struct Sft {
     pub steps: usize,
     /// Examples in a step. R1: 128.
     pub batch_examples: usize,
-    /// Whether a step's examples are dealt to the lanes by their length, so that none waits long for another. The sums are
+    /// Whether a step's examples are dealt to the lanes by length, so that no lane waits long for another. The gradient is
     /// the same up to rounding.
     #[serde(default)]
     pub even_lanes: bool,

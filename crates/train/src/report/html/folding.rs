@@ -75,16 +75,18 @@ pub fn fold<'c>(curves: &[(Line, &'c Curve)]) -> Vec<(Plot<'c>, Fold<'c>)> {
     plots
 }
 
-/// The values at which the curves stand if none of them ever moves.
+/// The values at which the curves stand if none of them ever moves; with their lines' labels where they differ.
 fn flat(plot: &Plot) -> Option<String> {
-    let values = plot.series.iter().map(|(_, curve)| {
+    let values = plot.series.iter().map(|(line, curve)| {
         let (_, first) = *curve.points.first()?;
         let stands = curve.points.len() > 1 && curve.points.iter().all(|(_, value)| *value == first);
-        stands.then(|| significant(first))
+        stands.then(|| (line.label, significant(first)))
     });
-    let mut values = values.collect::<Option<Vec<String>>>()?;
-    values.dedup();
-    Some(values.join(", "))
+    let values = values.collect::<Option<Vec<_>>>()?;
+    if values.windows(2).all(|pair| pair[0].1 == pair[1].1) {
+        return values.first().map(|(_, value)| value.clone());
+    }
+    Some(values.iter().map(|(label, value)| format!("{label} {value}")).collect::<Vec<_>>().join(", "))
 }
 
 /// The correlation of two plots within their lines, all lines together: one that hardly moves weighs little. `None`
@@ -154,7 +156,7 @@ mod tests {
     fn every_line_of_a_plot_counts() {
         let (rises, falls) = (curve("a", |x| x), curve("b", |x| -x));
         let (also_rises, wave) = (curve("a", |x| 2.0 * x), curve("b", |x| 20.0 * (x / 2.0).sin()));
-        // b mirrors a in one stage and not in the other.
+        // b mirrors a in one line and not in the other.
         let [rl, rl2] = [Stage::Rl, Stage::Rl2].map(Line::of);
         let curves = [(rl, &rises), (rl2, &also_rises), (rl, &falls), (rl2, &wave)];
         assert!(fold(&curves).iter().all(|(_, fold)| *fold == Fold::Shown));
