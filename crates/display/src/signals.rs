@@ -1,6 +1,6 @@
-//! What ends a run from outside: Ctrl-C, or a polite kill; and what suspends it, Ctrl-Z. The run says what is safe and how to go on, and ends as a
-//! shell expects of a program that a signal ended. A terminal that is closed ends it as it ends every program, and under
-//! `nohup` not at all.
+//! What ends a run from outside: Ctrl-C, or a polite kill; and what suspends it, Ctrl-Z. The run says what is safe and
+//! how to go on, and ends as a shell expects of a program that a signal ended. A terminal that is closed ends it as it
+//! ends every program, and under `nohup` not at all.
 
 use crate::invocation::Invocation;
 use crate::state::{Phase, State};
@@ -61,8 +61,8 @@ impl Signals {
     }
 }
 
-/// Suspends the process and those beside it in a pipe, as Ctrl-Z does elsewhere, until the shell lets them go on, by `fg` or
-/// `bg`. Where there is no shell nothing happens.
+/// Suspends the process and those beside it in a pipe, as Ctrl-Z does elsewhere, until the shell lets them go on, by
+/// `fg` or `bg`. Where there is no shell nothing happens.
 pub fn suspend() {
     #[cfg(unix)]
     let _ = rustix::process::kill_current_process_group(rustix::process::Signal::TSTP);
