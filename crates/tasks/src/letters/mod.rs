@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::draw::Drawn;
 use crate::number::Number;
 use crate::task::{Language, Problem, Source, Split, Task, TaskError, Trace, Verdict};
+use crate::word_problems::names_and_nouns;
 use crate::{small_talk, words};
 
 const NAME: &str = "letters";
@@ -31,13 +32,13 @@ const MOST_LETTERS: usize = 24;
 /// held-out ones are not, because no training text spells them.
 pub fn spelled_words() -> impl Iterator<Item = String> {
     let languages = [Language::English, Language::Russian];
-    let words =
-        words::english().iter().chain(words::russian()).chain(languages.into_iter().flat_map(small_talk::names));
+    let listed = words::english().iter().chain(words::russian()).copied();
+    let named = languages.into_iter().flat_map(small_talk::names).copied().chain(names_and_nouns());
     let by_heart = move |word: &str| {
         languages.iter().any(|language| words::of_questions(*language).contains(&word))
             && Split::of(&id(word)) == Split::Train
     };
-    words.map(|word| word.to_lowercase()).filter(move |word| !by_heart(word))
+    listed.chain(named).map(str::to_lowercase).filter(move |word| !by_heart(word))
 }
 
 /// The dials of [`Letters`].
@@ -373,7 +374,7 @@ mod tests {
     #[test]
     fn only_question_words_that_training_spells_may_be_whole() {
         let spelled: std::collections::HashSet<String> = spelled_words().collect();
-        assert!(spelled.contains("picnic") && spelled.contains("alice"));
+        assert!(["picnic", "alice", "bananas", "ложек"].iter().all(|word| spelled.contains(*word)));
         for word in [Language::English, Language::Russian].into_iter().flat_map(words::of_questions) {
             assert_eq!(spelled.contains(*word), Split::of(&id(word)) == Split::HeldOut, "{word}");
         }

@@ -152,6 +152,15 @@ fn draw_problem((config, language): &(Config, Language), rng: &mut ChaCha8Rng) -
     Some(Problem { id: Plot::id(&equations), task: name(*language).to_owned(), prompt, gold: serde_json::json!(plot) })
 }
 
+/// Names of people, and nouns in all their forms, of both languages.
+pub(crate) fn names_and_nouns() -> impl Iterator<Item = &'static str> {
+    use english_words::{FOOD, GOODS, GROUPS, HOLDERS, MEN, WOMEN};
+    let pairs = FOOD.iter().chain(&GOODS).chain(&HOLDERS).chain(&GROUPS).flat_map(|&(one, many)| [one, many]);
+    let english = MEN.into_iter().chain(WOMEN).chain(pairs);
+    let nouns = russian_words::FOOD.iter().chain(&russian_words::GOODS).flat_map(|noun| noun.split(' '));
+    english.chain(russian_words::MEN).chain(russian_words::WOMEN).chain(nouns)
+}
+
 /// A plot in words.
 struct Story {
     /// What happens: one for the start, one for each change, then what the question needs.
