@@ -8,7 +8,7 @@
 use crate::limits::Limits;
 use crate::pages::Pages;
 use crate::queue::Queue;
-use crate::request::{Dropped, Event, Request, RequestError, RequestId, Sampling};
+use crate::request::{Dropped, Event, Request, RequestError, RequestId};
 use crate::sequence::Sequence;
 use crate::share::{Share, Stint, Worked};
 use picnic_model::ops::Ops;
@@ -196,12 +196,10 @@ impl<O: Ops> Engine<O> {
         if needed > limit {
             return Err(RequestError::TooLong { needed, limit });
         }
-        let Sampling { temperature, top_p, .. } = request.sampling;
-        if !(temperature.is_finite() && temperature >= 0.0) {
-            return Err(RequestError::Sampling { name: "temperature", value: temperature, range: "0 or more" });
-        }
-        if !(top_p > 0.0 && top_p <= 1.0) {
-            return Err(RequestError::Sampling { name: "top_p", value: top_p, range: "above 0 and at most 1" });
+        request.sampling.check()?;
+        let is_wrong = |(_, bias): &&(u32, f32)| bias.is_nan() || *bias == f32::INFINITY;
+        if let Some(&(token, value)) = request.control.bias.iter().find(is_wrong) {
+            return Err(RequestError::Bias { token, value });
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! depends neither on its neighbours nor on how its prompt was cut: a rollout's logprob is the trainer's, bit for bit.
 //! Knows nothing of text.
 
+mod control;
 mod engine;
 mod generate;
 mod limits;
@@ -16,6 +17,7 @@ mod sampler;
 mod sequence;
 mod share;
 
+pub use control::{Constraint, Control, Thinking};
 pub use engine::{Engine, Step};
 pub use generate::{GenerateError, generate, generate_counted};
 pub use limits::Limits;

@@ -87,7 +87,7 @@ impl Plan {
         let head = model.head(params);
 
         let (rows, draws): (Vec<u32>, Vec<Draw>) =
-            parts.iter().filter_map(|part| Some((part.rows.end as u32 - 1, part.draw?))).unzip();
+            parts.iter().filter_map(|part| Some((part.rows.end as u32 - 1, part.draw.clone()?))).unzip();
         let drawn = match rows.is_empty() {
             true => Vec::new(),
             false => ops.sample(tape.logits(&hidden, head, &rows)?.value(), &draws)?,

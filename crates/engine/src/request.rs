@@ -1,5 +1,6 @@
 //! What is asked of the engine and what it answers.
 
+use crate::control::Control;
 use picnic_model::OutOfMemory;
 
 /// How tokens are drawn.
@@ -7,15 +8,67 @@ use picnic_model::OutOfMemory;
 pub struct Sampling {
     /// Divides the logits; 0, or anything below 1e-6, takes the likeliest token.
     pub temperature: f32,
+    /// Draws from so many of the likeliest tokens; 0 for all.
+    pub top_k: usize,
     /// Draws from the likeliest tokens that together have this probability (Holtzman et al. 2020); 1 for all.
     pub top_p: f32,
+    /// Draws from tokens with at least this share of the likeliest one's probability (Nguyen et al. 2024); 0 for all.
+    pub min_p: f32,
+    /// Draws from the tokens whose surprise is closest to the entropy and which together have this probability (Meister et
+    /// al. 2023); 1 for all.
+    pub typical_p: f32,
+    /// Taken from the logits of tokens that the answer has.
+    pub presence_penalty: f32,
+    /// Taken from the logit of a token for each time that the answer has it.
+    pub frequency_penalty: f32,
+    /// Divides the logits above 0, and multiplies those below, of tokens that the prompt or the answer has (Keskar et al.
+    /// 2019); 1 for nothing.
+    pub repetition_penalty: f32,
     /// Start of the request's own random stream.
     pub seed: u64,
+    /// How many of the likeliest tokens each event tells.
+    pub likeliest: usize,
 }
 
 impl Sampling {
     /// The likeliest token at every step.
-    pub const GREEDY: Sampling = Sampling { temperature: 0.0, top_p: 1.0, seed: 0 };
+    pub const GREEDY: Sampling = Sampling {
+        temperature: 0.0,
+        top_k: 0,
+        top_p: 1.0,
+        min_p: 0.0,
+        typical_p: 1.0,
+        presence_penalty: 0.0,
+        frequency_penalty: 0.0,
+        repetition_penalty: 1.0,
+        seed: 0,
+        likeliest: 0,
+    };
+
+    /// # Errors
+    /// A setting that is no number or out of range.
+    pub(crate) fn check(&self) -> Result<(), RequestError> {
+        let not_negative = |value: f32| value.is_finite() && value >= 0.0;
+        let share = |value: f32| value > 0.0 && value <= 1.0;
+        let settings = [
+            ("temperature", self.temperature, not_negative(self.temperature), "0 or more"),
+            ("top_p", self.top_p, share(self.top_p), "above 0 and at most 1"),
+            ("min_p", self.min_p, (0.0..=1.0).contains(&self.min_p), "from 0 to 1"),
+            ("typical_p", self.typical_p, share(self.typical_p), "above 0 and at most 1"),
+            ("presence_penalty", self.presence_penalty, self.presence_penalty.is_finite(), "a finite number"),
+            ("frequency_penalty", self.frequency_penalty, self.frequency_penalty.is_finite(), "a finite number"),
+            (
+                "repetition_penalty",
+                self.repetition_penalty,
+                self.repetition_penalty.is_normal() && self.repetition_penalty > 0.0,
+                "above 0",
+            ),
+        ];
+        match settings.into_iter().find(|(_, _, is_right, _)| !is_right) {
+            Some((name, value, _, range)) => Err(RequestError::Sampling { name, value, range }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A prompt to go on from.
@@ -29,6 +82,8 @@ pub struct Request {
     pub stop: Vec<u32>,
     /// How tokens are drawn.
     pub sampling: Sampling,
+    /// What else steers the answer; by default nothing.
+    pub control: Control,
     /// What else is wanted; by default nothing.
     pub wants: Wants,
 }
@@ -74,6 +129,9 @@ pub struct Event {
     pub token: u32,
     /// Its log-probability under the model at temperature 1, in nats.
     pub logprob: f32,
+    /// If [`Sampling::likeliest`] asked for any: the token and then the likeliest ones, with their log-probabilities in nats
+    /// under the distribution that was drawn from; a greedy draw tells those at temperature 1.
+    pub likeliest: Vec<(u32, f32)>,
     /// Set with the last token.
     pub finish: Option<Finish>,
     /// What else was asked for; there with the last token.
@@ -142,4 +200,12 @@ pub enum RequestError {
     /// No answer asked for.
     #[error("max_tokens is 0: ask for at least one token")]
     NoTokens,
+    /// A bias that is no number.
+    #[error("the bias of token {token} is {value}: it must be a number below infinity")]
+    Bias {
+        /// The token.
+        token: u32,
+        /// Its bias.
+        value: f32,
+    },
 }

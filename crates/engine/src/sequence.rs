@@ -3,6 +3,7 @@
 use crate::pass::{Done, Part, Plan};
 use crate::request::{Event, Finish, Reading, Request, RequestId, Wants};
 use crate::sampler::Sampler;
+use picnic_model::ops::Drawn;
 
 /// A request that was admitted.
 pub(crate) struct Sequence {
@@ -26,12 +27,12 @@ impl Sequence {
         Sequence {
             id,
             prompt: request.prompt.len(),
+            sampler: Sampler::new(request.sampling, request.control, &request.prompt),
             tokens: request.prompt,
             cached: 0,
             pages,
             max_tokens: request.max_tokens,
             stop: request.stop,
-            sampler: Sampler::new(request.sampling),
             wants: request.wants,
             reading: Reading::default(),
             has_ended: false,
@@ -74,13 +75,14 @@ impl Sequence {
         self.reading.prompt_logprobs.extend(done.reading.prompt_logprobs);
         self.reading.hidden.extend(done.reading.hidden);
         let drawn = done.drawn?;
-        self.sampler.drawn();
+        let is_whole = self.sampler.drawn(drawn.token);
         self.tokens.push(drawn.token);
-        let finish = self.finish(drawn.token);
+        let finish = if is_whole { Some(Finish::Stop) } else { self.finish(drawn.token) };
         self.has_ended = finish.is_some();
         let wanted = finish.is_some() && self.wants != Wants::default();
         let reading = wanted.then(|| Box::new(std::mem::take(&mut self.reading)));
-        Some(Event { id: self.id, token: drawn.token, logprob: drawn.logprob, finish, reading })
+        let Drawn { token, logprob, likeliest } = drawn;
+        Some(Event { id: self.id, token, logprob, likeliest, finish, reading })
     }
 
     /// Has everything read again: the parameters are not those any more that read it.

@@ -1,10 +1,13 @@
 //! What a request gets is its own: neither the engine's limits, nor how its prompt is cut, nor its neighbours, nor the
 //! threads change a bit of it. On the checkpoints of `golden/`, whose weights are random.
 
-use picnic_engine::{Completion, Engine, Finish, Limits, Reading, Request, RequestError, Sampling, Wants, generate};
+use picnic_engine::{
+    Completion, Constraint, Control, Engine, Finish, Limits, Reading, Request, RequestError, Sampling, Thinking, Wants,
+    generate,
+};
 use picnic_model::checkpoint::Checkpoint;
 use picnic_model::layers::{Past, Targets};
-use picnic_model::ops::{CachedSpan, Contract, Loss, Position};
+use picnic_model::ops::{AllowedTokens, CachedSpan, Contract, Loss, Position};
 use picnic_model::{Batch, CpuOps, Ops, SharedModel, Tape, load};
 use std::path::Path;
 
@@ -27,11 +30,29 @@ fn requests() -> Vec<Request> {
         prompt: ids(length, i),
         max_tokens: 20 + 5 * (i % 3),
         stop: vec![7, 8],
-        sampling: Sampling { temperature, top_p, seed: i as u64 },
+        sampling: Sampling { temperature, top_p, seed: i as u64, ..Sampling::GREEDY },
+        control: Control::default(),
         wants: Wants::default(),
     };
     let kinds = [(1, 1.0, 1.0), (70, 0.0, 1.0), (33, 0.6, 0.95), (5, 1.3, 0.5), (32, 1.0, 1.0), (12, 1.0, 0.9)];
-    kinds.into_iter().enumerate().map(request).collect()
+    let mut requests: Vec<Request> = kinds.into_iter().enumerate().map(request).collect();
+    // Two with everything that there is.
+    for (i, base) in [(0, requests[2].clone()), (1, requests[0].clone())] {
+        let sampling = Sampling {
+            top_k: 30 - 10 * i,
+            min_p: 0.01,
+            typical_p: 0.9,
+            presence_penalty: 0.3,
+            frequency_penalty: 0.2,
+            repetition_penalty: 1.1,
+            likeliest: 3,
+            ..base.sampling
+        };
+        let thinking = (i == 1).then(|| Thinking { budget: 9, close: vec![1, 2, 3] });
+        let control = Control { bias: vec![(7, f32::NEG_INFINITY), (8, -2.0), (60, 1.5)], thinking, constraint: None };
+        requests.push(Request { sampling, control, ..base });
+    }
+    requests
 }
 
 fn exact(answers: &[Completion]) -> Vec<(Vec<u32>, Vec<u32>, Finish)> {
@@ -262,9 +283,10 @@ fn requests_that_can_never_be_served_are_refused() {
         max_tokens: 5,
         stop: Vec::new(),
         sampling: Sampling::GREEDY,
+        control: Control::default(),
         wants: Wants::default(),
     };
-    let sampling = |temperature, top_p| Sampling { temperature, top_p, seed: 0 };
+    let sampling = |temperature, top_p| Sampling { temperature, top_p, ..Sampling::GREEDY };
     let bad = [
         (Request { prompt: Vec::new(), ..good.clone() }, RequestError::EmptyPrompt),
         (Request { max_tokens: 0, ..good.clone() }, RequestError::NoTokens),
@@ -278,12 +300,28 @@ fn requests_that_can_never_be_served_are_refused() {
     for (request, error) in bad {
         assert_eq!(engine.submit(request), Err(error));
     }
-    for wrong in [sampling(f32::NAN, 1.0), sampling(-1.0, 1.0), sampling(1.0, 0.0), sampling(1.0, f32::NAN)] {
+    let greedy = Sampling::GREEDY;
+    for wrong in [
+        sampling(f32::NAN, 1.0),
+        sampling(-1.0, 1.0),
+        sampling(1.0, 0.0),
+        sampling(1.0, f32::NAN),
+        Sampling { min_p: 1.5, ..greedy },
+        Sampling { typical_p: 0.0, ..greedy },
+        Sampling { presence_penalty: f32::INFINITY, ..greedy },
+        Sampling { frequency_penalty: f32::NAN, ..greedy },
+        Sampling { repetition_penalty: 0.0, ..greedy },
+    ] {
         assert!(matches!(
             engine.submit(Request { sampling: wrong, ..good.clone() }),
             Err(RequestError::Sampling { .. })
         ));
     }
+    let bias = Control { bias: vec![(3, f32::NAN)], ..Control::default() };
+    assert!(matches!(
+        engine.submit(Request { control: bias, ..good.clone() }),
+        Err(RequestError::Bias { token: 3, .. })
+    ));
     assert!(engine.is_idle());
     // No more pages than page numbers, however many tokens the limit names.
     let endless = Limits { sequences: 1, batch_tokens: 8, cache_tokens: usize::MAX };
@@ -291,4 +329,47 @@ fn requests_that_can_never_be_served_are_refused() {
     let long = Request { max_tokens: 100_000_000_000_000, ..good.clone() };
     assert!(matches!(endless.submit(long), Err(RequestError::TooLong { .. })));
     assert!(engine.submit(good).is_ok());
+}
+
+/// Of 61 tokens those below 10, and no more than four.
+#[derive(Clone, Debug, Default)]
+struct FourSmall(usize);
+
+impl Constraint for FourSmall {
+    fn allowed(&mut self) -> AllowedTokens {
+        AllowedTokens::Of([(1 << 10) - 1].into())
+    }
+
+    fn accept(&mut self, _: u32) -> bool {
+        self.0 += 1;
+        self.0 == 4
+    }
+
+    fn boxed(&self) -> Box<dyn Constraint> {
+        Box::new(self.clone())
+    }
+}
+
+#[test]
+fn an_answer_is_steered() {
+    let ops = CpuOps::with_threads(1).unwrap();
+    let model = open(&ops, "llama");
+    let limits = Limits { sequences: 4, batch_tokens: 64, cache_tokens: 1 << 12 };
+    let answer = |control| {
+        let sampling = Sampling { temperature: 1.0, likeliest: 2, ..Sampling::GREEDY };
+        let request =
+            Request { prompt: ids(5, 1), max_tokens: 20, stop: Vec::new(), sampling, control, wants: Wants::default() };
+        generate(&ops, &model, limits, vec![request]).unwrap().remove(0)
+    };
+    let plain = answer(Control::default()).tokens;
+    let thinking = Some(Thinking { budget: 6, close: vec![58, 59, 60] });
+    let closed = answer(Control { thinking, ..Control::default() }).tokens;
+    assert_eq!((&closed[..6], &closed[6..9], closed.len()), (&plain[..6], &[58, 59, 60][..], 20));
+    // What is ruled out never comes; the rest does.
+    let bias = (0..55).map(|token| (token, f32::NEG_INFINITY)).collect();
+    assert!(answer(Control { bias, ..Control::default() }).tokens.iter().all(|token| (55..61).contains(token)));
+    let constraint = || Some(Box::new(FourSmall::default()) as Box<dyn Constraint>);
+    let small = answer(Control { constraint: constraint(), ..Control::default() });
+    assert!(small.tokens.len() == 4 && small.tokens.iter().all(|token| *token < 10), "{:?}", small.tokens);
+    assert_eq!(small.finish, Finish::Stop);
 }

@@ -389,7 +389,7 @@ impl Ops for Counting {
     }
     fn sample(&self, logits: &Counted, draws: &[Draw]) -> Result<Vec<Drawn>, OutOfMemory> {
         self.count(6 * logits.len, 4 * logits.len);
-        Ok(vec![Drawn { token: 0, logprob: 0.0 }; draws.len()])
+        Ok(vec![Drawn::default(); draws.len()])
     }
     fn adamw(&self, _: &AdamW, _scale: f32, grad: &Counted, _p: &mut Counted, _m: &mut Counted, _v: &mut Counted) {
         self.count(14 * grad.len, 7 * grad.len);

@@ -463,13 +463,14 @@ impl Ops for CpuOps {
         logprob::backward_in_place(&self.cpu, logits, targets, stats, d);
     }
     fn sample(&self, logits: &Buffer, draws: &[Draw]) -> Result<Vec<Drawn>, OutOfMemory> {
-        let draw = |&Draw { temperature, top_p, uniform }: &Draw| sampling::Draw { temperature, top_p, uniform };
-        let draws: Vec<sampling::Draw> = draws.iter().map(draw).collect();
-        let (mut tokens, mut logprobs, mut stats) =
-            (vec![0; draws.len()], self.scratch(draws.len())?, self.scratch(2 * draws.len())?);
-        sampling::draw(&self.cpu, logits, &draws, &mut tokens);
+        let draws: Vec<sampling::Draw> = draws.iter().map(translate::draw).collect();
+        let mut picked = vec![sampling::Picked::default(); draws.len()];
+        sampling::draw(&self.cpu, logits, &draws, &mut picked);
+        let tokens: Vec<u32> = picked.iter().map(|picked| picked.token).collect();
+        let (mut logprobs, mut stats) = (self.scratch(draws.len())?, self.scratch(2 * draws.len())?);
         logprob::logprobs(&self.cpu, logits, &tokens, &mut logprobs, &mut stats);
-        Ok(tokens.into_iter().zip(&logprobs[..]).map(|(token, &logprob)| Drawn { token, logprob }).collect())
+        let drawn = picked.into_iter().zip(&logprobs[..]);
+        Ok(drawn.map(|(sampling::Picked { token, likeliest }, &logprob)| Drawn { token, logprob, likeliest }).collect())
     }
     fn adamw(
         &self,

@@ -21,8 +21,8 @@ use crate::checkpoint::StoredRows;
 pub use loss::{KlEstimator, Loss, Objective, PolicyLoss, Ratio, Sample, Side, Surrogate, Token};
 pub use memory::OutOfMemory;
 pub use shapes::{
-    AdamW, AttentionShape, CachedSpan, Dims, Draw, Drawn, ExpertLoad, Growth, MlaDims, Muon, Position, RotaryTable,
-    Rotation, RouterConfig,
+    AdamW, AllowedTokens, AttentionShape, CachedSpan, Dims, Draw, DrawLimits, Drawn, ExpertLoad, Growth, LogitChange,
+    MlaDims, Muon, Position, RotaryTable, Rotation, RouterConfig,
 };
 use std::ops::Range;
 pub use weight::{Table, Weight};

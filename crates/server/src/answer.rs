@@ -5,7 +5,7 @@ use crate::error::ApiError;
 use crate::wire::{ChatRequest, CompletionTokensDetails, Stop, Usage};
 use crate::worker::Update;
 use picnic_chat::{ChatOptions, Piece, Prompt, Reply};
-use picnic_engine::{Finish, Request, Sampling, Wants};
+use picnic_engine::{Control, Finish, Request, Sampling, Wants};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -112,17 +112,29 @@ impl App {
         }
         let sampling = Sampling {
             temperature: request.temperature.unwrap_or(1.0),
+            top_k: request.top_k.map_or(0, |k| usize::try_from(k).unwrap_or(0)),
             top_p: request.top_p.unwrap_or(1.0),
+            min_p: request.min_p.unwrap_or(0.0),
+            typical_p: request.typical_p.unwrap_or(1.0),
+            presence_penalty: request.presence_penalty.unwrap_or(0.0),
+            frequency_penalty: request.frequency_penalty.unwrap_or(0.0),
+            repetition_penalty: request.repetition_penalty.unwrap_or(1.0),
             // Whoever wants the same answer again gives a seed.
             seed: request.seed.map_or_else(|| RandomState::new().build_hasher().finish(), i64::cast_unsigned),
+            likeliest: 0,
         };
+        let bias = request.logit_bias.iter().flatten().map(|(token, bias)| Some((token.parse().ok()?, *bias)));
+        let Some(bias) = bias.collect::<Option<Vec<(u32, f32)>>>() else {
+            return Err(ApiError::parameter("logit_bias", "must have token ids for its keys, in digits"));
+        };
+        let control = Control { bias, ..Control::default() };
         let stops = match request.stop {
             None => Vec::new(),
             Some(Stop::One(stop)) => vec![stop],
             Some(Stop::Many(stops)) => stops,
         };
         let (reply, stop) = (Reply::new(&text, stops), self.chat.ends().ids().to_vec());
-        Ok((Request { prompt: ids, max_tokens, stop, sampling, wants: Wants::default() }, reply))
+        Ok((Request { prompt: ids, max_tokens, stop, sampling, control, wants: Wants::default() }, reply))
     }
 }
 
@@ -142,8 +154,25 @@ fn check(request: &ChatRequest, served: &str) -> Result<(), ApiError> {
     if !request.temperature.is_none_or(|t| (0.0..=2.0).contains(&t)) {
         return refuse("temperature", "must be from 0 to 2");
     }
-    if !request.top_p.is_none_or(|p| p > 0.0 && p <= 1.0) {
-        return refuse("top_p", "must be above 0 and at most 1");
+    let share = |p: f32| p > 0.0 && p <= 1.0;
+    let penalty = |p: f32| (-2.0..=2.0).contains(&p);
+    for (param, value, is_right, range) in [
+        ("top_p", request.top_p, share as fn(f32) -> bool, "above 0 and at most 1"),
+        ("min_p", request.min_p, |p| (0.0..=1.0).contains(&p), "from 0 to 1"),
+        ("typical_p", request.typical_p, share, "above 0 and at most 1"),
+        ("presence_penalty", request.presence_penalty, penalty, "from -2 to 2"),
+        ("frequency_penalty", request.frequency_penalty, penalty, "from -2 to 2"),
+        ("repetition_penalty", request.repetition_penalty, |p| p > 0.0 && p <= 10.0, "above 0 and at most 10"),
+    ] {
+        if !value.is_none_or(is_right) {
+            return refuse(param, &format!("must be {range}"));
+        }
+    }
+    if request.top_k.is_some_and(|k| k < -1) {
+        return refuse("top_k", "must be a number of tokens, or -1 or 0 for all");
+    }
+    if request.logit_bias.iter().flatten().any(|(_, bias)| !(-100.0..=100.0).contains(bias)) {
+        return refuse("logit_bias", "must have values from -100 to 100");
     }
     for (param, tokens) in
         [("max_tokens", request.max_tokens), ("max_completion_tokens", request.max_completion_tokens)]
@@ -162,10 +191,7 @@ fn check(request: &ChatRequest, served: &str) -> Result<(), ApiError> {
             return Err(ApiError::parameter("stop", problem));
         }
     }
-    let nonzero = |penalty: Option<f32>| penalty.is_some_and(|p| p != 0.0);
     let unsupported = [
-        ("frequency_penalty", nonzero(request.frequency_penalty)),
-        ("presence_penalty", nonzero(request.presence_penalty)),
         ("logprobs", request.logprobs == Some(true)),
         ("tools", request.tools.as_ref().is_some_and(|tools| !tools.is_empty())),
         ("response_format", request.response_format.as_ref().is_some_and(|format| format.kind != "text")),

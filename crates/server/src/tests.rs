@@ -64,7 +64,7 @@ impl Generator for Echo {
             assert!(!text.ends_with("PANIC"), "as the message asks");
             let length = (*said == *max_tokens).then_some(Finish::Length);
             let finish = if Some(token) == eos { Some(Finish::Stop) } else { length };
-            events.push(Event { id: *id, token, logprob: 0.0, finish, reading: None });
+            events.push(Event { id: *id, token, logprob: 0.0, likeliest: Vec::new(), finish, reading: None });
         }
         for event in events.iter().filter(|event| event.finish.is_some()) {
             self.cancel(event.id);
@@ -200,6 +200,14 @@ async fn errors_have_a_status_and_a_body() {
         (422, message(json!({"temperature": -0.1}))),
         (422, message(json!({"temperature": 1e30}))),
         (422, message(json!({"top_p": 0}))),
+        (422, message(json!({"min_p": 2}))),
+        (422, message(json!({"typical_p": 0}))),
+        (422, message(json!({"top_k": -2}))),
+        (422, message(json!({"presence_penalty": 3}))),
+        (422, message(json!({"frequency_penalty": -2.5}))),
+        (422, message(json!({"repetition_penalty": 0}))),
+        (422, message(json!({"logit_bias": {"5": 101}}))),
+        (422, message(json!({"logit_bias": {"five": 1}}))),
         (422, message(json!({"max_tokens": 0}))),
         (422, message(json!({"max_tokens": -1}))),
         (422, message(json!({"stop": vec!["a"; 17]}))),

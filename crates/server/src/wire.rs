@@ -7,6 +7,7 @@ use picnic_chat::Message;
 use picnic_engine::Finish;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// Body of `POST /v1/chat/completions`.
 #[derive(Deserialize)]
@@ -25,6 +26,14 @@ pub(crate) struct ChatRequest {
     pub n: Option<i64>,
     pub frequency_penalty: Option<f32>,
     pub presence_penalty: Option<f32>,
+    /// By token id, in digits.
+    pub logit_bias: Option<BTreeMap<String, f32>>,
+    /// The rest of how tokens are drawn, by the names of vLLM and llama.cpp; of `top_k`, 0 and −1 are all.
+    pub top_k: Option<i64>,
+    pub min_p: Option<f32>,
+    pub typical_p: Option<f32>,
+    #[serde(alias = "repeat_penalty")]
+    pub repetition_penalty: Option<f32>,
     pub logprobs: Option<bool>,
     pub tools: Option<Vec<Value>>,
     pub response_format: Option<ResponseFormat>,

@@ -229,7 +229,7 @@ impl<G: Generator> State<G> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use picnic_engine::{Sampling, Wants};
+    use picnic_engine::{Control, Sampling, Wants};
     use std::sync::mpsc;
 
     /// Says what it is asked to do and waits for leave before each step.
@@ -249,7 +249,8 @@ mod tests {
         fn step(&mut self) -> Step {
             self.said.send("step").unwrap();
             self.leave.recv().unwrap();
-            let event = Event { id: RequestId(0), token: 7, logprob: 0.0, finish: None, reading: None };
+            let event =
+                Event { id: RequestId(0), token: 7, logprob: 0.0, likeliest: Vec::new(), finish: None, reading: None };
             Step { events: vec![event], dropped: Vec::new() }
         }
         fn reset(&mut self) {}
@@ -264,6 +265,7 @@ mod tests {
             max_tokens: 9,
             stop: Vec::new(),
             sampling: Sampling::GREEDY,
+            control: Control::default(),
             wants: Wants::default(),
         };
         let mut updates = worker.submit(worker.place().unwrap(), request).await.unwrap();

@@ -5,7 +5,7 @@
 //! with transformers. A folder is compared in what it has, and what it lacks is said.
 
 use crate::error::Error;
-use picnic_engine::{Limits, Request, Sampling, Wants, generate};
+use picnic_engine::{Control, Limits, Request, Sampling, Wants, generate};
 use picnic_model::checkpoint::{Checkpoint, CheckpointError};
 use picnic_model::layers::{Past, Targets};
 use picnic_model::ops::Loss;
@@ -168,6 +168,7 @@ fn greedy(ops: &Backend, model: &SharedModel<Backend>, row: &[u32]) -> Result<Ve
         max_tokens: GREEDY,
         stop: Vec::new(),
         sampling: Sampling::GREEDY,
+        control: Control::default(),
         wants: Wants::default(),
     };
     let limits = Limits { sequences: 1, batch_tokens: 64, cache_tokens: 4096 };

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::load::check_positions;
 use crate::watch;
 use picnic_data::ProblemFormat;
-use picnic_engine::{Completion, Limits, Request, Sampling, Wants, generate_counted};
+use picnic_engine::{Completion, Control, Limits, Request, Sampling, Wants, generate_counted};
 use picnic_model::{Backend, Ops, SharedModel};
 use picnic_tasks::{Problem, Reward, RewardWeights, Task, Verdict, score};
 use std::cell::Cell;
@@ -69,7 +69,9 @@ pub fn roll_out(
             temperature: draw.temperature as f32,
             top_p: draw.top_p as f32,
             seed: picnic_random::child(draw.seed, i as u64),
+            ..Sampling::GREEDY
         },
+        control: Control::default(),
         wants: Wants::default(),
     };
     let requests: Vec<Request> = (0..prompts.len() * draw.samples).map(request).collect();

@@ -8,7 +8,7 @@ use crate::load;
 use crate::output::line;
 use anyhow::{Result, ensure};
 use clap::Args;
-use picnic_engine::{Engine, Limits, Request, Sampling, Wants};
+use picnic_engine::{Control, Engine, Limits, Request, Sampling, Wants};
 use picnic_model::Backend;
 use picnic_train::place::Place;
 use picnic_train::r1::peak_rss_mb;
@@ -63,7 +63,14 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
         for sequence in 0..args.parallel {
             let prompt = (0..args.prompt).map(|t| ((sequence * 7919 + t * 104_729) % vocabulary) as u32).collect();
             let (sampling, wants) = (Sampling::GREEDY, Wants::default());
-            engine.submit(Request { prompt, max_tokens: args.tokens, stop: Vec::new(), sampling, wants })?;
+            engine.submit(Request {
+                prompt,
+                max_tokens: args.tokens,
+                stop: Vec::new(),
+                sampling,
+                control: Control::default(),
+                wants,
+            })?;
         }
         let (start, mut first, mut drawn) = (Instant::now(), None, 0);
         while !engine.is_idle() {

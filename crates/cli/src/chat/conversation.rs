@@ -5,7 +5,7 @@ use crate::load::Loaded;
 use crate::output::CANNOT_WRITE;
 use anyhow::{Context, Result, ensure};
 use picnic_chat::{ChatOptions, Message, Piece, Prompt, Reply};
-use picnic_engine::{Engine, Finish, Limits, Request, Sampling, Wants};
+use picnic_engine::{Control, Engine, Finish, Limits, Request, Sampling, Wants};
 use picnic_model::Backend;
 use std::io;
 use std::time::{Instant, SystemTime};
@@ -177,15 +177,15 @@ impl Conversation {
         let began = Instant::now();
         let Loaded { model, ops, chat, .. } = &self.loaded;
         let Settings { temperature, top_p, max_tokens, seed, .. } = self.settings;
-        let sampling = Sampling { temperature, top_p, seed };
+        let sampling = Sampling { temperature, top_p, seed, ..Sampling::GREEDY };
         self.settings.seed = seed.wrapping_add(1);
         let cache_tokens = Limits::cache_for::<Backend>(1, self.context);
         let limits = Limits { sequences: 1, batch_tokens: 256, cache_tokens };
         let mut engine = Engine::new(ops.clone(), model.clone(), limits);
         let (prompt_tokens, room) = (ids.len(), self.context - ids.len());
         let stop = chat.ends().ids().to_vec();
-        let request =
-            Request { prompt: ids, max_tokens: max_tokens.min(room), stop, sampling, wants: Wants::default() };
+        let (control, wants) = (Control::default(), Wants::default());
+        let request = Request { prompt: ids, max_tokens: max_tokens.min(room), stop, sampling, control, wants };
         engine.submit(request)?;
 
         let (mut reply, mut whole, mut ending) = (Reply::new(&text, Vec::new()), Piece::default(), Ending::Whole);

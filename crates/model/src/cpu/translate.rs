@@ -2,10 +2,13 @@
 
 use super::{CpuFrozen, CpuOps};
 use crate::config::{GroupScore, RopeStyle, Scoring};
-use crate::ops::{AdamW, AttentionShape, Dims, Growth, MlaDims, Muon, Position, RotaryTable, RouterConfig, Weight};
+use crate::ops::{
+    AdamW, AllowedTokens, AttentionShape, Dims, Draw, DrawLimits, Growth, LogitChange, MlaDims, Muon, Position,
+    RotaryTable, RouterConfig, Weight,
+};
 use picnic_kernels::panels::Panels;
 use picnic_kernels::rope::{self, RopeTable, Style};
-use picnic_kernels::{adamw, attention, columns, muon, router, weight};
+use picnic_kernels::{adamw, attention, columns, muon, router, sampling, weight};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 pub(super) fn attention(shape: &AttentionShape) -> attention::Shape {
@@ -38,6 +41,24 @@ pub(super) fn adamw(config: &AdamW) -> adamw::AdamW {
 pub(super) fn muon(config: &Muon) -> muon::Muon {
     let Muon { lr, momentum, weight_decay } = *config;
     muon::Muon { lr, momentum, weight_decay }
+}
+
+pub(super) fn draw(draw: &Draw) -> sampling::Draw {
+    let Draw { changes, allowed, temperature, limits, uniform, likeliest } = draw;
+    let change = |&LogitChange { token, repetition, add }: &LogitChange| sampling::Change { token, repetition, add };
+    let DrawLimits { top_k, top_p, min_p, typical_p } = *limits;
+    sampling::Draw {
+        changes: changes.iter().map(change).collect(),
+        allowed: match allowed {
+            AllowedTokens::All => sampling::Allowed::All,
+            AllowedTokens::One(token) => sampling::Allowed::One(*token),
+            AllowedTokens::Of(words) => sampling::Allowed::Of(words.clone()),
+        },
+        temperature: *temperature,
+        limits: sampling::Limits { top_k, top_p, min_p, typical_p },
+        uniform: *uniform,
+        likeliest: *likeliest,
+    }
 }
 
 pub(super) fn style(style: RopeStyle) -> Style {

@@ -168,22 +168,76 @@ pub struct ExpertLoad {
     pub balance_loss: f64,
 }
 
-/// How a token is drawn from a row of logits.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// How a token is drawn from a row of logits: they are changed, what is not allowed falls away, the temperature makes
+/// probabilities of them, the limits keep the likelier ones, and a random number picks one of those.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Draw {
+    /// What is done to the logits of some tokens first.
+    pub changes: Vec<LogitChange>,
+    /// The tokens that may be drawn.
+    pub allowed: AllowedTokens,
     /// Divides the logits; 0, or anything below 1e-6, takes the likeliest token.
     pub temperature: f32,
-    /// Draws from the likeliest tokens that together have this probability (Holtzman et al. 2020); 1 for all.
-    pub top_p: f32,
+    /// Which of the likeliest tokens are drawn from.
+    pub limits: DrawLimits,
     /// The random number that decides, from 0 (included) to 1 (excluded).
     pub uniform: f64,
+    /// How many of the likeliest tokens are wanted.
+    pub likeliest: usize,
+}
+
+/// What is done to the logit of a token: one above 0 is divided by `repetition`, one below multiplied (Keskar et al. 2019),
+/// and `add` is added.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogitChange {
+    /// The token.
+    pub token: u32,
+    /// Above 0; 1 for nothing.
+    pub repetition: f32,
+    /// May be −∞.
+    pub add: f32,
+}
+
+/// The tokens that may be drawn; there must be one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum AllowedTokens {
+    /// All.
+    #[default]
+    All,
+    /// This one.
+    One(u32),
+    /// Those whose bits are set: token i has bit i mod 32 of word i / 32. Tokens past the end are not among them.
+    Of(Arc<[u32]>),
+}
+
+/// Limits to the tokens that are drawn from, applied in this order, each to the probabilities that those before it left.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DrawLimits {
+    /// So many of the likeliest; 0 for all.
+    pub top_k: usize,
+    /// The likeliest that together have this probability, the one that crosses it included (Holtzman et al. 2020); 1 for
+    /// all.
+    pub top_p: f32,
+    /// Those that have at least this share of the likeliest one's probability (Nguyen et al. 2024); 0 for all.
+    pub min_p: f32,
+    /// Those whose surprise is closest to the entropy and which together have this probability (Meister et al. 2023); 1
+    /// for all.
+    pub typical_p: f32,
+}
+
+impl DrawLimits {
+    /// None.
+    pub const NONE: DrawLimits = DrawLimits { top_k: 0, top_p: 1.0, min_p: 0.0, typical_p: 1.0 };
 }
 
 /// A token that was drawn.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Drawn {
     /// Its id.
     pub token: u32,
-    /// Its log-probability at temperature 1, in nats.
+    /// Its log-probability at temperature 1, in nats, before any change.
     pub logprob: f32,
+    /// If any were wanted: the token and then the likeliest ones, with their log-probabilities in nats under the
+    /// distribution that was drawn from; a greedy draw tells those at temperature 1.
+    pub likeliest: Vec<(u32, f32)>,
 }

@@ -1,0 +1,45 @@
+//! What steers an answer beside its sampling: a bias for single tokens, an end to thinking, and a constraint that says
+//! which tokens may come next.
+
+use picnic_model::ops::AllowedTokens;
+use std::fmt;
+
+/// What steers an answer; by default nothing does.
+#[derive(Debug, Default)]
+pub struct Control {
+    /// Added to the logits of these tokens; −∞ rules one out. Of two entries for a token the later one counts.
+    pub bias: Vec<(u32, f32)>,
+    /// When thinking has to end.
+    pub thinking: Option<Thinking>,
+    /// Which tokens may come next.
+    pub constraint: Option<Box<dyn Constraint>>,
+}
+
+impl Clone for Control {
+    fn clone(&self) -> Self {
+        let constraint = self.constraint.as_ref().map(|constraint| constraint.boxed());
+        Self { bias: self.bias.clone(), thinking: self.thinking.clone(), constraint }
+    }
+}
+
+/// An end to thinking: an answer that has not written `close` within its first `budget` tokens writes it next, or the rest
+/// of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Thinking {
+    /// Tokens of the answer.
+    pub budget: usize,
+    /// The tokens of `</think>`.
+    pub close: Vec<u32>,
+}
+
+/// Says, token by token, what may come next: a grammar, a schema, a list of choices.
+pub trait Constraint: fmt::Debug + Send {
+    /// The tokens that may come next, at least one. It may be asked more than once for one token.
+    fn allowed(&mut self) -> AllowedTokens;
+
+    /// This token has come. Returns whether the answer is whole and ends with it.
+    fn accept(&mut self, token: u32) -> bool;
+
+    /// A copy, in the same state.
+    fn boxed(&self) -> Box<dyn Constraint>;
+}
