@@ -124,8 +124,8 @@ impl Draw {
 pub struct Picked {
     /// The token.
     pub token: u32,
-    /// If any were wanted: the token drawn and then the likeliest ones, with their log-probabilities in nats under the
-    /// distribution that was drawn from; a greedy draw tells those at temperature 1.
+    /// If any were wanted: the token drawn and then the likeliest ones, as far as they can be drawn at all, with their
+    /// log-probabilities in nats under the distribution that was drawn from; a greedy draw tells those at temperature 1.
     pub likeliest: Vec<(u32, f32)>,
 }
 
@@ -150,6 +150,9 @@ pub fn draw(cpu: &Cpu, logits: &[f32], draws: &[Draw], picked: &mut [Picked]) {
                         changed.copy_from_slice(logits);
                         draw.change(changed);
                         weights_of_row(cpu.isa, changed, draw.inv_temperature(), weights);
+                        // The exponential of −∞ is not quite nothing here, and a uniform number may be 0.
+                        let ruled_out = weights.iter_mut().zip(&*changed).filter(|(_, l)| **l == f32::NEG_INFINITY);
+                        ruled_out.for_each(|(weight, _)| *weight = 0.0);
                     });
                 } else {
                     weights_of_row(cpu.isa, logits, draw.inv_temperature(), weights);
@@ -181,6 +184,7 @@ fn pick_token(draw: &Draw, weights: &[f32]) -> Picked {
     let mut order = kept.unwrap_or_else(|| (0..weights.len() as u32).collect());
     let mass: f64 = order.iter().map(weight).sum();
     let logprob = |i: u32| (i, libm::log(weight(&i) / mass) as f32);
+    order.retain(|&i| weights[i as usize] > 0.0);
     keep_first(&mut order, draw.likeliest, weights);
     Picked { token, likeliest: std::iter::once(token).chain(order).map(logprob).collect() }
 }
@@ -425,7 +429,7 @@ mod tests {
         near(told(plain(0.0, 1.0, 0.0)), (3, &[(3, 0.4), (3, 0.4), (2, 0.3)]));
         // 4 and 3 are seven tenths.
         near(told(plain(1.0, 0.65, 0.9)), (2, &[(2, 3.0 / 7.0), (3, 4.0 / 7.0), (2, 3.0 / 7.0)]));
-        near(told(Draw { allowed: Allowed::One(1), ..plain(1.0, 1.0, 0.0) }), (1, &[(1, 1.0), (1, 1.0), (3, 0.0)]));
+        near(told(Draw { allowed: Allowed::One(1), ..plain(1.0, 1.0, 0.0) }), (1, &[(1, 1.0), (1, 1.0)]));
     }
 
     proptest! {
