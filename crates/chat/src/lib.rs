@@ -17,6 +17,7 @@ mod page;
 mod picnic;
 mod python;
 mod reasoning;
+mod recommended;
 mod reply;
 mod source;
 mod stop;
@@ -29,6 +30,7 @@ pub use message::{FunctionCall, Message, Role, ToolCall};
 pub use page::{R1_ZERO, page_template};
 pub use picnic::CHAT_TEMPLATE;
 pub use reasoning::{Piece, Splitter};
+pub use recommended::Recommended;
 pub use reply::Reply;
 pub use template::{ChatOptions, ChatTemplate, with_deep_stack};
 

@@ -17,6 +17,7 @@ use crate::load::{self, NANO, TemplateVariables};
 use anyhow::{Result, ensure};
 pub(crate) use conversation::{Conversation, Ending, Settings};
 pub(crate) use interrupt::{Interrupt, leave};
+use picnic_engine::Sampling;
 use screen::Screen;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{ErrorKind, IsTerminal, stderr, stdin};
@@ -30,9 +31,9 @@ pub struct ChatArgs {
     /// Answer this and end
     #[arg(long)]
     prompt: Option<String>,
-    /// 0 for the likeliest answer, 1 for the model's own variety
-    #[arg(long, default_value_t = 0.6)]
-    temperature: f32,
+    /// 0 for the likeliest answer, 1 for the model's own variety [default: the model's, or 0.6]
+    #[arg(long)]
+    temperature: Option<f32>,
     /// The same seed and the same words give the same answer
     #[arg(long)]
     seed: Option<u64>,
@@ -51,14 +52,23 @@ pub struct ChatArgs {
 
 /// Talks until the end of the input.
 pub fn run(args: ChatArgs) -> Result<()> {
-    ensure!(args.temperature.is_finite() && args.temperature >= 0.0, "--temperature must be 0 or more");
+    let is_temperature = |t: f32| t.is_finite() && t >= 0.0;
+    ensure!(args.temperature.is_none_or(is_temperature), "--temperature must be 0 or more");
     ensure!(args.max_tokens > 0, "--max-tokens must be at least 1");
     let mut loaded = load::load(&args.model)?;
     loaded.chat = loaded.chat.with_variables(args.template.map());
+    let recommended = loaded.chat.recommended();
     let settings = Settings {
         system: args.system,
-        temperature: args.temperature,
-        top_p: 1.0,
+        sampling: Sampling {
+            temperature: args.temperature.or(recommended.temperature).unwrap_or(0.6),
+            top_k: recommended.top_k.unwrap_or(0),
+            top_p: recommended.top_p.unwrap_or(1.0),
+            min_p: recommended.min_p.unwrap_or(0.0),
+            typical_p: recommended.typical_p.unwrap_or(1.0),
+            repetition_penalty: recommended.repetition_penalty.unwrap_or(1.0),
+            ..Sampling::GREEDY
+        },
         max_tokens: args.max_tokens,
         seed: args.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish()),
     };

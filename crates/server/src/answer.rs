@@ -110,15 +110,17 @@ impl App {
             );
             return Err(ApiError::ContextLength { context, what });
         }
+        // Where a request says nothing, the model's makers do; then the contract.
+        let recommended = self.chat.recommended();
         let sampling = Sampling {
-            temperature: request.temperature.unwrap_or(1.0),
-            top_k: request.top_k.map_or(0, |k| usize::try_from(k).unwrap_or(0)),
-            top_p: request.top_p.unwrap_or(1.0),
-            min_p: request.min_p.unwrap_or(0.0),
-            typical_p: request.typical_p.unwrap_or(1.0),
+            temperature: request.temperature.or(recommended.temperature).unwrap_or(1.0),
+            top_k: request.top_k.map_or(recommended.top_k, |k| usize::try_from(k).ok()).unwrap_or(0),
+            top_p: request.top_p.or(recommended.top_p).unwrap_or(1.0),
+            min_p: request.min_p.or(recommended.min_p).unwrap_or(0.0),
+            typical_p: request.typical_p.or(recommended.typical_p).unwrap_or(1.0),
             presence_penalty: request.presence_penalty.unwrap_or(0.0),
             frequency_penalty: request.frequency_penalty.unwrap_or(0.0),
-            repetition_penalty: request.repetition_penalty.unwrap_or(1.0),
+            repetition_penalty: request.repetition_penalty.or(recommended.repetition_penalty).unwrap_or(1.0),
             // Whoever wants the same answer again gives a seed.
             seed: request.seed.map_or_else(|| RandomState::new().build_hasher().finish(), i64::cast_unsigned),
             likeliest: 0,

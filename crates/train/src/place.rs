@@ -53,7 +53,7 @@ impl Place {
 }
 
 /// The files of the built-in model's folder.
-type Files = [(&'static str, &'static [u8]); 4];
+type Files = [(&'static str, &'static [u8]); 5];
 
 #[cfg(nano)]
 const BUILT_IN: Option<Files> = {
@@ -62,7 +62,13 @@ const BUILT_IN: Option<Files> = {
             ($name, include_bytes!(concat!("../../../models/nano/", $name)))
         };
     }
-    Some([file!("config.json"), file!("model.safetensors"), file!("tokenizer.json"), file!("tokenizer_config.json")])
+    Some([
+        file!("config.json"),
+        file!("generation_config.json"),
+        file!("model.safetensors"),
+        file!("tokenizer.json"),
+        file!("tokenizer_config.json"),
+    ])
 };
 #[cfg(not(nano))]
 const BUILT_IN: Option<Files> = None;

@@ -17,10 +17,8 @@ const MAX_CONTEXT: usize = 16 * 1024;
 pub struct Settings {
     /// Instructions ahead of the conversation.
     pub system: Option<String>,
-    /// 0 for the likeliest answer.
-    pub temperature: f32,
-    /// Share of the probability to draw from.
-    pub top_p: f32,
+    /// How answers are drawn, but for the seed.
+    pub sampling: Sampling,
     /// Tokens in an answer at most.
     pub max_tokens: usize,
     /// Of the next answer.
@@ -176,8 +174,8 @@ impl Conversation {
     ) -> Result<(Message, Answered)> {
         let began = Instant::now();
         let Loaded { model, ops, chat, .. } = &self.loaded;
-        let Settings { temperature, top_p, max_tokens, seed, .. } = self.settings;
-        let sampling = Sampling { temperature, top_p, seed, ..Sampling::GREEDY };
+        let Settings { sampling, max_tokens, seed, .. } = self.settings;
+        let sampling = Sampling { seed, ..sampling };
         self.settings.seed = seed.wrapping_add(1);
         let cache_tokens = Limits::cache_for::<Backend>(1, self.context);
         let limits = Limits { sequences: 1, batch_tokens: 256, cache_tokens };

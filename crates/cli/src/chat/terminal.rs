@@ -121,10 +121,10 @@ impl Terminal {
                 self.screen.aside(said);
             }
             Command::Temperature(None) => {
-                self.screen.aside(&format!("The temperature is {}.", self.conversation.settings.temperature));
+                self.screen.aside(&format!("The temperature is {}.", self.conversation.settings.sampling.temperature));
             }
             Command::Temperature(Some(temperature)) => {
-                self.conversation.settings.temperature = temperature;
+                self.conversation.settings.sampling.temperature = temperature;
                 self.screen.aside(&format!("The temperature is {temperature} now."));
             }
             Command::Think { show } => {

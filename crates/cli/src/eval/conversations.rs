@@ -5,6 +5,7 @@ use crate::chat::{Conversation, Ending, Interrupt, Settings, leave};
 use crate::load::Loaded;
 use anyhow::{Result, ensure};
 use picnic_data::shuffled;
+use picnic_engine::Sampling;
 use picnic_tasks::{Mixture, Verdict};
 use picnic_train::recipe::{Eval, Recipe};
 use picnic_train::report::Share;
@@ -50,8 +51,7 @@ pub fn hold(
     let order = shuffled(problems.len(), stage.problem_seed, 0);
     let settings = Settings {
         system: None,
-        temperature: stage.temperature as f32,
-        top_p: stage.top_p as f32,
+        sampling: Sampling { temperature: stage.temperature as f32, top_p: stage.top_p as f32, ..Sampling::GREEDY },
         max_tokens: stage.max_tokens,
         seed: stage.problem_seed,
     };
