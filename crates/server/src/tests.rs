@@ -4,11 +4,12 @@ use super::*;
 use axum::body::Body;
 use axum::http::{Request as HttpRequest, StatusCode};
 use http_body_util::BodyExt;
-use picnic_engine::{Event, Finish, Request, RequestError, RequestId, Step};
+use picnic_engine::{Event, Finish, Request, RequestError, RequestId, Sampling, Step};
 use picnic_tokenizer::{ASSISTANT, Tokenizer, TrainConfig, USER};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tower::ServiceExt;
@@ -25,6 +26,8 @@ struct Echo {
     requests: Vec<Echoing>,
     next: u64,
     active: Arc<AtomicUsize>,
+    /// How the last request is drawn.
+    drawn: Arc<Mutex<Option<(Sampling, Vec<(u32, f32)>)>>>,
 }
 
 struct Echoing {
@@ -42,6 +45,7 @@ impl Generator for Echo {
         if message != "ENDLESS" {
             script.push(self.tokenizer.eos().unwrap());
         }
+        *self.drawn.lock().unwrap() = Some((request.sampling, request.control.bias.clone()));
         let id = RequestId(self.next);
         self.next += 1;
         self.requests.push(Echoing { id, script, said: 0, max_tokens: request.max_tokens });
@@ -87,8 +91,12 @@ const LIMITS: Limits = Limits {
 
 fn echo() -> (Router, Arc<AtomicUsize>) {
     let active = Arc::new(AtomicUsize::new(0));
-    let generator = Echo { tokenizer: tokenizer(), requests: Vec::new(), next: 0, active: Arc::clone(&active) };
+    let generator = echoing(Arc::clone(&active));
     (application("echo".to_owned(), ChatFormat::picnic(tokenizer()), LIMITS, generator).unwrap(), active)
+}
+
+fn echoing(active: Arc<AtomicUsize>) -> Echo {
+    Echo { tokenizer: tokenizer(), requests: Vec::new(), next: 0, active, drawn: Arc::default() }
 }
 
 async fn call(router: &Router, method: &str, path: &str, body: impl Into<Body>) -> (StatusCode, String) {
@@ -138,6 +146,46 @@ async fn a_whole_answer() {
         "completion_tokens_details": {"reasoning_tokens": 13}
     });
     assert_eq!(answer["usage"], usage);
+}
+
+#[tokio::test]
+async fn answers_are_drawn_as_the_request_says_or_else_as_the_model_does() {
+    let folder = tempfile::tempdir().unwrap();
+    ChatFormat::picnic(tokenizer()).save(folder.path()).unwrap();
+    let generation = json!({"do_sample": true, "temperature": 0.5, "top_k": 20, "repetition_penalty": 1.25});
+    std::fs::write(folder.path().join("generation_config.json"), generation.to_string()).unwrap();
+    let generator = echoing(Arc::default());
+    let drawn = Arc::clone(&generator.drawn);
+    let format = ChatFormat::from_dir(folder.path()).unwrap();
+    let router = application("echo".to_owned(), format, LIMITS, generator).unwrap();
+    let plain = Sampling { temperature: 0.5, top_k: 20, repetition_penalty: 1.25, seed: 7, ..Sampling::GREEDY };
+    for (more, expected, bias) in [
+        (json!({}), plain, vec![]),
+        (
+            json!({
+                "temperature": 0, "top_k": -1, "top_p": 0.9, "min_p": 0.25, "typical_p": 0.75, "presence_penalty": 1,
+                "frequency_penalty": -1.5, "repeat_penalty": 2, "logit_bias": {"7": -100, "12": 1.5}
+            }),
+            Sampling {
+                temperature: 0.0,
+                top_k: 0,
+                top_p: 0.9,
+                min_p: 0.25,
+                typical_p: 0.75,
+                presence_penalty: 1.0,
+                frequency_penalty: -1.5,
+                repetition_penalty: 2.0,
+                ..plain
+            },
+            vec![(12, 1.5), (7, -100.0)],
+        ),
+    ] {
+        let mut asked = more.clone();
+        asked["seed"] = 7.into();
+        let (status, answer) = chat(&router, "hello", asked).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        assert_eq!(drawn.lock().unwrap().take(), Some((expected, bias)), "{more}");
+    }
 }
 
 #[tokio::test]
