@@ -1,8 +1,9 @@
 //! [`ChatFormat`]: how one model talks.
 
 use crate::end_tokens::known_by_name;
+use crate::reasoning::Splitter;
 use crate::{CHAT_TEMPLATE, ChatOptions, ChatTemplate, EndTokens, Error, Message, Result};
-use picnic_tokenizer::Tokenizer;
+use picnic_tokenizer::{MARKS, Tokenizer};
 use serde_json::{Map, Value};
 
 /// The key of the template among the tokenizer's settings.
@@ -48,6 +49,18 @@ impl ChatFormat {
         let lead = compiled.and_then(lead).unwrap_or_default();
         let (variables, generation, notes) = (Map::new(), Map::new(), Vec::new());
         ChatFormat { tokenizer, template, ends, lead, variables, generation, notes }
+    }
+
+    /// The tokens that open and close the thinking of a reply to `prompt`; nothing opens it where the prompt does. `None` if
+    /// this model has no such tokens.
+    pub fn thinking_tokens(&self, prompt: &str) -> Option<(Option<u32>, u32)> {
+        let token = |mark: &str| match self.tokenizer.encode(mark, false).ok()?[..] {
+            [id] => Some(id),
+            _ => None,
+        };
+        let is_open = Splitter::after(prompt).is_thinking();
+        let open = if is_open { None } else { Some(token(MARKS[0])?) };
+        Some((open, token(MARKS[1])?))
     }
 
     /// The format of models that Picnic trains from nothing.

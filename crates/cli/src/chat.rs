@@ -40,6 +40,9 @@ pub struct ChatArgs {
     /// Tokens in an answer at most
     #[arg(long, default_value_t = 4096)]
     max_tokens: usize,
+    /// Let the model think for at most so many tokens, then answer
+    #[arg(long, value_name = "TOKENS")]
+    thinking_budget: Option<usize>,
     /// Instructions ahead of the conversation
     #[arg(long)]
     system: Option<String>,
@@ -69,6 +72,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
             repetition_penalty: recommended.repetition_penalty.unwrap_or(1.0),
             ..Sampling::GREEDY
         },
+        thinking_budget: args.thinking_budget,
         max_tokens: args.max_tokens,
         seed: args.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish()),
     };

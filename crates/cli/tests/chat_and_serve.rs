@@ -200,6 +200,20 @@ fn serve_answers_once_it_says_so() {
     assert!(ended.success() || cfg!(not(unix)), "{ended}");
 }
 
+#[test]
+fn thinking_ends_with_its_budget() {
+    let thought = |more: &[&str]| {
+        let output = picnic_with(&[&["chat", "--prompt", "What is 347+289?"], more].concat(), "");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).split("\n\n").next().unwrap_or_default().to_owned()
+    };
+    // Every digit is a token of nano's, and the mark that opens the thinking is one too.
+    let whole = thought(&[]);
+    assert!(whole.starts_with("347+289:\n"), "{whole}");
+    assert_eq!(thought(&["--thinking-budget", "4"]), "347");
+    assert_eq!(thought(&["--thinking-budget", "4000"]), whole);
+}
+
 /// On a real model, where `PICNIC_SMOLLM2` names its GGUF file.
 #[test]
 fn smollm2_knows_the_capital_of_kenya() {

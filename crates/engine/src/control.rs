@@ -18,18 +18,19 @@ pub struct Control {
 impl Clone for Control {
     fn clone(&self) -> Self {
         let constraint = self.constraint.as_ref().map(|constraint| constraint.boxed());
-        Self { bias: self.bias.clone(), thinking: self.thinking.clone(), constraint }
+        Self { bias: self.bias.clone(), thinking: self.thinking, constraint }
     }
 }
 
-/// An end to thinking: an answer that has not written `close` within its first `budget` tokens writes it next, or the rest
-/// of it.
-#[derive(Clone, Debug, PartialEq)]
+/// An end to thinking: an answer that is still thinking after its first `budget` tokens writes `close` next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thinking {
     /// Tokens of the answer.
     pub budget: usize,
-    /// The tokens of `</think>`.
-    pub close: Vec<u32>,
+    /// The token of `<think>`, with which an answer that thinks begins; `None` if the prompt has it already.
+    pub open: Option<u32>,
+    /// The token of `</think>`.
+    pub close: u32,
 }
 
 /// Says, token by token, what may come next: a grammar, a schema, a list of choices.

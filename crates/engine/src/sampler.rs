@@ -5,7 +5,7 @@ use crate::control::{Constraint, Control, Thinking};
 use crate::request::Sampling;
 use picnic_model::ops::{AllowedTokens, Draw, DrawLimits, LogitChange};
 use rand_chacha::ChaCha8Rng;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// Says how the next token is drawn.
 pub(crate) struct Sampler {
@@ -17,11 +17,10 @@ pub(crate) struct Sampler {
     seen: BTreeMap<u32, u32>,
     bias: BTreeMap<u32, f32>,
     constraint: Option<Box<dyn Constraint>>,
+    /// As long as the answer thinks.
     thinking: Option<Thinking>,
-    /// The answer so far, as long as `thinking` is there.
-    thought: Vec<u32>,
-    /// Tokens that come next whatever the model says.
-    forced: VecDeque<u32>,
+    /// Tokens of the answer so far.
+    written: usize,
 }
 
 impl Sampler {
@@ -36,8 +35,7 @@ impl Sampler {
             bias: bias.into_iter().collect(),
             constraint,
             thinking,
-            thought: Vec::new(),
-            forced: VecDeque::new(),
+            written: 0,
         }
     }
 
@@ -46,10 +44,13 @@ impl Sampler {
         let Sampling { temperature, top_k, top_p, min_p, typical_p, likeliest, .. } = self.sampling;
         let rng = &mut self.rng;
         let uniform = *self.pending.get_or_insert_with(|| picnic_random::uniform(rng));
-        let allowed = match (self.forced.front(), &mut self.constraint) {
-            (Some(&token), _) => AllowedTokens::One(token),
-            (None, Some(constraint)) => constraint.allowed(),
-            (None, None) => AllowedTokens::All,
+        let allowed = match (&self.thinking, &mut self.constraint) {
+            // What has not begun yet is not ended.
+            (Some(thinking), _) if self.written >= thinking.budget.max(usize::from(thinking.open.is_some())) => {
+                AllowedTokens::One(thinking.close)
+            }
+            (_, Some(constraint)) => constraint.allowed(),
+            (_, None) => AllowedTokens::All,
         };
         let limits = DrawLimits { top_k, top_p, min_p, typical_p };
         Draw { changes: self.changes(), allowed, temperature, limits, uniform, likeliest }
@@ -76,18 +77,11 @@ impl Sampler {
         if presence_penalty != 0.0 || frequency_penalty != 0.0 || repetition_penalty != 1.0 {
             *self.seen.entry(token).or_default() += 1;
         }
-        self.forced.pop_front();
-        if let Some(thinking) = &self.thinking {
-            self.thought.push(token);
-            if self.thought.ends_with(&thinking.close) {
-                self.thinking = None;
-            } else if self.thought.len() >= thinking.budget {
-                // What the model has begun to write of the end needs only the rest.
-                let begun = (0..thinking.close.len()).rev().find(|&n| self.thought.ends_with(&thinking.close[..n]));
-                self.forced.extend(&thinking.close[begun.unwrap_or(0)..]);
-                self.thinking = None;
-            }
-        }
+        self.written += 1;
+        self.thinking.take_if(|thinking| {
+            let does_not_think = self.written == 1 && thinking.open.is_some_and(|open| open != token);
+            does_not_think || token == thinking.close
+        });
         self.constraint.as_mut().is_some_and(|constraint| constraint.accept(token))
     }
 }
@@ -133,23 +127,21 @@ mod tests {
 
     #[test]
     fn thinking_is_closed_when_its_budget_is_used_up() {
-        let forced = |tokens: &[u32]| {
-            let thinking = Some(Thinking { budget: 3, close: vec![1, 2, 3] });
+        let next_of = |budget, open, tokens: &[u32]| {
+            let thinking = Some(Thinking { budget, open, close: 2 });
             let mut sampler = Sampler::new(Sampling::GREEDY, Control { thinking, ..Control::default() }, &[9]);
             tokens.iter().for_each(|&token| _ = sampler.drawn(token));
-            let mut forced = Vec::new();
-            while let AllowedTokens::One(token) = sampler.next().allowed {
-                forced.push(token);
-                sampler.drawn(token);
-            }
-            forced
+            sampler.next().allowed
         };
-        let none: [u32; 0] = [];
-        assert_eq!(forced(&[8, 8]), none);
-        assert_eq!(forced(&[8, 8, 8]), [1, 2, 3]);
-        assert_eq!(forced(&[8, 1, 2]), [3], "what was begun is only finished");
-        assert_eq!(forced(&[1, 2, 3]), none, "it was closed within the budget");
-        assert_eq!(forced(&[8, 8, 1]), [2, 3]);
+        let next = |open, tokens| next_of(3, open, tokens);
+        assert_eq!(next(Some(1), &[1, 8]), AllowedTokens::All);
+        assert_eq!(next(Some(1), &[1, 8, 8]), AllowedTokens::One(2));
+        assert_eq!(next(Some(1), &[1, 8, 8, 2]), AllowedTokens::All, "once");
+        assert_eq!(next(Some(1), &[1, 8, 2]), AllowedTokens::All, "it was closed within the budget");
+        assert_eq!(next(Some(1), &[8, 8, 8]), AllowedTokens::All, "it never thought");
+        assert_eq!(next(None, &[8, 8, 8]), AllowedTokens::One(2), "the prompt opened it");
+        assert_eq!(next_of(0, None, &[]), AllowedTokens::One(2));
+        assert_eq!((next_of(0, Some(1), &[]), next_of(0, Some(1), &[1])), (AllowedTokens::All, AllowedTokens::One(2)));
     }
 
     /// Even and odd tokens in turn, four of them.

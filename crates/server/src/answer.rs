@@ -5,7 +5,7 @@ use crate::error::ApiError;
 use crate::wire::{ChatRequest, CompletionTokensDetails, Stop, Usage};
 use crate::worker::Update;
 use picnic_chat::{ChatOptions, Piece, Prompt, Reply};
-use picnic_engine::{Control, Finish, Request, Sampling, Wants};
+use picnic_engine::{Control, Finish, Request, Sampling, Thinking, Wants};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -129,7 +129,16 @@ impl App {
         let Some(bias) = bias.collect::<Option<Vec<(u32, f32)>>>() else {
             return Err(ApiError::parameter("logit_bias", "must have token ids for its keys, in digits"));
         };
-        let control = Control { bias, ..Control::default() };
+        let thinking = match request.thinking_budget {
+            None => None,
+            Some(budget) => {
+                let (open, close) = self.chat.thinking_tokens(&text).ok_or_else(|| {
+                    ApiError::parameter("thinking_budget", "cannot be kept: this model has no tokens for its thinking")
+                })?;
+                Some(Thinking { budget: usize::try_from(budget).unwrap_or(usize::MAX), open, close })
+            }
+        };
+        let control = Control { bias, thinking, constraint: None };
         let stops = match request.stop {
             None => Vec::new(),
             Some(Stop::One(stop)) => vec![stop],
@@ -182,6 +191,9 @@ fn check(request: &ChatRequest, served: &str) -> Result<(), ApiError> {
         if tokens.is_some_and(|tokens| tokens < 1) {
             return refuse(param, "must be at least 1");
         }
+    }
+    if request.thinking_budget.is_some_and(|budget| budget < 0) {
+        return refuse("thinking_budget", "must be 0 or more");
     }
     if let Some(stop) = &request.stop {
         let stops = match stop {

@@ -256,6 +256,7 @@ async fn errors_have_a_status_and_a_body() {
         (422, message(json!({"repetition_penalty": 0}))),
         (422, message(json!({"logit_bias": {"5": 101}}))),
         (422, message(json!({"logit_bias": {"five": 1}}))),
+        (422, message(json!({"thinking_budget": -1}))),
         (422, message(json!({"max_tokens": 0}))),
         (422, message(json!({"max_tokens": -1}))),
         (422, message(json!({"stop": vec!["a"; 17]}))),

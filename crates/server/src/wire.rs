@@ -34,6 +34,8 @@ pub(crate) struct ChatRequest {
     pub typical_p: Option<f32>,
     #[serde(alias = "repeat_penalty")]
     pub repetition_penalty: Option<f32>,
+    /// Tokens after which the model has to answer instead of thinking on, by the name of Qwen's API.
+    pub thinking_budget: Option<i64>,
     pub logprobs: Option<bool>,
     pub tools: Option<Vec<Value>>,
     pub response_format: Option<ResponseFormat>,

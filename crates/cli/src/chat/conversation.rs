@@ -5,7 +5,7 @@ use crate::load::Loaded;
 use crate::output::CANNOT_WRITE;
 use anyhow::{Context, Result, ensure};
 use picnic_chat::{ChatOptions, Message, Piece, Prompt, Reply};
-use picnic_engine::{Control, Engine, Finish, Limits, Request, Sampling, Wants};
+use picnic_engine::{Control, Engine, Finish, Limits, Request, Sampling, Thinking, Wants};
 use picnic_model::Backend;
 use std::io;
 use std::time::{Instant, SystemTime};
@@ -19,6 +19,8 @@ pub struct Settings {
     pub system: Option<String>,
     /// How answers are drawn, but for the seed.
     pub sampling: Sampling,
+    /// Tokens after which the model has to answer instead of thinking on.
+    pub thinking_budget: Option<usize>,
     /// Tokens in an answer at most.
     pub max_tokens: usize,
     /// Of the next answer.
@@ -174,7 +176,7 @@ impl Conversation {
     ) -> Result<(Message, Answered)> {
         let began = Instant::now();
         let Loaded { model, ops, chat, .. } = &self.loaded;
-        let Settings { sampling, max_tokens, seed, .. } = self.settings;
+        let Settings { sampling, thinking_budget, max_tokens, seed, .. } = self.settings;
         let sampling = Sampling { seed, ..sampling };
         self.settings.seed = seed.wrapping_add(1);
         let cache_tokens = Limits::cache_for::<Backend>(1, self.context);
@@ -182,7 +184,17 @@ impl Conversation {
         let mut engine = Engine::new(ops.clone(), model.clone(), limits);
         let (prompt_tokens, room) = (ids.len(), self.context - ids.len());
         let stop = chat.ends().ids().to_vec();
-        let (control, wants) = (Control::default(), Wants::default());
+        let thinking = match thinking_budget {
+            None => None,
+            Some(budget) => {
+                let (open, close) = chat.thinking_tokens(&text).context(
+                    "this model has no tokens for <think> and </think>, so that nothing can end its thinking: leave out \
+                     --thinking-budget",
+                )?;
+                Some(Thinking { budget, open, close })
+            }
+        };
+        let (control, wants) = (Control { thinking, ..Control::default() }, Wants::default());
         let request = Request { prompt: ids, max_tokens: max_tokens.min(room), stop, sampling, control, wants };
         engine.submit(request)?;
 

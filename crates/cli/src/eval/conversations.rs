@@ -52,6 +52,7 @@ pub fn hold(
     let settings = Settings {
         system: None,
         sampling: Sampling { temperature: stage.temperature as f32, top_p: stage.top_p as f32, ..Sampling::GREEDY },
+        thinking_budget: None,
         max_tokens: stage.max_tokens,
         seed: stage.problem_seed,
     };
