@@ -26,9 +26,11 @@ struct Echo {
     requests: Vec<Echoing>,
     next: u64,
     active: Arc<AtomicUsize>,
-    /// How the last request is drawn.
-    drawn: Arc<Mutex<Option<(Sampling, Vec<(u32, f32)>)>>>,
+    drawn: Arc<Mutex<Option<Drawing>>>,
 }
+
+/// How a request is drawn: its settings and its bias.
+type Drawing = (Sampling, Vec<(u32, f32)>);
 
 struct Echoing {
     id: RequestId,
