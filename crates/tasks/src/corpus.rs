@@ -192,7 +192,7 @@ mod tests {
             let corpus = only(kind);
             for index in 0..1000 {
                 let text = corpus.text(index);
-                for mark in ["<", ">", " yes", " no ", "think", "answer"] {
+                for mark in ["<", ">", " yes", " no "] {
                     assert!(!text.contains(mark), "{text}");
                 }
                 assert!(!text.is_empty() && text.chars().count() < 500 && text.trim() == text, "{text}");

@@ -13,23 +13,33 @@ use crate::letters;
 use crate::pretrain::until_held_out;
 use crate::sequences;
 use crate::task::{Language, Split};
-use crate::words;
+use crate::words::{self, capitalised};
 
 /// The letters of a word, or what they are by number.
 pub(crate) fn spelling(rng: &mut ChaCha8Rng) -> String {
     loop {
-        let words = if rng.random_bool(0.7) { words::english() } else { words::russian() };
+        let language = if rng.random_bool(0.7) { Language::English } else { Language::Russian };
+        // Those that a tokenizer may keep whole have to be learned by heart, capitals and all.
+        let whole = rng.random_bool(0.5);
+        let words = match (whole, language) {
+            (true, _) => words::of_questions(language),
+            (_, Language::English) => words::english(),
+            (_, Language::Russian) => words::russian(),
+        };
         let Some(word) = words.choose(rng) else { continue };
         if Split::of(&letters::id(word)) == Split::HeldOut {
             continue;
         }
+        let word = if whole && rng.random_bool(0.2) { capitalised(word) } else { (*word).to_owned() };
+        // Behind a blank, where the tokens of whole words are.
+        let before = if whole { "word " } else { "" };
         let parts: Vec<String> = word.chars().map(String::from).collect();
         let (forth, numbered) = (parts.join("-"), letters::numbered(&parts));
         let place = rng.random_range(0..parts.len());
         return match rng.random_range(0..4) {
-            0 => format!("{word}: {forth}"),
-            1 => format!("{word}: {}", numbered.concat()),
-            2 => format!("{word}: number {} is {}", place + 1, parts[place]),
+            0 => format!("{before}{word}: {forth}"),
+            1 => format!("{before}{word}: {}", numbered.concat()),
+            2 => format!("{before}{word}: number {} is {}", place + 1, parts[place]),
             _ => format!("{} {}", numbered.concat(), numbered.iter().rev().map(String::as_str).collect::<String>()),
         };
     }
@@ -143,7 +153,7 @@ mod tests {
         let mut named = 0;
         for line in many_texts(6000, spelling) {
             let Some((word, _)) = line.split_once(':') else { continue };
-            assert_eq!(Split::of(&format!("letters/{word}")), Split::Train);
+            assert_eq!(Split::of(&letters::id(word.trim_start_matches("word "))), Split::Train);
             named += 1;
         }
         assert!(named > 3000, "{named}");

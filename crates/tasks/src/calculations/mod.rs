@@ -9,6 +9,7 @@ mod wordings;
 mod working;
 
 pub(crate) use wordings::number_words;
+pub(crate) use working::step;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;

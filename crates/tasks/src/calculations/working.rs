@@ -1,9 +1,33 @@
 //! How a calculation is written out: each step a block, `347+289:`, its columns from the right, `=636`.
 //!
 //! Every line asks for one thing: a column is written before it is decided whether it borrows (`2-9 12-9=3`), a product
-//! before its carry is added (`4*6=24+4=28`), a remainder after its quotient (`20/6=3~2`), a difference before it is said that it is below zero (`12-47<0`).
+//! before its carry is added (`4*6=24+4=28`), a remainder after its quotient (`20/6=3~2`). Numbers that begin alike are
+//! compared digit by digit (`606-610 6=6 0<1<0`) before it is said that their difference is below zero, and of multiples
+//! it is said whether the last one is met or too large (`3:81 4:108>`) before it is used.
+
+use std::cmp::Ordering;
 
 use super::Calculation;
+
+/// One step of two numbers as a story writes it: what is known by heart in one line, `36-6=30`, the rest in a block.
+/// `None` for what is below zero, leaves a remainder or is too large.
+pub(crate) fn step(a: u32, sign: char, b: u32) -> Option<Vec<String>> {
+    let mut lines = Vec::new();
+    let (result, by_heart) = match sign {
+        '+' => (a.checked_add(b)?, a <= 100 && b <= 100),
+        '-' => (a.checked_sub(b)?, a <= 100),
+        '*' => (a.checked_mul(b)?, a.min(b) < 10 && a.checked_mul(b)? <= 100),
+        _ => ((b > 0 && a.is_multiple_of(b)).then(|| a / b)?, a / b <= 10),
+    };
+    match sign {
+        _ if by_heart => lines.push(format!("{a}{sign}{b}={result}")),
+        '+' => sum(a, b, &mut lines),
+        '-' => columns(a, b, &mut lines),
+        '*' => product(a, b, &mut lines)?,
+        _ => quotient(a, b, &mut lines)?,
+    }
+    Some(lines)
+}
 
 /// The lines; the last is `=` and the result, or what says that there is none. `None` for what the task does not pose.
 pub(super) fn write(calculation: &Calculation) -> Option<Vec<String>> {
@@ -70,14 +94,45 @@ fn sum(a: u32, b: u32, lines: &mut Vec<String>) {
 }
 
 fn difference(a: u32, b: u32, lines: &mut Vec<String>) {
+    let compared = compared(a, b);
     if a == b {
-        return lines.push(format!("{a}-{b}=0"));
+        return lines.push(format!("{a}-{b}{compared}=0"));
     }
     if a < b {
-        lines.push(format!("{a}-{b}<0"));
-        difference(b, a, lines);
+        lines.push(format!("{a}-{b}{compared}<0"));
+        columns(b, a, lines);
         return lines.push(format!("=-{}", b - a));
     }
+    if !compared.is_empty() {
+        lines.push(format!("{a}-{b}{compared}"));
+    }
+    columns(a, b, lines);
+}
+
+/// Digit by digit down to the first that differs, where two numbers are as long and begin alike; else nothing, because
+/// one sees at once which is larger.
+fn compared(a: u32, b: u32) -> String {
+    let (x, y) = (digits(a), digits(b));
+    if x.len() != y.len() || x.len() == 1 || x.last() != y.last() {
+        return String::new();
+    }
+    let mut text = String::new();
+    for (x, y) in x.iter().zip(&y).rev() {
+        let sign = match x.cmp(y) {
+            Ordering::Less => '<',
+            Ordering::Equal => '=',
+            Ordering::Greater => '>',
+        };
+        text += &format!(" {x}{sign}{y}");
+        if x != y {
+            break;
+        }
+    }
+    text
+}
+
+/// The larger first.
+fn columns(a: u32, b: u32, lines: &mut Vec<String>) {
     if a < 10 {
         return lines.push(format!("{a}-{b}={}", a - b));
     }
@@ -136,7 +191,8 @@ fn product(a: u32, b: u32, lines: &mut Vec<String>) -> Option<()> {
     Some(())
 }
 
-/// Digit by digit; by a number of three digits or more, the one digit of the quotient is guessed and tried.
+/// Digit by digit; by a number of three digits or more, the one digit of the quotient is tried from above: it is at most
+/// that of the numbers that they begin with.
 fn quotient(a: u32, b: u32, lines: &mut Vec<String>) -> Option<()> {
     lines.push(format!("{a}/{b}"));
     if b == 0 {
@@ -144,9 +200,24 @@ fn quotient(a: u32, b: u32, lines: &mut Vec<String>) -> Option<()> {
         return Some(());
     }
     if b >= 100 {
-        let guess = a / b;
-        product(b, guess, lines)?;
-        lines.push(if guess * b == a { format!("={guess}") } else { format!("{a}-{}>0", guess * b) });
+        if a / b > 9 {
+            return None;
+        }
+        let beginning = 10_u32.pow(digits(b).len() as u32 - 2);
+        let (times, listed) = multiples(a / beginning, b / beginning);
+        lines.push(format!("{listed} ={times}"));
+        for times in (0..=times).rev() {
+            product(b, times, lines)?;
+            let reached = b * times;
+            match a.cmp(&reached) {
+                Ordering::Less => lines.push(format!("{reached}>{a}")),
+                Ordering::Equal => lines.push(format!("={times}")),
+                Ordering::Greater => lines.push(format!("{a}-{reached}>0")),
+            }
+            if reached <= a {
+                break;
+            }
+        }
         return Some(());
     }
     let mut rest = 0;
@@ -157,15 +228,29 @@ fn quotient(a: u32, b: u32, lines: &mut Vec<String>) -> Option<()> {
         lines.push(match (b < 10, times) {
             (true, _) => format!("{now}/{b}={times}~{rest}"),
             (false, 0) => format!("{now}<{b} 0~{rest}"),
-            (false, _) => {
-                // The multiples up to the first that is too large.
-                let multiples: Vec<String> = (1..=times + 1).map(|times| format!("{times}:{}", times * b)).collect();
-                format!("{now}/{b} {} ={times} {now}-{}~{rest}", multiples.join(" "), times * b)
-            }
+            (false, _) if rest == 0 => format!("{} ={times}~0", multiples(now, b).1),
+            (false, _) => format!("{} ={times} {now}-{}~{rest}", multiples(now, b).1, times * b),
         });
     }
     lines.push(if rest == 0 { format!("={}", a / b) } else { format!("~{rest}>0") });
     Some(())
+}
+
+/// How often `b` fits into `a`, at most nine times, and its multiples up to the first that meets `a` or is too large:
+/// `91/27 1:27 2:54 3:81 4:108>`.
+fn multiples(a: u32, b: u32) -> (u32, String) {
+    let mut text = format!("{a}/{b}");
+    for times in 1..=9 {
+        let multiple = times * b;
+        text += &format!(" {times}:{multiple}");
+        if multiple == a {
+            return (times, text + "=");
+        }
+        if multiple > a {
+            return (times - 1, text + ">");
+        }
+    }
+    (9, text)
 }
 
 #[cfg(test)]
@@ -197,11 +282,21 @@ mod tests {
             (
                 &[918, 27],
                 &['/'],
-                "918/27\n9<27 0~9\n91/27 1:27 2:54 3:81 4:108 =3 91-81~10\n\
-                 108/27 1:27 2:54 3:81 4:108 5:135 =4 108-108~0\n=34",
+                "918/27\n9<27 0~9\n91/27 1:27 2:54 3:81 4:108> =3 91-81~10\n\
+                 108/27 1:27 2:54 3:81 4:108= =4~0\n=34",
             ),
+            (&[606, 610], &['-'], "606-610 6=6 0<1<0\n610-606:\n0-6 10-6=4\n1-0-1=0\n6-6=0\n=4\n=-4"),
+            (&[40, 39], &['-'], "40-39:\n0-9 10-9=1\n4-3-1=0\n=1"),
+            (&[48, 45], &['-'], "48-45 4=4 8>5\n48-45:\n8-5=3\n4-4=0\n=3"),
+            (&[45, 45], &['-'], "45-45 4=4 5=5=0"),
             (&[7, 2], &['/'], "7/2\n7/2=3~1\n~1>0"),
-            (&[615, 205], &['/'], "615/205\n205*3:\n5*3=15\n0*3=0+1=1\n2*3=6\n=615\n=3"),
+            (&[615, 205], &['/'], "615/205\n61/20 1:20 2:40 3:60 4:80> =3\n205*3:\n5*3=15\n0*3=0+1=1\n2*3=6\n=615\n=3"),
+            (&[295, 199], &['/'], "295/199\n29/19 1:19 2:38> =1\n199*1:\n9*1=9\n9*1=9\n1*1=1\n=199\n295-199>0"),
+            (
+                &[398, 199],
+                &['/'],
+                "398/199\n39/19 1:19 2:38 3:57> =2\n199*2:\n9*2=18\n9*2=18+1=19\n1*2=2+1=3\n=398\n=2",
+            ),
             (&[2, 3, 4], &['+', '*'], "2+3*4\n3*4=12\n2+12:\n2+2=4\n0+1=1\n=14"),
         ] {
             assert_eq!(of(numbers, signs), lines);

@@ -31,12 +31,17 @@ pub(super) fn pose(gold: &Gold, rng: &mut ChaCha8Rng) -> String {
             "Let's play Countdown with X and target T.", "Solve the Countdown: X make T.", "T from X",
             "Write T with the numbers X.", "How to get T using X?", "Is there a way to make T out of X?",
             "Use each of X once to make T.", "Find an expression with X that equals T.", "Try to make T from X.",
+            "Reach T with X.", "Get to T with X.", "Can you reach T with X?", "How do I reach T with X?",
+            "How would you make T with X?", "Is T possible with X?", "I need T from X.", "Show me how X make T.",
+            "What do I do with X to get T?", "How could X give T?", "Can X make T?", "X: how do I get T?",
+            "The target is T. The numbers are X.", "T is the target, X are the numbers.", "How to reach T from X?",
         ],
         Language::Russian => &[
             "Получи T из X.", "Составь T из чисел X.", "Сделай T из X.", "Как получить T из X?",
             "Из чисел X получи T.", "Как из X получить T?", "Используй X, чтобы получить T.", "Числа X, цель T.",
             "Собери T из X.", "Из X сделай T.", "Как составить T из чисел X?", "Можно ли получить T из X?",
-            "Есть числа X. Как получить T?",
+            "Есть числа X. Как получить T?", "Дано: X. Цель: T.", "Как с числами X получить T?",
+            "Можешь сделать T из X?", "Как сделать T из X?", "Нужно T из X.",
         ],
     };
     let way = ways.choose(rng).copied().unwrap_or_default();

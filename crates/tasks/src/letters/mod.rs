@@ -22,8 +22,9 @@ const NAME: &str = "letters";
 const MAX_LEN: usize = 256;
 /// How often a word that exists is somebody's name.
 const NAMES: f64 = 0.08;
-/// How often it is one of the words that questions are made of. As single tokens they do not show their letters.
-const OF_QUESTIONS: f64 = 0.08;
+/// How often it is one of the words that questions are made of. As single tokens they do not show their letters, so each
+/// has to be seen often.
+const OF_QUESTIONS: f64 = 0.3;
 /// Most letters of a word that is judged.
 const MOST_LETTERS: usize = 24;
 
@@ -38,7 +39,8 @@ pub fn spelled_words() -> impl Iterator<Item = String> {
         languages.iter().any(|language| words::of_questions(*language).contains(&word))
             && Split::of(&id(word)) == Split::Train
     };
-    listed.chain(named).map(str::to_lowercase).filter(move |word| !by_heart(word))
+    let asked = languages.into_iter().flat_map(words::of_questions).copied();
+    listed.chain(named).chain(asked).map(str::to_lowercase).filter(move |word| !by_heart(word))
 }
 
 /// The dials of [`Letters`].
@@ -267,7 +269,13 @@ fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
     // Words of the other language are asked about too.
     let of_word = if rng.random_bool(0.06) { other(language) } else { language };
     let mut text = match kind {
-        Kind::Words => (0..rng.random_range(2..=5)).map(|_| word(of_word, rng)).collect::<Option<Vec<_>>>()?.join(" "),
+        Kind::Words => {
+            let some = |rng: &mut ChaCha8Rng| match rng.random_bool(OF_QUESTIONS) {
+                true => words::of_questions(of_word).choose(rng).copied(),
+                false => word(of_word, rng),
+            };
+            (0..rng.random_range(2..=5)).map(|_| some(rng)).collect::<Option<Vec<_>>>()?.join(" ")
+        }
         _ if rng.random_bool(config.random) => random_letters(of_word, rng),
         _ if rng.random_bool(NAMES) => (*small_talk::names(of_word).choose(rng)?).to_owned(),
         _ if rng.random_bool(OF_QUESTIONS) => (*words::of_questions(of_word).choose(rng)?).to_owned(),
@@ -325,7 +333,7 @@ fn random_letter(language: Language, rng: &mut ChaCha8Rng) -> char {
 }
 
 fn random_letters(language: Language, rng: &mut ChaCha8Rng) -> String {
-    (0..rng.random_range(2..=13)).map(|_| random_letter(language, rng)).collect()
+    (0..rng.random_range(1..=13)).map(|_| random_letter(language, rng)).collect()
 }
 
 fn capitalised(text: &str) -> String {

@@ -19,7 +19,10 @@ pub(super) fn pose(gold: &Gold, rng: &mut ChaCha8Rng) -> Option<String> {
             "Split X into letters.", "How would you spell X?", "Which letters make X?", "How to spell X?",
             "Letters of X?", "Spell me X.", "I want you to spell X.", "How do I spell X?", "Name the letters of X.",
             "Spelling of X", "Show me the letters of the word X.", "Please spell the word X.",
-            "Say X letter by letter.",
+            "Say X letter by letter.", "Give me the letters of X, one after the other.", "One letter at a time: X",
+            "X, one letter at a time", "Type out the letters in X.", "Take X apart, letter for letter.",
+            "Go through the letters of the word X.", "spell X", "X spelling", "spell this: X", "spell this word: X",
+            "What are the single letters of X?", "Tell me how to spell X.",
         ],
         (Language::English, Kind::Reverse) => &[
             "Reverse X.", "Reverse X.", "Write X backwards.", "What is X backwards?", "X backwards",
@@ -37,7 +40,8 @@ pub(super) fn pose(gold: &Gold, rng: &mut ChaCha8Rng) -> Option<String> {
             "How long is the word X?", "How many letters in X?", "What is the number of letters in X?",
             "Count the letters of the word X.", "How many letters has X?", "How many letters are there in the word X?",
             "What is the length of X?", "Length of X?", "Letter count of X?", "How many characters are in X?",
-            "Can you count the letters in X?",
+            "Can you count the letters in X?", "The word X has how many letters?", "How many letters make up X?",
+            "Number of letters in X?", "How many letters long is X?",
         ],
         (Language::English, Kind::CountOf) => &[
             "How many L are in X?", "How many L's are in X?", "How many L's are there in X?", "How many L in X?",
@@ -56,7 +60,11 @@ pub(super) fn pose(gold: &Gold, rng: &mut ChaCha8Rng) -> Option<String> {
             "Reverse the word order of X.", "Put these words in the opposite order: X.",
             "Say the words X in reverse order.", "Write the words X backwards.",
             "List these words from last to first: X.", "Words in reverse order: X",
-            "Turn the order of these words around: X.",
+            "Turn the order of these words around: X.", "Write X with the last word first.",
+            "Turn these words around: X", "Say these words from the end: X.", "X in reverse word order",
+            "Change the order of the words: X", "Give me these words the other way round: X",
+            "Order the words from last to first: X.", "What are the words X in reversed order?",
+            "Swap the word order: X", "reverse words X", "Make the last word the first, and so on: X.",
         ],
         (Language::Russian, Kind::Spell) => &[
             "Напиши X по буквам.", "Произнеси X по буквам.", "Назови буквы слова X.", "Слово X по буквам",
@@ -90,6 +98,8 @@ pub(super) fn pose(gold: &Gold, rng: &mut ChaCha8Rng) -> Option<String> {
             "Слова наоборот по порядку: X",
             "Назови эти слова с конца: X.",
             "Обратный порядок слов: X.",
+            "Прочитай слова с последнего до первого: X.",
+            "Поменяй порядок слов на обратный: X.",
         ],
     };
     let mut way = (*ways.choose(rng)?).to_owned();

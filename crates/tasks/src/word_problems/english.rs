@@ -28,6 +28,9 @@ const MORE: &[&str] = &[
     "{A} had {n} {coins} and earned {k} more. How much [does {he}|do I] have now?",
     "A tank holds {n} liters of water. {k} liters are added. How much water is in it?",
     "How many {things} are {n} {things} and {k} {things}?",
+    "A library had {n} books and bought {k} new ones. How many books has it now?",
+    "{A} [has|have] {n} {things} in a {box} and {k} loose ones. How many {things} is that?",
+    "{n} people were in the room and {k} more came in. How many people are there?",
 ];
 const LESS: &[&str] = &[
     "If you have {n} {things} and take away {k}, how many are left?",
@@ -47,6 +50,13 @@ const LESS: &[&str] = &[
     "The price was {n} {coins} and went down by {k}. What is the price now?",
     "What is left if you take {k} {things} from {n} {things}?",
     "{n} candles are burning. {k} go out. How many are still burning?",
+    "There should be {n} {things} in the {box}, but {k} are missing. How many are in it?",
+    "The {box} should hold {n} {things}. {k} are missing. How many are there?",
+    "{A} packed {n} {things} but forgot {k}. How many {things} did {he} bring?",
+    "{A} baked {n} {foods}. {k} of them were burnt. How many were good?",
+    "{n} people were invited, but {k} did not come. How many came?",
+    "{A} caught {n} fish and let {k} go. How many fish did {he} keep?",
+    "All but {k} of {n} {things} were sold. How many were sold?",
 ];
 const TWO: &[&str] = &[
     "{A} [has|have] {n} {things} and {B} has {k}. How many do [they|we] have together?",
@@ -99,6 +109,11 @@ const PRICE: &[&str] = &[
     "What is the price of {n} {things} at {k} {coins} each?",
     "{A} sold {n} {things} for {k} {coins} each. How much money did {he} get?",
     "A ticket costs {k} {coins}. How much do {n} tickets cost?",
+    "One {thing} is {k} {coins}. What do {n} {things} cost?",
+    "A {thing} is {k} {coins}. How much are {n} of them?",
+    "What do {n} {things} cost if each is {k} {coins}?",
+    "A cup of tea is {k} {coins}. What do {n} cups cost?",
+    "{n} tickets at {k} {coins} each. What is the total?",
     "How much are {n} {things} if one is {k} {coins}?",
     "{A} [buys|buy] {n} {things}. Each costs {k} {coins}. How much [does {he}|do I] pay?",
 ];
@@ -195,9 +210,13 @@ const HAS: &[&str] = &[
     "there <are~were> {n} {things} in {A's} room",
 ];
 const HAS_BOXES: &[&str] = &[
-    "{A} <[has|have]~had> {k} {boxes} with {n} {things} in each", "{A} <[has|have]~had> {k} {boxes} of {n} {things}",
+    "{A} <[has|have]~had> {k} {boxes} with {n} {things} in each",
+    "{A} <[has|have]~had> {k} {boxes} of {n} {things}",
     "{A} <[buys|buy]~bought> {k} {boxes} with {n} {things} each",
     "{A} <[has|have]~had> {k} {boxes}, {n} {things} in each",
+    "{A} <[bakes|bake]~baked> {k} trays of {n} {things}",
+    "{A} <[fills|fill]~filled> {k} {boxes} with {n} {things} each",
+    "there <are~were> {k} {boxes} with {n} {things} each in {A's} house",
 ];
 const HAS_TWO: &[&str] = &[
     "{A} <find[s|]~found> {n} {things} in the morning and {k} in the evening",
@@ -214,17 +233,22 @@ const GAINS: &[&str] = &[
     "{S} <receive[s|]~received> {n} as a gift", "{S} <win[s|]~won> {n}", "{S} <collect[s|]~collected> {n} more",
     "{S} <make[s|]~made> {n} more", "{n} more <come~came> from {B}", "{S} <add[s|]~added> {n} more",
     "{S} <find[s|]~found> another {n}", "{B} <brings~brought> {him} {n} more",
+    "{n} more <are~were> loose on the table", "{S} <also [has|have]~also had> {n} loose ones",
+    "{his} mum <gives~gave> {him} {n}",
 ];
 const LOSSES: &[&str] = &[
     "{S} <lose[s|]~lost> {n} of them", "{S} <lose[s|]~lost> {n}", "{S} <give[s|]~gave> {n} to {B}",
     "{S} <give[s|]~gave> away {n}", "{S} <give[s|]~gave> {B} {n} of them", "{S} <sell[s|]~sold> {n}",
     "{S} <throw[s|]~threw> away {n}", "{S} <lend[s|]~lent> {n} to {B}", "{B} <takes~took> {n} of them",
     "{S} <use[s|]~used> {n}", "{n} of them <break~broke>", "{n} <are~were> stolen", "{S} <drop[s|]~dropped> {n}",
-    "{B} <borrows~borrowed> {n}", "{S} <put[s|]~put> {n} away", "a dog <takes~took> {n} of them",
+    "{B} <borrows~borrowed> {n}", "{S} <put[s|]~put> {n} away", "a dog <takes~took> {n} of them", "{n} <get~got> lost",
+    "{S} <let[s|]~let> {n} go", "{S} <leave[s|]~left> {n} at home", "{n} of them <go~went> bad",
+    "{his} friends <take~took> {n}",
 ];
 const EATS: &[&str] = &[
     "{S} <eat[s|]~ate> {n}", "{S} <eat[s|]~ate> {n} of them", "{B} <eats~ate> {n} of them",
-    "birds <eat~ate> {n} of them", "mice <eat~ate> {n}",
+    "birds <eat~ate> {n} of them", "mice <eat~ate> {n}", "{his} family <eats~ate> {n} of them",
+    "{his} friends <eat~ate> {n}",
 ];
 const HALVES: &[&str] = &[
     "{S} <give[s|]~gave> half of them to {B}", "{S} <lose[s|]~lost> half of them", "{S} <sell[s|]~sold> half",

@@ -2,8 +2,8 @@
 //!
 //! A [`Plot`] is what happens, without words: what there is at first, what is added and taken away, and what is asked.
 //! `english.rs` and `russian.rs` tell it, of apples, birds, money or ages, by the templates that [`fill`] fills. The
-//! working writes each step as an equation with a word for what it makes: `all 3*12=36`, `left 36-6=30`. Both tasks
-//! share plots and dials, and a plot is on one side of the split in both languages. Not here: shares other than a half,
+//! working writes each step as an equation with a word for what it makes, `all 3*12=36`, `left 36-6=30`, and steps of
+//! larger numbers in columns, as a calculation. Both tasks share plots and dials, and a plot is on one side of the split in both languages. Not here: shares other than a half,
 //! numbers beyond twenty in words, numbers that are told and not needed.
 
 mod english;
@@ -112,8 +112,8 @@ impl Task for WordProblems {
 
     fn trace(&self, problem: &Problem) -> Option<Trace> {
         let equations = Plot::of(problem)?.equations()?;
-        let line = |equation: &Equation| format!("{} {}", equation.makes.word(self.language), equation.write());
-        let lines: Vec<String> = equations.iter().map(line).collect();
+        let line = |equation: &Equation| Some(format!("{} {}", equation.makes.word(self.language), equation.worked()?));
+        let lines: Vec<String> = equations.iter().map(line).collect::<Option<_>>()?;
         Some(Trace { thinking: lines.join("\n"), answer: equations.last()?.result.to_string() })
     }
 
@@ -288,8 +288,13 @@ mod tests {
                         assert!(equation.result >= 1 && equation.result <= 200, "{}", problem.prompt);
                         // Every number that is told is in the story, all but halves and twice.
                         let small = problem.prompt.to_lowercase();
+                        // `трое`, `троих`, `втрое`
+                        let together = ["двое", "тро", "четвер", "пятер", "шестер", "семер"];
                         let told = |number: u32| {
-                            small.contains(&number.to_string()) || small.contains(&number_words(number, language))
+                            let stem = (number as usize).checked_sub(2).and_then(|at| together.get(at));
+                            small.contains(&number.to_string())
+                                || small.contains(&number_words(number, language))
+                                || stem.is_some_and(|stem| small.contains(stem))
                         };
                         // What is paid is told; what all of them cost is worked out.
                         let number = match plot.end {

@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::Config;
+use crate::calculations::step;
 use crate::task::{Language, Problem};
 
 /// Most things that are added or taken away in a plot that is judged.
@@ -125,6 +126,11 @@ impl Equation {
     /// `36-6=30`
     pub(super) fn write(&self) -> String {
         format!("{}{}{}={}", self.left, self.symbol, self.right, self.result)
+    }
+
+    /// As a working has it: in one line, or in columns where the numbers are large.
+    pub(super) fn worked(&self) -> Option<String> {
+        Some(step(self.left, self.symbol, self.right)?.join("\n"))
     }
 
     /// Without the result, and the same in either order where order means nothing.

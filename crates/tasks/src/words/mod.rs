@@ -28,14 +28,23 @@ pub(crate) fn russian() -> &'static [&'static str] {
 pub(crate) fn of_questions(language: Language) -> &'static [&'static str] {
     match language {
         Language::English => &[
-            "all", "and", "are", "at", "be", "by", "can", "did", "do", "does", "each", "find", "from", "get", "give",
-            "had", "half", "has", "have", "he", "help", "her", "him", "his", "how", "if", "in", "is", "it", "left",
-            "less", "letter", "make", "many", "me", "minus", "more", "my", "next", "not", "now", "number", "of", "on",
-            "one", "only", "out", "plus", "question", "same", "say", "solve", "some", "spell", "take", "tell", "than",
-            "that", "them", "then", "there", "they", "to", "try", "up", "us", "use", "was", "we", "were", "what",
-            "who", "with", "word", "you",
+            "added", "all", "an", "and", "are", "at", "ate", "backwards", "be", "bought", "buys", "by", "calculate",
+            "can", "cannot", "claims", "comes", "costs", "countdown", "did", "do", "does", "dollars", "each",
+            "equally", "fewer", "find", "found", "from", "get", "give", "gives", "had", "half", "has", "have", "he",
+            "help", "her", "him", "his", "how", "if", "in", "is", "it", "kinds", "knave", "knaves", "knights",
+            "larger", "left", "less", "letter", "liar", "lies", "live", "loose", "lying", "make", "many", "me",
+            "minus", "more", "my", "nano", "next", "not", "now", "number", "numbers", "of", "ok", "on", "one", "ones",
+            "only", "out", "plus", "question", "same", "say", "says", "sequence", "sequences", "solve", "some",
+            "spell", "sums", "take", "tell", "tells", "than", "that", "the", "them", "then", "there", "they", "times",
+            "to", "try", "up", "us", "use", "was", "we", "were", "what", "who", "with", "word", "words", "you",
         ],
-        Language::Russian => &["вместе", "есть", "потом", "число"],
+        Language::Russian => &[
+            "больше", "будет", "буквам", "было", "вместе", "всего", "есть", "ещё", "задачи", "зовут", "из", "их",
+            "каждой", "каждом", "купил", "купила", "маленькие", "меньше", "меня", "мне", "модель", "на", "наоборот",
+            "нет", "нужно", "он", "она", "осталось", "плюс", "по", "пожалуйста", "попробуй", "посчитать", "потом",
+            "решать", "сколько", "слова", "стало", "стоит", "тебя", "теперь", "только", "ты", "умею", "чем", "числа",
+            "числами", "число", "что",
+        ],
     }
 }
 
