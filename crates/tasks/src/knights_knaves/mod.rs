@@ -1,11 +1,13 @@
 //! Knights, who say only what is true, and knaves, who say only what is false: who is which?
 //!
-//! Everybody makes one statement, and exactly one assignment agrees with all of them, which is counted out before a
-//! puzzle is posed. The working writes down who says what, with `+` for a knight and the people's initials, so that the
-//! question is read once: `A says B-, B says A=B`. Then it tries the assignments in a fixed order, one a line. A line
-//! goes from person to person until one does not fit: what they are, what they say, the kinds of the people they speak
-//! of, whether the statement is true, and whether that fits: `A+ B-: A+ B-: B- true ok, B- A=B: A+ B- false ok`. Not
-//! here: people who say nothing, spies, more than three people, two whose names begin alike.
+//! Everybody makes one statement, or one of the people is silent, and exactly one assignment agrees with all that is
+//! said, which is counted out before a puzzle is posed. The working writes down who says what, with `+` for a knight
+//! and the people's initials, so that the question is read once: `A says B-, B says A=B`. Who is silent is listed
+//! too, for the assignments have everybody: `A says all -, B`. Then it tries the assignments in a fixed order, one a
+//! line. A line goes from person to person until one does not fit: what they are, what they say, the kinds of the
+//! people they speak of, whether the statement is true, and whether that fits: `A+ B-: A+ B-: B- true ok, B- A=B: A+
+//! B- false ok`. Who is silent fits either way and is passed over. Not here: spies, more than three people, two whose
+//! names begin alike, two of three who are silent.
 
 mod statement;
 mod telling;
@@ -83,14 +85,18 @@ impl Task for KnightsKnaves {
         let solution = says.solution()?;
         let initials = telling.initials();
         let is = |who: usize, kind: bool| format!("{}{}", initials[who], sign(kind));
-        let said = says.0.iter().zip(&initials).map(|(said, who)| format!("{who} says {}", said.brief(&initials)));
+        let said = says.0.iter().zip(&initials).map(|(said, who)| match said {
+            Statement::Nothing => who.to_string(),
+            _ => format!("{who} says {}", said.brief(&initials)),
+        });
         let mut lines = vec![said.collect::<Vec<_>>().join(", ")];
         for kinds in assignments(says.0.len()) {
             let assumed: Vec<String> = kinds.iter().enumerate().map(|(who, kind)| is(who, *kind)).collect();
             let mut judged = Vec::new();
-            for (who, statement) in says.0.iter().enumerate() {
+            let speak = |(_, statement): &(usize, &Statement)| **statement != Statement::Nothing;
+            for (who, statement) in says.0.iter().enumerate().filter(speak) {
                 let (looked_up, holds) = (statement.parts(&kinds, &initials), statement.holds(&kinds));
-                let fits = holds == kinds[who];
+                let fits = statement.suits(who, &kinds);
                 judged.push(format!(
                     "{} {}: {looked_up} {holds} {}",
                     is(who, kinds[who]),
@@ -145,7 +151,7 @@ impl Posed {
 fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
     let [low, high] = config.people;
     let count = rng.random_range(low..=high);
-    let says = Puzzle((0..count).map(|who| Statement::draw_said(who, count, rng)).collect());
+    let says = Puzzle::draw(count, rng);
     says.solution()?;
     let telling = Telling::draw(count, rng);
     Some(Problem {
@@ -241,6 +247,74 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_silent_is_not_judged() {
+        let both_knaves = posed(&[Statement::All(false), Statement::Nothing]);
+        let trace = task().trace(&both_knaves).unwrap();
+        let lines = [
+            "A says all -, B", "A+ B+: A+ all -: ++ false no", "A+ B-: A+ all -: +- false no",
+            "A- B+: A- all -: -+ false ok",
+        ];
+        assert_eq!(trace.thinking, lines.join("\n"));
+        assert_eq!(trace.answer, "A knave, B knight");
+        for answer in ["A knave", "A knave, B knave", "A knight, B knight"] {
+            assert!(!task().verify(&both_knaves, answer).is_right(), "{answer}");
+        }
+        // X: we are all knaves. Z: Q is a knight and X is a knave.
+        let mut problem = posed(&[Statement::All(false), Statement::Nothing, Statement::Both(1, true, 0, false)]);
+        problem.gold = serde_json::json!({"says": problem.gold, "names": ["X", "Q", "Z"]});
+        let trace = task().trace(&problem).unwrap();
+        let lines: Vec<&str> = trace.thinking.lines().collect();
+        assert_eq!((lines.len(), lines[0]), (6, "X says all -, Q, Z says Q+ and X-"));
+        assert_eq!(lines[5], "X- Q+ Z+: X- all -: -++ false ok, Z+ Q+ and X-: Q+T X-T true ok");
+        assert_eq!(trace.answer, "X is a knave, Q is a knight, Z is a knight");
+    }
+
+    #[test]
+    fn a_letter_may_be_a_name() {
+        let mut problem = posed(&[Statement::Is(1, false), Statement::Same(0, 1, true)]);
+        problem.gold = serde_json::json!({"says": problem.gold, "names": ["Q", "A"]});
+        let trace = task().trace(&problem).unwrap();
+        assert_eq!(trace.thinking.lines().next(), Some("Q says A-, A says Q=A"));
+        assert_eq!(trace.answer, "Q is a knight, A is a knave");
+        for answer in [&*trace.answer, "A is a knave and Q is a knight", "Q knight, A knave", "a: a knave; q: a knight"]
+        {
+            assert!(task().verify(&problem, answer).is_right(), "{answer}");
+        }
+        for answer in ["Q is a knight, A is a knight", "Q is a knight", "P knight, A knave", "Q is A, A is a knave"] {
+            assert!(!task().verify(&problem, answer).is_right(), "{answer}");
+        }
+    }
+
+    #[test]
+    fn everybody_is_named() {
+        for level in 0..2 {
+            let (mut silent, mut told) = (0, 0);
+            for index in 0..2000 {
+                let problem = task().problem_at(Split::Train, level, index);
+                let Posed { says, telling } = Posed::of(&problem).unwrap();
+                let prompt = problem.prompt.to_lowercase();
+                let words: Vec<&str> = prompt.split(|c: char| !c.is_alphabetic()).filter(|w| !w.is_empty()).collect();
+                // `A knight` is nobody's name.
+                let is_article = |next: Option<&&str>| {
+                    next.is_some_and(|next| ["knight", "knave", "truth", "liar", "riddle"].contains(next))
+                };
+                for person in telling.people(says.0.len()) {
+                    let is_named = (0..words.len())
+                        .any(|i| words[i] == person && !(person == "a" && is_article(words.get(i + 1))));
+                    assert!(is_named, "{person}: {}", problem.prompt);
+                }
+                if says.0.contains(&Statement::Nothing) {
+                    silent += 1;
+                    let ways = ["nothing", "silent", "anything"];
+                    told += usize::from(ways.iter().any(|way| words.contains(way)));
+                }
+            }
+            // About a fifth have somebody who is silent, and of half of those it is not said.
+            assert!((300..560).contains(&silent) && (silent / 3..silent * 2 / 3).contains(&told), "{silent} {told}");
+        }
+    }
+
+    #[test]
     fn ways_to_write_it() {
         let problem = posed(&[Statement::Is(1, false), Statement::Same(0, 1, true)]);
         for answer in [
@@ -267,12 +341,11 @@ mod tests {
             let mut solutions = HashSet::new();
             for code in 0..8_u8 {
                 let kinds: Vec<bool> = (0..puzzle.0.len()).map(|who| code & 1 << who > 0).collect();
-                if puzzle
-                    .0
-                    .iter()
-                    .enumerate()
-                    .all(|(who, s)| if kinds[who] { s.holds(&kinds) } else { !s.holds(&kinds) })
-                {
+                if puzzle.0.iter().enumerate().all(|(who, said)| match said {
+                    Statement::Nothing => true,
+                    said if kinds[who] => said.holds(&kinds),
+                    said => !said.holds(&kinds),
+                }) {
                     solutions.insert(kinds);
                 }
             }

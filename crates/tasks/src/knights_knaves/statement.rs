@@ -29,10 +29,12 @@ pub(crate) enum Statement {
     SomeKnight,
     /// All are of this kind.
     All(bool),
+    /// No statement at all: who is silent may be of either kind.
+    Nothing,
 }
 
 impl Statement {
-    /// Whether it is true under an assignment; of people that are not there, nothing is.
+    /// Whether it is true under an assignment; of people that are not there, nothing is. Silence is nothing untrue.
     pub(crate) fn holds(self, kinds: &[bool]) -> bool {
         let is = |who: usize, kind: bool| kinds.get(who) == Some(&kind);
         match self {
@@ -45,12 +47,20 @@ impl Statement {
             Self::OneKnave => kinds.iter().filter(|kind| !**kind).count() == 1,
             Self::SomeKnight => kinds.contains(&true),
             Self::All(kind) => kinds.iter().all(|other| *other == kind),
+            Self::Nothing => true,
         }
     }
 
-    /// Bit `i` is whether it is true under assignment `i`: what it means, however it is worded.
-    fn truth_table(self, count: usize) -> u8 {
-        assignments(count).enumerate().fold(0, |table, (i, kinds)| table | u8::from(self.holds(&kinds)) << i)
+    /// Whether `speaker` can say it under an assignment: a knight what is true, a knave what is not, both nothing.
+    pub(super) fn suits(self, speaker: usize, kinds: &[bool]) -> bool {
+        self == Self::Nothing || kinds.get(speaker) == Some(&self.holds(kinds))
+    }
+
+    /// Bit `i` is whether it is true under assignment `i`: what it means, however it is worded. None of silence, which
+    /// means something other than a statement that is always true.
+    fn truth_table(self, count: usize) -> Option<u8> {
+        let table = |table, (i, kinds): (usize, Vec<bool>)| table | u8::from(self.holds(&kinds)) << i;
+        (self != Self::Nothing).then(|| assignments(count).enumerate().fold(0, table))
     }
 
     /// Those that speak of nobody in particular.
@@ -58,6 +68,7 @@ impl Statement {
         [Self::SomeKnave, Self::OneKnight, Self::OneKnave, Self::SomeKnight, Self::All(false), Self::All(true)];
 
     /// Everything that can be said of `count` people, in order, but for the order of two beside an "or" or "and".
+    /// Silence is not among it.
     fn all(count: usize) -> Vec<Self> {
         let mut all = Self::OF_ALL.to_vec();
         for (one, kind) in (0..count).flat_map(|one| [(one, false), (one, true)]) {
@@ -105,15 +116,30 @@ impl Statement {
     }
 
     /// One that `speaker`, of `count` people, makes in a puzzle.
-    pub(super) fn draw_said(speaker: usize, count: usize, rng: &mut ChaCha8Rng) -> Self {
+    fn draw_said(speaker: usize, count: usize, rng: &mut ChaCha8Rng) -> Self {
         let other = (speaker + rng.random_range(1..count)) % count;
-        match rng.random_range(0..20) {
+        let said = match rng.random_range(0..20) {
             0..5 => Self::Is(other, rng.random_bool(0.5)),
             5 => Self::Is(speaker, true),
             6 => Self::All(rng.random_bool(0.3)),
             7 => Self::SomeKnight,
             8 => Self::OneKnave,
             _ => Self::draw(speaker, count, rng),
+        };
+        match said {
+            // Whoever speaks may come first too: "I am a knave or B is a knight". Of two alike they say "B and I".
+            Self::Either(..) | Self::Both(..) if rng.random_bool(0.5) => said.turned(),
+            _ => said,
+        }
+    }
+
+    /// The same with the two that it speaks of in the other order.
+    fn turned(self) -> Self {
+        match self {
+            Self::Same(one, other, same) => Self::Same(other, one, same),
+            Self::Either(one, kind, other, that) => Self::Either(other, that, one, kind),
+            Self::Both(one, kind, other, that) => Self::Both(other, that, one, kind),
+            _ => self,
         }
     }
 
@@ -157,10 +183,11 @@ impl Statement {
             Self::OneKnight => "exactly one of us is a knight".to_owned(),
             Self::OneKnave => "exactly one of us is a knave".to_owned(),
             Self::All(kind) => format!("all of us are {}", if kind { "knights" } else { "knaves" }),
+            Self::Nothing => "nothing".to_owned(),
         }
     }
 
-    /// As the working repeats it, with nobody called I: `B- or A+`, `A=B`, `some -`.
+    /// As the working repeats it, with nobody called I: `B- or A+`, `A=B`, `some -`. Silence is not repeated.
     pub(super) fn brief(self, initials: &[char]) -> String {
         let is = |who: usize, kind: bool| format!("{}{}", initials[who], sign(kind));
         match self {
@@ -174,6 +201,7 @@ impl Statement {
             Self::OneKnight => "one +".to_owned(),
             Self::OneKnave => "one -".to_owned(),
             Self::All(kind) => format!("all {}", sign(kind)),
+            Self::Nothing => String::new(),
         }
     }
 
@@ -188,7 +216,10 @@ impl Statement {
             Self::Either(one, kind, other, that) | Self::Both(one, kind, other, that) => {
                 format!("{} {}", truth(one, kind), truth(other, that))
             }
-            _ => kinds.iter().map(|kind| sign(*kind)).collect(),
+            Self::SomeKnave | Self::SomeKnight | Self::OneKnight | Self::OneKnave | Self::All(_) => {
+                kinds.iter().map(|kind| sign(*kind)).collect()
+            }
+            Self::Nothing => String::new(),
         }
     }
 }
@@ -198,12 +229,32 @@ pub(super) fn sign(kind: bool) -> char {
     if kind { '+' } else { '-' }
 }
 
+/// How often somebody is silent in a puzzle that is drawn. Fewer of these than of the others have one solution: of the
+/// puzzles that are posed, a little more than a fifth have somebody who is silent.
+const SILENT: f64 = 0.38;
+
 /// The statements in the order of the people: the gold of this task's problems.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Puzzle(pub(crate) Vec<Statement>);
 
 impl Puzzle {
-    /// If it speaks of nobody who says nothing.
+    /// One with or without a solution. One of the people may be silent; if two of three were, no statement that people
+    /// make here would tell who is what.
+    pub(super) fn draw(count: usize, rng: &mut ChaCha8Rng) -> Self {
+        let silent = rng.random_bool(SILENT).then(|| rng.random_range(0..count));
+        let said = |who| match silent == Some(who) {
+            true => Statement::Nothing,
+            false => Statement::draw_said(who, count, rng),
+        };
+        Self((0..count).map(said).collect())
+    }
+
+    /// Whether somebody says something of everybody, without naming them.
+    pub(super) fn speaks_of_all(&self) -> bool {
+        self.0.iter().any(|statement| Statement::OF_ALL.contains(statement))
+    }
+
+    /// If it speaks of nobody who is not there.
     pub(super) fn checked(self) -> Option<Self> {
         let count = self.0.len();
         ((2..=MOST).contains(&count) && self.0.iter().all(|statement| statement.fits(count))).then_some(self)
@@ -211,7 +262,7 @@ impl Puzzle {
 
     /// The only assignment under which knights say what is true and knaves what is not.
     pub(crate) fn solution(&self) -> Option<Vec<bool>> {
-        let agrees = |kinds: &Vec<bool>| (0..kinds.len()).all(|who| self.0[who].holds(kinds) == kinds[who]);
+        let agrees = |kinds: &Vec<bool>| (0..kinds.len()).all(|who| self.0[who].suits(who, kinds));
         let mut agreeing = assignments(self.0.len()).filter(agrees);
         let solution = agreeing.next()?;
         agreeing.next().is_none().then_some(solution)
@@ -221,7 +272,7 @@ impl Puzzle {
     /// least one of us is a knave" is "A is a knave or B is a knave".
     pub(crate) fn id(&self) -> String {
         let count = self.0.len();
-        let wordings: Vec<(u8, Statement)> =
+        let wordings: Vec<(Option<u8>, Statement)> =
             Statement::all(count).into_iter().map(|statement| (statement.truth_table(count), statement)).collect();
         let first_wording = |statement: Statement| {
             let table = statement.truth_table(count);
@@ -274,6 +325,7 @@ mod tests {
             (Statement::Both(1, true, 2, false), 0, "B is a knight and C is a knave"),
             (Statement::SomeKnave, 0, "at least one of us is a knave"),
             (Statement::OneKnight, 1, "exactly one of us is a knight"),
+            (Statement::Nothing, 1, "nothing"),
         ] {
             assert_eq!(statement.say(speaker), said);
         }
@@ -302,8 +354,8 @@ mod tests {
         assert_ne!(ours.id(), other.id());
     }
 
-    /// The truth tables of the statements under the names that make them least. The slow way: assignments are the bits
-    /// of a number, and it is those that are renamed, not the statements.
+    /// The truth tables of the statements under the names that make them least; an empty one of silence. The slow way:
+    /// assignments are the bits of a number, and it is those that are renamed, not the statements.
     fn meaning(puzzle: &Puzzle) -> Vec<Vec<bool>> {
         let count = puzzle.0.len();
         let orders: &[&[usize]] = match count {
@@ -317,7 +369,8 @@ mod tests {
                     let name = |who: usize| order.iter().position(|&other| other == who).unwrap();
                     (0..count).map(|who| code & 1 << name(who) > 0).collect()
                 };
-                (0..1 << count).map(|code| puzzle.0[who].holds(&kinds_of(code))).collect()
+                let codes = if puzzle.0[who] == Statement::Nothing { 0..0 } else { 0..1 << count };
+                codes.map(|code| puzzle.0[who].holds(&kinds_of(code))).collect()
             };
             order.iter().map(table).collect()
         };
@@ -336,6 +389,25 @@ mod tests {
     }
 
     #[test]
+    fn silence_suits_either_kind() {
+        let kinds = [true, false];
+        assert!((0..2).all(|who| Statement::Nothing.suits(who, &kinds)));
+        assert!(Statement::SomeKnave.suits(0, &kinds) && !Statement::SomeKnave.suits(1, &kinds));
+        // A knight would not say that both are knaves, and if a knave does, the other is none.
+        let puzzle = Puzzle(vec![Statement::All(false), Statement::Nothing]);
+        assert_eq!(puzzle.solution(), Some(vec![false, true]));
+        let other = Puzzle(vec![Statement::Nothing, Statement::Both(0, false, 1, false)]);
+        assert_eq!((other.id(), other.solution()), (puzzle.id(), Some(vec![true, false])));
+        assert_eq!(Puzzle(vec![Statement::Is(1, true), Statement::Nothing]).solution(), None);
+        assert_eq!(Puzzle(vec![Statement::Nothing; 2]).solution(), None);
+        // Of three people, one statement never tells who is what.
+        for said in Statement::all(3) {
+            let alone = Puzzle(vec![said, Statement::Nothing, Statement::Nothing]);
+            assert_eq!(alone.solution(), None, "{said:?}");
+        }
+    }
+
+    #[test]
     fn words_make_no_new_puzzle() {
         let ours = Puzzle(vec![Statement::SomeKnave, Statement::OneKnight]);
         let theirs = Puzzle(vec![Statement::Either(1, false, 0, false), Statement::Same(1, 0, false)]);
@@ -345,17 +417,13 @@ mod tests {
         assert_ne!(third(Statement::SomeKnave).id(), third(Statement::Either(0, false, 1, false)).id());
         // All pairs of what two people can say, in either order of the two.
         let mut said = Statement::all(2);
-        said.extend(said.clone().into_iter().map(|statement| match statement {
-            Statement::Same(one, other, same) => Statement::Same(other, one, same),
-            Statement::Either(one, kind, other, that) => Statement::Either(other, that, one, kind),
-            Statement::Both(one, kind, other, that) => Statement::Both(other, that, one, kind),
-            other => other,
-        }));
+        said.extend(said.clone().into_iter().map(Statement::turned));
+        said.push(Statement::Nothing);
         let pairs = said.iter().flat_map(|&one| said.iter().map(move |&other| Puzzle(vec![one, other])));
-        // 14 meanings (4 of one, 2 of sameness, 4 of "or", 4 of "and"), and each pair has its mirror image.
-        assert_eq!(ids_are_meanings(pairs), 14 * 14 / 2 + 7);
+        // 14 meanings (4 of one, 2 of sameness, 4 of "or", 4 of "and") and silence, and each pair has its mirror image.
+        assert_eq!(ids_are_meanings(pairs), (15 * 15 + 15) / 2);
         let rng = &mut draw::rng(7, "test", 0, 0);
-        let threes = (0..20_000).map(|_| Puzzle((0..3).map(|who| Statement::draw(who, 3, rng)).collect()));
+        let threes = (0..20_000).map(|_| Puzzle::draw(3, rng));
         assert!(ids_are_meanings(threes) > 1000);
     }
 }
