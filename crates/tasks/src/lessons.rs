@@ -77,7 +77,7 @@ pub(crate) fn statements(rng: &mut ChaCha8Rng) -> String {
     }
 }
 
-/// Whether one saying of each makes a held-out puzzle, be it of all the people or of two of three.
+/// Whether one saying of each, or none, makes a held-out puzzle, be it of all the people or of two of three.
 fn make_held_out(sayings: &[Vec<Statement>]) -> bool {
     let count = sayings.len();
     let held_out = |said: &Vec<Statement>| {
@@ -88,8 +88,8 @@ fn make_held_out(sayings: &[Vec<Statement>]) -> bool {
         let group: Vec<usize> = (0..count).filter(|who| code >> who & 1 == 1).collect();
         let mut choices = vec![Vec::new()];
         for &speaker in &group {
-            let said: Vec<Statement> =
-                sayings[speaker].iter().filter_map(|statement| statement.among(&group, count)).collect();
+            let mut said = vec![Statement::Nothing];
+            said.extend(sayings[speaker].iter().filter_map(|statement| statement.among(&group, count)));
             choices = choices
                 .iter()
                 .flat_map(|before: &Vec<Statement>| said.iter().map(move |&next| [&before[..], &[next]].concat()))

@@ -118,7 +118,7 @@ fn levels_are_problems_of_the_task() {
                 let only = ["beyond", "larger", "small_talk"].contains(&task.name());
                 assert!(!only || problems[7] == task.problem(split, 7));
                 // Levels do not repeat each other's problems, nor the mixed ones, unless there are few: two people have
-                // 38 puzzles, and half of the mixed ones are theirs.
+                // 46 puzzles, and half of the mixed ones are theirs.
                 let few = task.name() == "knights_knaves" && level == 0;
                 let others = (0..50).map(|i| task.problem(split, i).id);
                 let ids: HashSet<_> = problems.into_iter().map(|problem| problem.id).collect();

@@ -3,8 +3,9 @@
 //! A [`Plot`] is what happens, without words: what there is at first, what is added and taken away, and what is asked.
 //! `english.rs` and `russian.rs` tell it, of apples, birds, money or ages, by the templates that [`fill`] fills. The
 //! working writes each step as an equation with a word for what it makes, `all 3*12=36`, `left 36-6=30`, and steps of
-//! larger numbers in columns, as a calculation. Both tasks share plots and dials, and a plot is on one side of the split in both languages. Not here: shares other than a half,
-//! numbers beyond twenty in words, numbers that are told and not needed.
+//! larger numbers in columns, as a calculation. Both tasks share plots and dials, and a plot is on one side of the split
+//! in both languages. Not here: shares other than a half, numbers beyond twenty in words, numbers that are told and not
+//! needed.
 
 mod english;
 mod english_words;
