@@ -218,7 +218,7 @@ pub(super) const OPERATIONS: &[&str] = &[
     "[what is|how much is|calculate|work out] {three} times {two}[?|]",
     "multiply {three} by {two}",
     "[multiply|the product of] {two} [and|by|times] {three}",
-    "[find|calculate|work out|give me|tell me] the [average|mean|median|mode|minimum|maximum|range] of {n}, {n}, {n}[| and {n}]",
+    "[find|calculate|work out|give me|tell me] the [average|mean|median|mode|minimum] of {n}, {n}, {n}[| and {n}]",
     "[average|mean|median|min|max|mode|minimum|maximum|range]: {n}, {n}, {n}",
     "what is the [average|mean|median|mode|smallest|largest|biggest|lowest|highest] of {n}, {n} and {n}?",
     "which [number |]is the [largest|smallest|biggest|highest|lowest], {n}, {n} or {n}?",
@@ -240,7 +240,7 @@ pub(super) const OPERATIONS: &[&str] = &[
     "[what are|how many are] the digits of {n}[?| added up?]",
     "reverse the digits of {n}",
     "what is [the chance|the probability|how likely is it] [of two heads|to roll a {d}|to draw an ace|of rain]?",
-    "what is the [area|perimeter|diagonal|circumference|volume] of a [square|circle|cube|box|sphere] of [side |radius |]{d}?",
+    "what is the [area|perimeter|diagonal|circumference] of a [square|circle|cube|box|sphere] of [side |radius |]{d}?",
     "[how many|what] degrees [are in|has] a [triangle|circle|right angle|square]?",
     "what is the hypotenuse [of {d} and {d}|if the sides are {d} and {d}]?",
 ];

@@ -25,6 +25,8 @@ mod russian;
 const NAME: &str = "small_talk";
 /// Longest answer that is looked at, in bytes.
 const MAX_LEN: usize = 800;
+/// How many of the ways to say something, the first ones, are said more often than the others.
+const COMMONEST: usize = 12;
 
 /// The dials of [`SmallTalk`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,7 +142,8 @@ struct Voice {
     hellos: &'static [&'static str],
     /// With a `{name}`.
     introductions: &'static [&'static str],
-    /// The ways to ask each thing, as templates (see `words::fill`); a thing may have several lists. No way stands twice.
+    /// The ways to ask each thing, the commonest first, as templates (see `words::fill`); a thing may have several
+    /// lists. No way stands twice.
     asks: &'static [(Ask, &'static [&'static str])],
 }
 
@@ -273,7 +276,8 @@ impl Said {
         for ask in self.ask.iter().chain(&self.then) {
             let lists = voice.asks.iter().filter(|(asked, _)| asked == ask);
             let ways: Vec<&str> = lists.flat_map(|(_, ways)| ways.iter().copied()).collect();
-            let way = fill(ways.choose(rng)?, &|slot, rng| self.filling(slot, rng), rng);
+            let among = if rng.random_bool(0.35) { &ways[..ways.len().min(COMMONEST)] } else { &ways };
+            let way = fill(among.choose(rng)?, &|slot, rng| self.filling(slot, rng), rng);
             // Their own mark, or one of those that end a sentence.
             let text = way.trim_end_matches(['?', '!']);
             let own = &way[text.len()..];
