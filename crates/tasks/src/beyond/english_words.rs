@@ -1,5 +1,12 @@
 //! What fills the places of the English templates.
 
+/// Of 26 to 40 letters.
+pub(super) const LONG_WORDS: &[&str] = &[
+    "antidisestablishmentarianism", "floccinaucinihilipilification", "pseudopseudohypoparathyroidism",
+    "supercalifragilisticexpialidocious", "hippopotomonstrosesquippedaliophobia", "honorificabilitudinitatibus",
+    "electroencephalographically", "spectrophotofluorometrically", "thyroparathyroidectomizations",
+    "radioimmunoelectrophoresis", "hepaticocholangiogastrostomy", "dichlorodiphenyltrichloroethane",
+];
 pub(super) const THINGS: &[&str] = &[
     "computer", "phone", "car", "book", "house", "bread", "dog", "cat", "tree", "moon", "sun", "river", "mountain",
     "bridge", "bicycle", "engine", "battery", "camera", "clock", "piano", "guitar", "robot", "rocket", "train", "ship",

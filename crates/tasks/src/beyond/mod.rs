@@ -11,6 +11,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::calculations::number_words;
 use crate::draw::{self, Drawn};
 use crate::small_talk;
 use crate::task::{Language, Problem, Source, Task, TaskError, Trace, Verdict};
@@ -133,6 +134,8 @@ enum Why {
     Countdown,
     /// A story that asks for another kind of calculation.
     Story,
+    /// A word of more letters than `letters` takes.
+    Long,
 }
 
 impl Asked {
@@ -179,6 +182,10 @@ impl Asked {
                 "Слишком много чисел.",
                 "Я умею только считать с двумя или тремя числами. Попробуй: Сколько будет 2+3*4?",
             ),
+            (Why::Long, false) => ("A long word.", "I can only spell and reverse short words. Try: Spell picnic."),
+            (Why::Long, true) => {
+                ("Длинное слово.", "Я умею только писать по буквам короткие слова. Попробуй: пикник по буквам")
+            }
             (Why::Countdown, false) => (
                 "Too many numbers.",
                 "I can only play Countdown with two or three numbers. Try: Use 25, 3, 19 to make 41.",
@@ -205,6 +212,7 @@ fn candidate(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
     };
     let text = if rng.random_bool(0.06) { mistyped(&text, rng) } else { text };
     let prompt = match why {
+        Why::Long => dress(&capitalised(&text), language, Case::Kept, rng),
         // A greeting before these would be small talk, and a "please" after them odd.
         Why::FollowUp | Why::Nothing | Why::Tongue if rng.random_bool(0.6) => text,
         Why::FollowUp | Why::Nothing | Why::Tongue => capitalised(&text),
@@ -305,9 +313,96 @@ fn filling(slot: &str, language: Language, rng: &mut ChaCha8Rng) -> String {
             &["+", "+", "-", "*", "*", "/", ":", "×", "·", "−"],
             rng,
         ),
+        "long" => long_word(language, rng),
+        "riddle" => riddle(language, rng),
+        "written" => written(russian, rng),
         "trig" => one(&["sine", "cosine", "tangent", "logarithm"], &["синус", "косинус", "тангенс"], rng),
         _ => number(slot, russian, rng),
     }
+}
+
+/// A word of 26 to 40 letters: a listed one, or several run together.
+fn long_word(language: Language, rng: &mut ChaCha8Rng) -> String {
+    const LENGTHS: std::ops::RangeInclusive<usize> = 26..=40;
+    let listed = if language == Language::Russian { russian::LONG_WORDS } else { english_words::LONG_WORDS };
+    if rng.random_bool(0.25) {
+        return listed.choose(rng).map(|word| (*word).to_owned()).unwrap_or_default();
+    }
+    let real = rng.random_bool(0.5);
+    let mut word = String::new();
+    while !LENGTHS.contains(&word.chars().count()) {
+        if word.chars().count() > *LENGTHS.end() {
+            word.clear();
+        }
+        word += &if real { filling("word", language, rng) } else { pronounceable(language, rng) };
+    }
+    word
+}
+
+/// What four or five people say of each other, or three of whom one is a spy.
+fn riddle(language: Language, rng: &mut ChaCha8Rng) -> String {
+    let russian = language == Language::Russian;
+    let count = rng.random_range(3..=5);
+    let mut people: Vec<String> = Vec::new();
+    if rng.random_bool(0.5) {
+        people.extend(["A", "B", "C", "D", "E"].map(str::to_owned));
+    }
+    while people.len() < count {
+        let name = filling("name", language, rng);
+        if !people.contains(&name) {
+            people.push(name);
+        }
+    }
+    people.truncate(count);
+    let kinds = match (russian, count) {
+        (false, 3) => ["knight", "knave", "spy"],
+        (false, _) => ["knight", "knave", "knave"],
+        (true, 3) => ["рыцарь", "лжец", "шпион"],
+        (true, _) => ["рыцарь", "лжец", "лжец"],
+    };
+    let mut sentences = Vec::new();
+    for (at, person) in people.iter().enumerate() {
+        let other = &people[(at + rng.random_range(1..count)) % count];
+        // With three people, the spy must be spoken of.
+        let kind = if at == 0 { kinds[2] } else { kinds.choose(rng).copied().unwrap_or_default() };
+        sentences.push(match (russian, rng.random_range(0..3)) {
+            (false, 0) => format!("{person} says \"{other} is a {kind}\"."),
+            (false, _) => format!("{person} says: {other} is a {kind}."),
+            (true, 0) => format!("{person}: {other} - {kind}."),
+            (true, _) => format!("{person} говорит: {other} - {kind}."),
+        });
+    }
+    sentences.join(" ")
+}
+
+/// A number from 100 to 9999 in words.
+fn written(russian: bool, rng: &mut ChaCha8Rng) -> String {
+    const HUNDREDS: [&str; 9] =
+        ["сто", "двести", "триста", "четыреста", "пятьсот", "шестьсот", "семьсот", "восемьсот", "девятьсот"];
+    let language = if russian { Language::Russian } else { Language::English };
+    let [thousands, hundreds] = *[[0, 1], [1, 0], [1, 1]].choose(rng).unwrap_or(&[1, 1]);
+    let mut parts = Vec::new();
+    if thousands > 0 {
+        parts.push(match (rng.random_range(1..10), russian) {
+            (1, true) => "тысяча".to_owned(),
+            (2, true) => "две тысячи".to_owned(),
+            (count @ 3..=4, true) => format!("{} тысячи", number_words(count, language)),
+            (count, true) => format!("{} тысяч", number_words(count, language)),
+            (count, false) => format!("{} thousand", number_words(count, language)),
+        });
+    }
+    if hundreds > 0 {
+        let count = rng.random_range(1..10);
+        parts.push(match russian {
+            true => HUNDREDS[count as usize - 1].to_owned(),
+            false => format!("{} hundred", number_words(count, language)),
+        });
+    }
+    if rng.random_bool(0.6) {
+        let and = if !russian && rng.random_bool(0.5) { "and " } else { "" };
+        parts.push(format!("{and}{}", number_words(rng.random_range(1..100), language)));
+    }
+    parts.join(" ")
 }
 
 /// Numbers, for the slots that are none of words.
@@ -338,6 +433,12 @@ fn number(slot: &str, russian: bool, rng: &mut ChaCha8Rng) -> String {
         "dec" => {
             let mark = if russian && rng.random_bool(0.5) { "," } else { "." };
             format!("{}{mark}{}", rng.random_range(0..100), rng.random_range(1..100))
+        }
+        "gap" => {
+            let (first, step, place) = (rng.random_range(1..30), rng.random_range(2..12), rng.random_range(1..4));
+            let hole = *["?", "_", "__", "...", "x"].choose(rng).unwrap_or(&"?");
+            let shown = |at: u32| if at == place { hole.to_owned() } else { (first + at * step).to_string() };
+            (0..rng.random_range(5..7)).map(shown).collect::<Vec<_>>().join(", ")
         }
         "year" => rng.random_range(900..2040).to_string(),
         "four digits" => list(4, 9, rng),
@@ -379,6 +480,20 @@ mod tests {
                     let text = fill(template, &|slot, rng| filling(slot, language, rng), &mut rng);
                     assert!(!text.contains(['{', '[', '}', ']']), "{template}: {text}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_too_long_for_the_other_tasks() {
+        for index in 0..500 {
+            let mut rng = draw::rng(4, "beyond", 0, index);
+            for language in [Language::English, Language::Russian] {
+                let word = long_word(language, &mut rng);
+                assert!((26..=40).contains(&word.chars().count()), "{word}");
+                let said = riddle(language, &mut rng);
+                let people = said.matches(". ").count() + 1;
+                assert!(people >= 4 || said.contains("spy") || said.contains("шпион"), "{said}");
             }
         }
     }

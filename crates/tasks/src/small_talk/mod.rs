@@ -25,6 +25,8 @@ mod russian;
 const NAME: &str = "small_talk";
 /// Longest answer that is looked at, in bytes.
 const MAX_LEN: usize = 800;
+/// How many of the ways to say something, the first ones, are said more often than the others.
+const COMMONEST: usize = 12;
 
 /// The dials of [`SmallTalk`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,7 +106,8 @@ pub(crate) fn says(text: &str) -> bool {
     static WAYS: LazyLock<HashSet<String>> = LazyLock::new(|| {
         let voices = [&english::VOICE, &russian::VOICE];
         let ways = voices.iter().flat_map(|voice| {
-            voice.asks.iter().flat_map(|(_, ways)| ways.iter()).chain(voice.hellos).map(|way| bare(way))
+            let asked = voice.asks.iter().flat_map(|(_, ways)| ways.iter()).flat_map(|way| written_out(way));
+            asked.chain(voice.hellos.iter().map(|way| (*way).to_owned())).map(|way| bare(&way))
         });
         ways.collect()
     });
@@ -124,12 +127,23 @@ fn bare(text: &str) -> String {
     text.trim_end_matches(['.', '!', '?', ' ']).to_lowercase()
 }
 
+/// Every text that a template stands for, with its slots as they are.
+fn written_out(template: &str) -> Vec<String> {
+    let Some((before, rest)) = template.split_once('[') else {
+        return vec![template.to_owned()];
+    };
+    let (inside, after) = rest.split_once(']').unwrap_or((rest, ""));
+    let afters = written_out(after);
+    inside.split('|').flat_map(|choice| afters.iter().map(move |after| format!("{before}{choice}{after}"))).collect()
+}
+
 /// The wordings of a language.
 struct Voice {
     hellos: &'static [&'static str],
     /// With a `{name}`.
     introductions: &'static [&'static str],
-    /// The ways to ask each thing. No way stands twice.
+    /// The ways to ask each thing, the commonest first, as templates (see `words::fill`); a thing may have several
+    /// lists. No way stands twice.
     asks: &'static [(Ask, &'static [&'static str])],
 }
 
@@ -197,8 +211,9 @@ impl Said {
         });
         let mut said = Self { hello: false, name, ask: None, then: None, russian };
         // Cries for help have as many wordings as three other things, and matter most.
-        const OFTEN: [Ask; 24] = [
+        const OFTEN: [Ask; 28] = [
             Ask::Who,
+            Ask::Name,
             Ask::Name,
             Ask::Kind,
             Ask::Other,
@@ -217,10 +232,13 @@ impl Said {
             Ask::Thanks,
             Ask::Thanks,
             Ask::Bye,
+            Ask::Bye,
             Ask::Praise,
             Ask::Praise,
             Ask::Wrong,
+            Ask::Wrong,
             Ask::Sorry,
+            Ask::Fine,
             Ask::Fine,
         ];
         if rng.random_bool(if said.name.is_some() { 0.5 } else { 0.85 }) {
@@ -256,13 +274,16 @@ impl Said {
             parts.push((introduction, [".", ".", "!", ",", ""].choose(rng).copied()?));
         }
         for ask in self.ask.iter().chain(&self.then) {
-            let (_, ways) = voice.asks.iter().find(|(asked, _)| asked == ask)?;
-            let way = fill(ways.choose(rng)?, &|slot, rng| self.filling(slot, rng), rng);
+            let lists = voice.asks.iter().filter(|(asked, _)| asked == ask);
+            let ways: Vec<&str> = lists.flat_map(|(_, ways)| ways.iter().copied()).collect();
+            let among = if rng.random_bool(0.35) { &ways[..ways.len().min(COMMONEST)] } else { &ways };
+            let way = fill(among.choose(rng)?, &|slot, rng| self.filling(slot, rng), rng);
             // Their own mark, or one of those that end a sentence.
             let text = way.trim_end_matches(['?', '!']);
             let own = &way[text.len()..];
             let own = if own.starts_with('?') { "?" } else { [".", "!", "."].choose(rng).copied()? };
-            parts.push((slipped(text.to_owned(), rng), if rng.random_bool(0.5) { "" } else { own }));
+            let said = ask.amid_fillers(slipped(text.to_owned(), rng), self.russian, called, rng);
+            parts.push((said, if rng.random_bool(0.5) { "" } else { own }));
         }
         if parts.is_empty() {
             return None;
@@ -337,6 +358,46 @@ impl Said {
 }
 
 impl Ask {
+    /// Now and then with words before or after it that change nothing about the reply, such as `ok, bye my friend`.
+    fn amid_fillers(self, text: String, russian: bool, called: &str, rng: &mut ChaCha8Rng) -> String {
+        // A command is a command by its first sign.
+        if !text.starts_with(char::is_alphabetic) {
+            return text;
+        }
+        let before: &[&str] = match (self, russian) {
+            (Self::Fine | Self::Praise, false) => &["oh", "well", "ah", "haha"],
+            (Self::Fine | Self::Praise, true) => &["ну", "ой", "о", "ха"],
+            (_, false) => {
+                &["ok", "okay", "well", "oh", "so", "alright", "right", "um", "hmm", "anyway", "ah", "listen", "btw"]
+            }
+            (_, true) => {
+                &["ок", "окей", "ладно", "ну", "ой", "так", "хорошо", "слушай", "хм", "эх", "кстати", "значит"]
+            }
+        };
+        let after: &[&str] = match (self, russian) {
+            (Self::Bye, false) => {
+                &["then", "now", "my friend", "friend", "buddy", "mate", "bro", "everyone", "for now"]
+            }
+            (Self::Bye, true) => &["тогда", "друг", "друг мой", "дружище", "бот", "брат", "всем"],
+            (_, false) => &["my friend", "friend", "buddy", "mate", "bro", "dude", "man", "bot", "robot", "dear"],
+            (_, true) => &["друг", "друг мой", "дружище", "бот", "брат", "робот", "дорогой"],
+        };
+        let mut said = text;
+        if rng.random_bool(0.15) {
+            let word = if rng.random_bool(0.2) { called } else { before.choose(rng).copied().unwrap_or_default() };
+            if !said.starts_with(word) {
+                said = format!("{word}{} {said}", if rng.random_bool(0.7) { "," } else { "" });
+            }
+        }
+        if rng.random_bool(0.12) {
+            let word = if rng.random_bool(0.3) { called } else { after.choose(rng).copied().unwrap_or_default() };
+            if !said.ends_with(word) {
+                said = format!("{said}{} {word}", if rng.random_bool(0.5) { "," } else { "" });
+            }
+        }
+        said
+    }
+
     fn understood(self, russian: bool) -> &'static str {
         let (english, in_russian) = match self {
             Self::Who => ("Who I am.", "Кто я."),
@@ -472,8 +533,8 @@ mod tests {
                 asked.insert(bare(way), hellos.to_owned());
             }
             for (ask, ways) in voice.asks {
-                for way in *ways {
-                    let other = asked.insert(bare(way), format!("{ask:?}"));
+                for way in ways.iter().flat_map(|way| written_out(way)) {
+                    let other = asked.insert(bare(&way), format!("{ask:?}"));
                     assert!(
                         other.as_ref().is_none_or(|other| *other == format!("{ask:?}")),
                         "{way}: {ask:?}, {other:?}"
@@ -481,7 +542,7 @@ mod tests {
                 }
             }
         }
-        assert!(says("What can you do") && says("СПАСИБО!") && !says("What is 2+2?"));
+        assert!(says("Thanks, that was quick") && says("What can you do") && says("СПАСИБО!") && !says("What is 2+2?"));
     }
 
     #[test]
