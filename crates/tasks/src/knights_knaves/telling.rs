@@ -374,10 +374,16 @@ impl Telling {
 
 /// Letters for `count` people, often in a row: `P` and `Q`.
 fn letters(count: usize, rng: &mut ChaCha8Rng) -> Vec<String> {
-    let letters: Vec<char> = match rng.random_bool(0.5) {
-        true => LETTERS.windows(count).collect::<Vec<_>>().choose(rng).copied().unwrap_or_default().to_vec(),
-        false => LETTERS.sample(rng, count).copied().collect(),
-    };
+    let mut letters: Vec<char> = Vec::new();
+    if rng.random_bool(0.5) {
+        letters.extend(LETTERS.windows(count).collect::<Vec<_>>().choose(rng).copied().unwrap_or_default());
+    }
+    while letters.len() < count {
+        let letter = LETTERS.choose(rng).copied().unwrap_or_default();
+        if !letters.contains(&letter) {
+            letters.push(letter);
+        }
+    }
     letters.iter().map(char::to_string).collect()
 }
 
