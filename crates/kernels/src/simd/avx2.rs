@@ -23,7 +23,7 @@ impl Avx2 {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Avx2 {
     type V = [__m256; 4];
-    type B = __m256i;
+    type Q = [__m256i; 4];
     const TILE_ROWS: usize = 6;
     const TILE_COLUMNS: usize = 16;
 
@@ -73,37 +73,99 @@ impl Simd for Avx2 {
         unsafe { transpose(from, to) }
     }
     #[inline(always)]
-    fn bytes(self, x: &[u8; LANES]) -> Self::B {
-        unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }
-    }
-    #[inline(always)]
-    fn unpack_4(self, x: &[u8; 16]) -> Self::B {
-        unsafe { unpack_4(x) }
-    }
-    #[inline(always)]
-    fn unpack_2(self, x: &[u8; 8]) -> Self::B {
-        unsafe { unpack_2(x) }
-    }
-    #[inline(always)]
-    fn unpack_1(self, x: &[u8; 4]) -> Self::B {
-        unsafe { unpack_1(x) }
-    }
-    #[inline(always)]
-    fn join<const SHIFT: i32>(self, low: Self::B, high: Self::B) -> Self::B {
-        unsafe { _mm256_or_si256(low, _mm256_slli_epi16::<SHIFT>(high)) }
-    }
-    #[inline(always)]
-    fn add_to_bytes(self, x: Self::B, offset: i8) -> Self::B {
-        unsafe { _mm256_add_epi8(x, _mm256_set1_epi8(offset)) }
-    }
-    #[inline(always)]
-    fn pick(self, table: &[i8; 16], codes: Self::B) -> Self::B {
-        unsafe { _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())), codes) }
-    }
-    #[inline(always)]
-    fn signed(self, x: Self::B) -> Self::V {
+    fn quads(self, x: &[u8; 4 * LANES]) -> Self::Q {
+        let p: *const __m256i = x.as_ptr().cast();
         unsafe {
-            let (low, high) = (_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x));
+            [
+                _mm256_loadu_si256(p),
+                _mm256_loadu_si256(p.add(1)),
+                _mm256_loadu_si256(p.add(2)),
+                _mm256_loadu_si256(p.add(3)),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn quads_4(self, x: &[u8; 2 * LANES]) -> Self::Q {
+        let p: *const __m256i = x.as_ptr().cast();
+        unsafe {
+            let (a, b, mask) = (_mm256_loadu_si256(p), _mm256_loadu_si256(p.add(1)), _mm256_set1_epi8(15));
+            [
+                _mm256_and_si256(a, mask),
+                _mm256_and_si256(b, mask),
+                _mm256_and_si256(_mm256_srli_epi16::<4>(a), mask),
+                _mm256_and_si256(_mm256_srli_epi16::<4>(b), mask),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn quads_2(self, x: &[u8; LANES]) -> Self::Q {
+        unsafe {
+            let (x, mask) = (_mm256_loadu_si256(x.as_ptr().cast()), _mm256_set1_epi8(3));
+            [
+                _mm256_and_si256(x, mask),
+                _mm256_and_si256(_mm256_srli_epi16::<2>(x), mask),
+                _mm256_and_si256(_mm256_srli_epi16::<4>(x), mask),
+                _mm256_and_si256(_mm256_srli_epi16::<6>(x), mask),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn quads_1(self, x: &[u8; LANES / 2]) -> Self::Q {
+        unsafe {
+            let (twice, mask) =
+                (_mm256_broadcastsi128_si256(_mm_loadu_si128(x.as_ptr().cast())), _mm256_set1_epi8(1));
+            [
+                _mm256_and_si256(_mm256_srlv_epi64(twice, _mm256_setr_epi64x(0, 0, 1, 1)), mask),
+                _mm256_and_si256(_mm256_srlv_epi64(twice, _mm256_setr_epi64x(2, 2, 3, 3)), mask),
+                _mm256_and_si256(_mm256_srlv_epi64(twice, _mm256_setr_epi64x(4, 4, 5, 5)), mask),
+                _mm256_and_si256(_mm256_srlv_epi64(twice, _mm256_setr_epi64x(6, 6, 7, 7)), mask),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn join<const SHIFT: i32>(self, low: Self::Q, high: Self::Q) -> Self::Q {
+        unsafe {
+            [
+                _mm256_or_si256(low[0], _mm256_slli_epi16::<SHIFT>(high[0])),
+                _mm256_or_si256(low[1], _mm256_slli_epi16::<SHIFT>(high[1])),
+                _mm256_or_si256(low[2], _mm256_slli_epi16::<SHIFT>(high[2])),
+                _mm256_or_si256(low[3], _mm256_slli_epi16::<SHIFT>(high[3])),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn add_to_bytes(self, x: Self::Q, offset: i8) -> Self::Q {
+        unsafe {
+            let offset = _mm256_set1_epi8(offset);
+            [
+                _mm256_add_epi8(x[0], offset),
+                _mm256_add_epi8(x[1], offset),
+                _mm256_add_epi8(x[2], offset),
+                _mm256_add_epi8(x[3], offset),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn pick(self, table: &[i8; 16], codes: Self::Q) -> Self::Q {
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            [
+                _mm256_shuffle_epi8(table, codes[0]),
+                _mm256_shuffle_epi8(table, codes[1]),
+                _mm256_shuffle_epi8(table, codes[2]),
+                _mm256_shuffle_epi8(table, codes[3]),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn input<const I: usize>(self, x: Self::Q) -> Self::V {
+        unsafe { [input::<I>(x[0]), input::<I>(x[1]), input::<I>(x[2]), input::<I>(x[3])] }
+    }
+    #[inline(always)]
+    fn signed(self, x: &[u8; LANES]) -> Self::V {
+        unsafe {
+            let p: *const __m128i = x.as_ptr().cast();
+            let (low, high) = (_mm_loadu_si128(p), _mm_loadu_si128(p.add(1)));
             [
                 _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(low)),
                 _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128::<8>(low))),
@@ -256,38 +318,21 @@ unsafe fn transpose_square(from: *const f32, to: *mut f32) {
     }
 }
 
+/// The `I`-th byte of each four as f32.
+///
 /// # Safety
 /// The processor must have AVX2.
 #[inline(always)]
-pub(super) unsafe fn unpack_4(x: &[u8; 16]) -> __m256i {
-    // SAFETY: the caller's promise, and the array holds what is read.
-    unsafe {
-        let twice = _mm256_broadcastsi128_si256(_mm_loadu_si128(x.as_ptr().cast()));
-        let shifted = _mm256_srlv_epi64(twice, _mm256_setr_epi64x(0, 0, 4, 4));
-        _mm256_and_si256(shifted, _mm256_set1_epi8(15))
-    }
-}
-
-/// # Safety
-/// The processor must have AVX2.
-#[inline(always)]
-pub(super) unsafe fn unpack_2(x: &[u8; 8]) -> __m256i {
+unsafe fn input<const I: usize>(x: __m256i) -> __m256 {
     // SAFETY: the caller's promise.
     unsafe {
-        let shifted = _mm256_srlv_epi64(_mm256_set1_epi64x(i64::from_le_bytes(*x)), _mm256_setr_epi64x(0, 2, 4, 6));
-        _mm256_and_si256(shifted, _mm256_set1_epi8(3))
-    }
-}
-
-/// # Safety
-/// The processor must have AVX2.
-#[inline(always)]
-pub(super) unsafe fn unpack_1(x: &[u8; 4]) -> __m256i {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let all = _mm256_set1_epi32(i32::from_le_bytes(*x));
-        let shifted = _mm256_srlv_epi32(all, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-        _mm256_and_si256(shifted, _mm256_set1_epi8(1))
+        let at_the_top = match I {
+            0 => _mm256_slli_epi32::<24>(x),
+            1 => _mm256_slli_epi32::<16>(x),
+            2 => _mm256_slli_epi32::<8>(x),
+            _ => x,
+        };
+        _mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(at_the_top))
     }
 }
 

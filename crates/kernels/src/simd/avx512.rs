@@ -3,7 +3,7 @@
 use super::{LANES, Simd};
 use std::arch::x86_64::*;
 
-/// AVX-512F.
+/// AVX-512F and BW.
 #[derive(Clone, Copy)]
 pub struct Avx512(());
 
@@ -11,7 +11,7 @@ impl Avx512 {
     /// The proof that the instructions are there.
     ///
     /// # Safety
-    /// The processor must have AVX-512F.
+    /// The processor must have AVX-512F and BW.
     #[inline(always)]
     pub unsafe fn new() -> Self {
         Self(())
@@ -23,7 +23,7 @@ impl Avx512 {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Avx512 {
     type V = [__m512; 2];
-    type B = __m256i;
+    type Q = [__m512i; 2];
     const TILE_ROWS: usize = 12;
     const TILE_COLUMNS: usize = LANES;
 
@@ -84,37 +84,72 @@ impl Simd for Avx512 {
         unsafe { super::avx2::transpose(from, to) }
     }
     #[inline(always)]
-    fn bytes(self, x: &[u8; LANES]) -> Self::B {
-        unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }
+    fn quads(self, x: &[u8; 4 * LANES]) -> Self::Q {
+        let p: *const __m512i = x.as_ptr().cast();
+        unsafe { [_mm512_loadu_si512(p), _mm512_loadu_si512(p.add(1))] }
     }
     #[inline(always)]
-    fn unpack_4(self, x: &[u8; 16]) -> Self::B {
-        unsafe { super::avx2::unpack_4(x) }
-    }
-    #[inline(always)]
-    fn unpack_2(self, x: &[u8; 8]) -> Self::B {
-        unsafe { super::avx2::unpack_2(x) }
-    }
-    #[inline(always)]
-    fn unpack_1(self, x: &[u8; 4]) -> Self::B {
-        unsafe { super::avx2::unpack_1(x) }
-    }
-    #[inline(always)]
-    fn join<const SHIFT: i32>(self, low: Self::B, high: Self::B) -> Self::B {
-        unsafe { _mm256_or_si256(low, _mm256_slli_epi16::<SHIFT>(high)) }
-    }
-    #[inline(always)]
-    fn add_to_bytes(self, x: Self::B, offset: i8) -> Self::B {
-        unsafe { _mm256_add_epi8(x, _mm256_set1_epi8(offset)) }
-    }
-    #[inline(always)]
-    fn pick(self, table: &[i8; 16], codes: Self::B) -> Self::B {
-        unsafe { _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())), codes) }
-    }
-    #[inline(always)]
-    fn signed(self, x: Self::B) -> Self::V {
+    fn quads_4(self, x: &[u8; 2 * LANES]) -> Self::Q {
         unsafe {
-            let (low, high) = (_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x));
+            let (x, mask) = (_mm512_loadu_si512(x.as_ptr().cast()), _mm512_set1_epi8(15));
+            [_mm512_and_si512(x, mask), _mm512_and_si512(_mm512_srli_epi16::<4>(x), mask)]
+        }
+    }
+    #[inline(always)]
+    fn quads_2(self, x: &[u8; LANES]) -> Self::Q {
+        unsafe {
+            let twice = _mm512_broadcast_i64x4(_mm256_loadu_si256(x.as_ptr().cast()));
+            let mask = _mm512_set1_epi8(3);
+            [
+                _mm512_and_si512(_mm512_srlv_epi64(twice, _mm512_setr_epi64(0, 0, 0, 0, 2, 2, 2, 2)), mask),
+                _mm512_and_si512(_mm512_srlv_epi64(twice, _mm512_setr_epi64(4, 4, 4, 4, 6, 6, 6, 6)), mask),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn quads_1(self, x: &[u8; LANES / 2]) -> Self::Q {
+        unsafe {
+            let four_times = _mm512_broadcast_i32x4(_mm_loadu_si128(x.as_ptr().cast()));
+            let mask = _mm512_set1_epi8(1);
+            [
+                _mm512_and_si512(_mm512_srlv_epi64(four_times, _mm512_setr_epi64(0, 0, 1, 1, 2, 2, 3, 3)), mask),
+                _mm512_and_si512(_mm512_srlv_epi64(four_times, _mm512_setr_epi64(4, 4, 5, 5, 6, 6, 7, 7)), mask),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn join<const SHIFT: i32>(self, low: Self::Q, high: Self::Q) -> Self::Q {
+        unsafe {
+            let shift = _mm_cvtsi32_si128(SHIFT);
+            [
+                _mm512_or_si512(low[0], _mm512_sll_epi16(high[0], shift)),
+                _mm512_or_si512(low[1], _mm512_sll_epi16(high[1], shift)),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn add_to_bytes(self, x: Self::Q, offset: i8) -> Self::Q {
+        unsafe {
+            let offset = _mm512_set1_epi8(offset);
+            [_mm512_add_epi8(x[0], offset), _mm512_add_epi8(x[1], offset)]
+        }
+    }
+    #[inline(always)]
+    fn pick(self, table: &[i8; 16], codes: Self::Q) -> Self::Q {
+        unsafe {
+            let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
+            [_mm512_shuffle_epi8(table, codes[0]), _mm512_shuffle_epi8(table, codes[1])]
+        }
+    }
+    #[inline(always)]
+    fn input<const I: usize>(self, x: Self::Q) -> Self::V {
+        unsafe { [input::<I>(x[0]), input::<I>(x[1])] }
+    }
+    #[inline(always)]
+    fn signed(self, x: &[u8; LANES]) -> Self::V {
+        unsafe {
+            let p: *const __m128i = x.as_ptr().cast();
+            let (low, high) = (_mm_loadu_si128(p), _mm_loadu_si128(p.add(1)));
             [_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(low)), _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(high))]
         }
     }
@@ -189,7 +224,7 @@ fn first(n: usize) -> (__mmask16, __mmask16) {
 /// 2ⁿ, by way of the exponent's bits.
 ///
 /// # Safety
-/// The processor must have AVX-512F.
+/// The processor must have AVX-512F and BW.
 #[inline(always)]
 unsafe fn power_of_two(n: __m512) -> __m512 {
     // SAFETY: the caller's promise.
@@ -199,10 +234,28 @@ unsafe fn power_of_two(n: __m512) -> __m512 {
     }
 }
 
+/// The `I`-th byte of each four as f32.
+///
+/// # Safety
+/// The processor must have AVX-512F and BW.
+#[inline(always)]
+unsafe fn input<const I: usize>(x: __m512i) -> __m512 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let at_the_top = match I {
+            0 => _mm512_slli_epi32::<24>(x),
+            1 => _mm512_slli_epi32::<16>(x),
+            2 => _mm512_slli_epi32::<8>(x),
+            _ => x,
+        };
+        _mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(at_the_top))
+    }
+}
+
 /// Sixteen f32 of which `p` has the upper halves.
 ///
 /// # Safety
-/// The processor must have AVX-512F, and `p` must be readable.
+/// The processor must have AVX-512F and BW, and `p` must be readable.
 #[inline(always)]
 unsafe fn upper_half(p: *const __m256i) -> __m512 {
     // SAFETY: the caller's promise.

@@ -5,8 +5,8 @@
 //! estimates, no fast-math), and reductions over lanes use one fixed tree, so the instruction set never shows in the
 //! bits. [`kernel!`](crate::kernel) turns such a function into one that picks its instruction set at run time.
 //!
-//! Codes of stored weights are bytes, 32 at a time as well, on their way to f32. Left out: sums of integers, and
-//! anything that only one instruction set can do exactly.
+//! Codes of stored weights are bytes, four for each lane. Left out: anything that only one instruction set can do
+//! exactly.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -34,8 +34,8 @@ pub const LANES: usize = 32;
 pub trait Simd: Copy + Send + Sync + 'static {
     /// 32 f32 values.
     type V: Copy;
-    /// 32 bytes.
-    type B: Copy;
+    /// 128 bytes, four for each lane: the codes of four inputs.
+    type Q: Copy;
     /// Rows of a matrix tile whose accumulators fit the registers.
     const TILE_ROWS: usize;
     /// Columns of a matrix tile; they divide 32.
@@ -100,21 +100,23 @@ pub trait Simd: Copy + Send + Sync + 'static {
     }
 
     /// The bytes themselves.
-    fn bytes(self, x: &[u8; LANES]) -> Self::B;
-    /// 32 codes of 4 bits: lane i is in byte i mod 16, the first 16 in the lower halves.
-    fn unpack_4(self, x: &[u8; 16]) -> Self::B;
-    /// 32 codes of 2 bits: lane i is in byte i mod 8, the first 8 in the lowest bits.
-    fn unpack_2(self, x: &[u8; 8]) -> Self::B;
-    /// 32 codes of 1 bit: lane i is in byte i mod 4, the first 4 in the lowest bits.
-    fn unpack_1(self, x: &[u8; 4]) -> Self::B;
+    fn quads(self, x: &[u8; 4 * LANES]) -> Self::Q;
+    /// 128 codes of 4 bits: byte i is in byte i mod 64, the first 64 in the lower halves.
+    fn quads_4(self, x: &[u8; 2 * LANES]) -> Self::Q;
+    /// 128 codes of 2 bits: byte i is in byte i mod 32, the first 32 in the lowest bits.
+    fn quads_2(self, x: &[u8; LANES]) -> Self::Q;
+    /// 128 codes of 1 bit: byte i is in byte i mod 16, the first 16 in the lowest bits.
+    fn quads_1(self, x: &[u8; LANES / 2]) -> Self::Q;
     /// `low | high << SHIFT` of bytes, where nothing is shifted out of one.
-    fn join<const SHIFT: i32>(self, low: Self::B, high: Self::B) -> Self::B;
+    fn join<const SHIFT: i32>(self, low: Self::Q, high: Self::Q) -> Self::Q;
     /// `x + offset` of bytes, modulo 256.
-    fn add_to_bytes(self, x: Self::B, offset: i8) -> Self::B;
+    fn add_to_bytes(self, x: Self::Q, offset: i8) -> Self::Q;
     /// The bytes of `table` at `codes`, which are below 16.
-    fn pick(self, table: &[i8; 16], codes: Self::B) -> Self::B;
+    fn pick(self, table: &[i8; 16], codes: Self::Q) -> Self::Q;
+    /// The `I`-th byte of each lane as a signed integer, I < 4.
+    fn input<const I: usize>(self, x: Self::Q) -> Self::V;
     /// Bytes as signed integers.
-    fn signed(self, x: Self::B) -> Self::V;
+    fn signed(self, x: &[u8; LANES]) -> Self::V;
     /// Bytes as 8-bit floats ([`F8_E4M3`](crate::stored::StoredType::F8_E4M3)).
     fn e4m3(self, x: &[u8; LANES]) -> Self::V;
     /// Pairs of bytes as IEEE 16-bit floats.
@@ -245,7 +247,8 @@ impl Isa {
             let mut all = vec![Isa(if fma { Kind::ScalarFma } else { Kind::Scalar })];
             if fma && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
                 all.push(Isa(Kind::Avx2));
-                if is_x86_feature_detected!("avx512f") {
+                // Every processor with AVX-512 but the Xeon Phi has the instructions on bytes.
+                if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
                     all.push(Isa(Kind::Avx512));
                 }
             }
@@ -300,7 +303,7 @@ macro_rules! kernel {
                 generic(unsafe { $crate::simd::Avx2::new() }, $($arg),*)
             }
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx2,fma,f16c")]
+            #[target_feature(enable = "avx512f,avx512bw,avx2,fma,f16c")]
             fn avx512($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: this function has the features.
                 generic(unsafe { $crate::simd::Avx512::new() }, $($arg),*)

@@ -1,7 +1,8 @@
 //! The plain version: an array of 32 values, one operation at a time.
 
-use super::bytes::bytes_by_array;
+use super::bytes::{self, QUADS};
 use super::{LANES, Simd};
+use crate::stored::StoredType;
 
 /// No vector instructions.
 #[derive(Clone, Copy)]
@@ -18,10 +19,9 @@ fn each(f: impl Fn(usize) -> f32) -> [f32; LANES] {
 
 impl Simd for Scalar {
     type V = [f32; LANES];
+    type Q = [u8; QUADS];
     const TILE_ROWS: usize = 1;
     const TILE_COLUMNS: usize = LANES;
-
-    bytes_by_array!();
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
@@ -82,5 +82,53 @@ impl Simd for Scalar {
     #[inline(always)]
     fn exp2_int(self, n: Self::V) -> Self::V {
         each(|i| f32::from_bits(((n[i] as i32 + 127) << 23) as u32))
+    }
+    #[inline(always)]
+    fn quads(self, x: &[u8; QUADS]) -> Self::Q {
+        *x
+    }
+    #[inline(always)]
+    fn quads_4(self, x: &[u8; 2 * LANES]) -> Self::Q {
+        bytes::unpack::<4>(x)
+    }
+    #[inline(always)]
+    fn quads_2(self, x: &[u8; LANES]) -> Self::Q {
+        bytes::unpack::<2>(x)
+    }
+    #[inline(always)]
+    fn quads_1(self, x: &[u8; LANES / 2]) -> Self::Q {
+        bytes::unpack::<1>(x)
+    }
+    #[inline(always)]
+    fn join<const SHIFT: i32>(self, low: Self::Q, high: Self::Q) -> Self::Q {
+        bytes::map(low, |i, low| low | high[i] << SHIFT)
+    }
+    #[inline(always)]
+    fn add_to_bytes(self, x: Self::Q, offset: i8) -> Self::Q {
+        bytes::map(x, |_, x| x.wrapping_add_signed(offset))
+    }
+    #[inline(always)]
+    fn pick(self, table: &[i8; 16], codes: Self::Q) -> Self::Q {
+        bytes::map(codes, |_, code| table[usize::from(code & 15)] as u8)
+    }
+    #[inline(always)]
+    fn input<const I: usize>(self, x: Self::Q) -> Self::V {
+        each(|i| f32::from(x[4 * i + I] as i8))
+    }
+    #[inline(always)]
+    fn signed(self, x: &[u8; LANES]) -> Self::V {
+        each(|i| f32::from(x[i] as i8))
+    }
+    #[inline(always)]
+    fn e4m3(self, x: &[u8; LANES]) -> Self::V {
+        bytes::decode(StoredType::F8_E4M3, x)
+    }
+    #[inline(always)]
+    fn f16(self, x: &[u8; 2 * LANES]) -> Self::V {
+        bytes::decode(StoredType::F16, x)
+    }
+    #[inline(always)]
+    fn bf16(self, x: &[u8; 2 * LANES]) -> Self::V {
+        bytes::decode(StoredType::BF16, x)
     }
 }

@@ -1,6 +1,6 @@
 //! Panels of a frozen weight to f32.
 
-use super::form::{Codes, Form, Scales};
+use super::form::{Codes, Form, QUAD, Scales};
 use crate::simd::{LANES, Simd};
 use crate::stored::e8m0_half;
 use std::ops::Range;
@@ -58,6 +58,8 @@ impl<S: Simd> Sink<S> for Chain<'_, S> {
 /// Gives the weights of inputs `ks` in a panel of `k` inputs to `sink`, in order.
 #[inline(always)]
 fn visit<S: Simd>(s: S, form: &Form, panel: &[u8], k: usize, ks: Range<usize>, sink: &mut impl Sink<S>) {
+    let is_whole = !form.is_in_quads() || ks.start.is_multiple_of(QUAD) && ks.end.is_multiple_of(QUAD);
+    assert!(is_whole, "inputs {ks:?} are no whole quads");
     let mut at = ks.start;
     while at < ks.end {
         let block = at / form.block;
@@ -98,53 +100,98 @@ fn visit_group<S: Simd>(
 ) {
     // A macro, because a closure would be compiled without the instruction set.
     macro_rules! each {
-        ($low:ident: $bytes:literal, $value:expr) => {{
-            for (i, $low) in low.as_chunks::<$bytes>().0.iter().enumerate() {
+        ($x:ident: $bytes:literal, $value:expr) => {
+            for (i, $x) in low.as_chunks::<$bytes>().0.iter().enumerate() {
                 sink.take(s, at + i, $value);
             }
-        }};
-        ($low:ident: $low_bytes:literal, $high:ident: $high_bytes:literal, $value:expr) => {{
-            let planes = low.as_chunks::<$low_bytes>().0.iter().zip(high.as_chunks::<$high_bytes>().0);
-            for (i, ($low, $high)) in planes.enumerate() {
-                sink.take(s, at + i, $value);
-            }
-        }};
+        };
     }
-    if form.scales == Scales::None {
-        match form.codes {
-            Codes::F32 => each!(x: 128, {
-                let mut values = [0.0; LANES];
-                for (value, bytes) in values.iter_mut().zip(x.as_chunks().0) {
-                    *value = f32::from_le_bytes(*bytes);
-                }
-                s.load(&values)
-            }),
-            Codes::F16 => each!(x: 64, s.f16(x)),
-            Codes::BF16 => each!(x: 64, s.bf16(x)),
-            Codes::F8 => each!(x: 32, s.e4m3(x)),
-            _ => unreachable!("codes without scales"),
+    match (form.codes, form.scales) {
+        (Codes::F32, _) => each!(x: 128, {
+            let mut values = [0.0; LANES];
+            for (value, bytes) in values.iter_mut().zip(x.as_chunks().0) {
+                *value = f32::from_le_bytes(*bytes);
+            }
+            s.load(&values)
+        }),
+        (Codes::F16, _) => each!(x: 64, s.f16(x)),
+        (Codes::BF16, _) => each!(x: 64, s.bf16(x)),
+        (Codes::F8, Scales::None) => each!(x: 32, s.e4m3(x)),
+        (Codes::F8, _) => {
+            let (scale, min) = scales(s, form, header, group);
+            each!(x: 32, s.fma(scale, s.e4m3(x), min));
         }
-        return;
+        (codes, _) => {
+            let (scale, min) = scales(s, form, header, group);
+            visit_quads(s, codes, low, high, &mut Values { sink, scale, min, at });
+        }
     }
-    let (scale, min) = scales(s, form, header, group);
-    match form.codes {
-        Codes::Four(table) => each!(x: 16, s.fma(scale, s.signed(s.pick(table, s.unpack_4(x))), min)),
-        Codes::FourOne(offset) => each!(x: 16, y: 4, {
-            let code = s.join::<4>(s.unpack_4(x), s.unpack_1(y));
-            s.fma(scale, s.signed(s.add_to_bytes(code, offset)), min)
-        }),
-        Codes::FourTwo(offset) => each!(x: 16, y: 8, {
-            let code = s.join::<4>(s.unpack_4(x), s.unpack_2(y));
-            s.fma(scale, s.signed(s.add_to_bytes(code, offset)), min)
-        }),
-        Codes::Two => each!(x: 8, s.fma(scale, s.signed(s.unpack_2(x)), min)),
-        Codes::TwoOne(offset) => each!(x: 8, y: 4, {
-            let code = s.join::<2>(s.unpack_2(x), s.unpack_1(y));
-            s.fma(scale, s.signed(s.add_to_bytes(code, offset)), min)
-        }),
-        Codes::Eight => each!(x: 32, s.fma(scale, s.signed(s.bytes(x)), min)),
-        Codes::F8 => each!(x: 32, s.fma(scale, s.e4m3(x), min)),
-        Codes::F32 | Codes::F16 | Codes::BF16 => unreachable!("scales of plain floats"),
+}
+
+/// What codes of a group are made to: inputs `at` and on of those asked for.
+struct Values<'a, S: Simd, T> {
+    sink: &'a mut T,
+    scale: S::V,
+    min: S::V,
+    at: usize,
+}
+
+impl<S: Simd, T: Sink<S>> Quads<S> for Values<'_, S, T> {
+    #[inline(always)]
+    fn unsigned(&mut self, s: S, i: usize, codes: S::Q, offset: i8) {
+        self.signed(s, i, s.add_to_bytes(codes, offset));
+    }
+
+    #[inline(always)]
+    fn signed(&mut self, s: S, i: usize, codes: S::Q) {
+        let Values { scale, min, .. } = *self;
+        let at = self.at + QUAD * i;
+        self.sink.take(s, at, s.fma(scale, s.input::<0>(codes), min));
+        self.sink.take(s, at + 1, s.fma(scale, s.input::<1>(codes), min));
+        self.sink.take(s, at + 2, s.fma(scale, s.input::<2>(codes), min));
+        self.sink.take(s, at + 3, s.fma(scale, s.input::<3>(codes), min));
+    }
+}
+
+/// Where codes go, four inputs of 32 outputs at a time: the `i`-th quad of a group.
+pub(super) trait Quads<S: Simd> {
+    /// Codes of at most 63, to each of which `offset` is to be added.
+    fn unsigned(&mut self, s: S, i: usize, codes: S::Q, offset: i8);
+    /// Codes that are signed bytes.
+    fn signed(&mut self, s: S, i: usize, codes: S::Q);
+}
+
+/// Gives the codes of planes of a group to `sink`, in order.
+#[inline(always)]
+pub(super) fn visit_quads<S: Simd>(s: S, codes: Codes, low: &[u8], high: &[u8], sink: &mut impl Quads<S>) {
+    macro_rules! each {
+        ($i:ident, $low:ident: $bytes:literal, $take:expr) => {
+            for ($i, $low) in low.as_chunks::<$bytes>().0.iter().enumerate() {
+                $take;
+            }
+        };
+        ($i:ident, $low:ident: $low_bytes:literal, $high:ident: $high_bytes:literal, $take:expr) => {
+            let planes = low.as_chunks::<$low_bytes>().0.iter().zip(high.as_chunks::<$high_bytes>().0);
+            for ($i, ($low, $high)) in planes.enumerate() {
+                $take;
+            }
+        };
+    }
+    match codes {
+        Codes::Eight => each!(i, x: 128, sink.signed(s, i, s.quads(x))),
+        Codes::Four(offset) => each!(i, x: 64, sink.unsigned(s, i, s.quads_4(x), offset)),
+        Codes::Picked(table) => each!(i, x: 64, sink.signed(s, i, s.pick(table, s.quads_4(x)))),
+        Codes::FourOne(offset) => {
+            each!(i, x: 64, y: 16, sink.unsigned(s, i, s.join::<4>(s.quads_4(x), s.quads_1(y)), offset));
+        }
+        Codes::FourTwo(offset) => {
+            each!(i, x: 64, y: 32, sink.unsigned(s, i, s.join::<4>(s.quads_4(x), s.quads_2(y)), offset));
+        }
+        Codes::Two => each!(i, x: 32, sink.unsigned(s, i, s.quads_2(x), 0)),
+        Codes::TwoOne(offset) => {
+            each!(i, x: 32, y: 16, sink.unsigned(s, i, s.join::<2>(s.quads_2(x), s.quads_1(y)), offset));
+        }
+        Codes::F32 | Codes::F16 | Codes::BF16 | Codes::F8 => unreachable!("floats stand input by input"),
     }
 }
 
@@ -159,11 +206,11 @@ fn scales<S: Simd>(s: S, form: &Form, header: &[u8], group: usize) -> (S::V, S::
         Scales::None => (s.splat(1.0), none),
         Scales::Half => (s.f16(half(0)), none),
         Scales::HalfAndMin => (s.f16(half(0)), s.f16(half(1))),
-        Scales::Runs => (s.mul(s.f16(half(0)), s.signed(s.bytes(run(2 + group)))), none),
+        Scales::Runs => (s.mul(s.f16(half(0)), s.signed(run(2 + group))), none),
         Scales::RunsAndMins => {
             let groups = form.block / form.group;
-            let scale = s.mul(s.f16(half(0)), s.signed(s.bytes(run(4 + group))));
-            let min = s.mul(s.f16(half(1)), s.signed(s.bytes(run(4 + groups + group))));
+            let scale = s.mul(s.f16(half(0)), s.signed(run(4 + group)));
+            let min = s.mul(s.f16(half(1)), s.signed(run(4 + groups + group)));
             (scale, s.mul(min, s.splat(-1.0)))
         }
         Scales::Nibbles => {
@@ -171,8 +218,8 @@ fn scales<S: Simd>(s: S, form: &Form, header: &[u8], group: usize) -> (S::V, S::
             for ((scale, min), both) in scales.iter_mut().zip(&mut mins).zip(run(4 + group)) {
                 (*scale, *min) = (both & 15, both >> 4);
             }
-            let scale = s.mul(s.f16(half(0)), s.signed(s.bytes(&scales)));
-            let min = s.mul(s.f16(half(1)), s.signed(s.bytes(&mins)));
+            let scale = s.mul(s.f16(half(0)), s.signed(&scales));
+            let min = s.mul(s.f16(half(1)), s.signed(&mins));
             (scale, s.mul(min, s.splat(-1.0)))
         }
         Scales::Exponent => {

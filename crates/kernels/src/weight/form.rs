@@ -1,10 +1,10 @@
 //! How a frozen weight is laid out: which codes and scales a panel of 32 outputs has, for each stored type.
 //!
-//! A panel is a run of blocks of inputs, each a header of scales and then the codes of its groups. A group's codes are a
-//! low plane of a few bits each and perhaps a high one; the 32 codes of an input stand together. So a panel is read from
-//! front to back. A value is
-//! fma(scale, code, min), which is exact but for one rounding: d·scale and dmin·min of ggml's types have at most 18
-//! significant bits. So it has the bits of the type's own decoder.
+//! A panel is a run of blocks of inputs, each a header of scales and then the codes of its groups. So it is read from
+//! front to back. Plain and 8-bit floats stand input by input, 32 outputs each. Codes of fewer bits are in a low plane
+//! and perhaps a high one, four inputs at a time: for each of 32 outputs its four codes, as instructions take them that
+//! multiply bytes. A value is fma(scale, code, min), which is exact but for one rounding: d·scale and dmin·min of ggml's
+//! types have at most 18 significant bits. So it has the bits of the type's own decoder.
 
 use crate::simd::LANES;
 use crate::stored::{IQ4_VALUES, MXFP4_VALUES, StoredType};
@@ -43,7 +43,10 @@ pub(super) enum Scales {
     Single,
 }
 
-/// The codes of 32 outputs for each input.
+/// Inputs whose codes stand together.
+pub(super) const QUAD: usize = 4;
+
+/// The codes of 32 outputs.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Codes {
     F32,
@@ -53,8 +56,10 @@ pub(super) enum Codes {
     F8,
     /// Signed bytes.
     Eight,
+    /// 4 bits, and what is added to them.
+    Four(i8),
     /// 4 bits, which pick a value.
-    Four(&'static [i8; 16]),
+    Picked(&'static [i8; 16]),
     /// 4 and 1 bits, and what is added to them.
     FourOne(i8),
     /// 4 and 2 bits, and what is added to them.
@@ -64,9 +69,6 @@ pub(super) enum Codes {
     /// 2 and 1 bits, and what is added to them.
     TwoOne(i8),
 }
-
-const UNSIGNED: [i8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
-const MINUS_8: [i8; 16] = [-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7];
 
 impl Form {
     /// The layout for weights of `ty`; 8-bit floats have a scale for every `scale_block` inputs.
@@ -82,20 +84,25 @@ impl Form {
                 Some(block) => form(block, block, Scales::Single, Codes::F8),
             },
             Q8_0 => form(32, 32, Scales::Half, Codes::Eight),
-            Q4_0 => form(32, 32, Scales::Half, Codes::Four(&MINUS_8)),
-            Q4_1 => form(32, 32, Scales::HalfAndMin, Codes::Four(&UNSIGNED)),
+            Q4_0 => form(32, 32, Scales::Half, Codes::Four(-8)),
+            Q4_1 => form(32, 32, Scales::HalfAndMin, Codes::Four(0)),
             Q5_0 => form(32, 32, Scales::Half, Codes::FourOne(-16)),
             Q5_1 => form(32, 32, Scales::HalfAndMin, Codes::FourOne(0)),
             Q2_K => form(256, 16, Scales::Nibbles, Codes::Two),
             Q3_K => form(256, 16, Scales::Runs, Codes::TwoOne(-4)),
-            Q4_K => form(256, 32, Scales::RunsAndMins, Codes::Four(&UNSIGNED)),
+            Q4_K => form(256, 32, Scales::RunsAndMins, Codes::Four(0)),
             Q5_K => form(256, 32, Scales::RunsAndMins, Codes::FourOne(0)),
             Q6_K => form(256, 16, Scales::Runs, Codes::FourTwo(-32)),
-            IQ4_NL => form(32, 32, Scales::Half, Codes::Four(&IQ4_VALUES)),
-            IQ4_XS => form(256, 32, Scales::Runs, Codes::Four(&IQ4_VALUES)),
-            MXFP4 => form(32, 32, Scales::Exponent, Codes::Four(&MXFP4_VALUES)),
+            IQ4_NL => form(32, 32, Scales::Half, Codes::Picked(&IQ4_VALUES)),
+            IQ4_XS => form(256, 32, Scales::Runs, Codes::Picked(&IQ4_VALUES)),
+            MXFP4 => form(32, 32, Scales::Exponent, Codes::Picked(&MXFP4_VALUES)),
             F8_E8M0 => panic!("F8_E8M0 is a type of scales, not of weights"),
         }
+    }
+
+    /// Whether the codes of four inputs stand together.
+    pub fn is_in_quads(&self) -> bool {
+        !matches!(self.codes, Codes::F32 | Codes::F16 | Codes::BF16 | Codes::F8)
     }
 
     /// Bytes of a header.
@@ -113,18 +120,18 @@ impl Form {
             }
     }
 
-    /// Bytes of an input's codes in the low plane.
+    /// Bytes of an input's codes in the low plane, on average over four.
     pub fn low_bytes(&self) -> usize {
         match self.codes {
             Codes::F32 => 4 * LANES,
             Codes::F16 | Codes::BF16 => 2 * LANES,
             Codes::F8 | Codes::Eight => LANES,
-            Codes::Four(_) | Codes::FourOne(_) | Codes::FourTwo(_) => LANES / 2,
+            Codes::Four(_) | Codes::Picked(_) | Codes::FourOne(_) | Codes::FourTwo(_) => LANES / 2,
             Codes::Two | Codes::TwoOne(_) => LANES / 4,
         }
     }
 
-    /// Bytes of an input's codes in the high plane.
+    /// The same in the high plane.
     pub fn high_bytes(&self) -> usize {
         match self.codes {
             Codes::FourOne(_) | Codes::TwoOne(_) => LANES / 8,

@@ -1,6 +1,6 @@
 //! Rows of stored bytes to the panels of a frozen weight, without loss.
 
-use super::form::{Codes, Form, Scales};
+use super::form::{Codes, Form, QUAD, Scales};
 use super::stored::Stored;
 use crate::simd::LANES;
 use crate::stored::StoredType::{self, *};
@@ -64,36 +64,45 @@ fn place_floats<const A: usize, const B: usize>(rows: &[&[u8]], lines: &mut [u8]
     }
 }
 
-/// The codes of 32 outputs, split into their planes, group after group.
+/// The codes of 32 outputs, group after group.
 fn place_codes(form: &Form, codes: &[[u8; MOST]; LANES], inputs: usize, lines: &mut [u8]) {
-    let (low_bytes, high_bytes) = (form.low_bytes(), form.high_bytes());
-    // A plane of P bits has 4·P bytes for an input.
-    let low_bits = low_bytes / 4;
-    for (group, planes) in lines.chunks_mut(form.group * (low_bytes + high_bytes)).enumerate() {
-        let first = group * form.group;
-        let (low, high) = planes.split_at_mut(form.group.min(inputs - first) * low_bytes);
-        for (i, low) in low.chunks_exact_mut(low_bytes).enumerate() {
-            let mut line = [0; LANES];
-            for (code, codes) in line.iter_mut().zip(codes) {
-                *code = codes[first + i];
+    if !form.is_in_quads() {
+        for (i, line) in lines.chunks_exact_mut(LANES).enumerate() {
+            for (byte, codes) in line.iter_mut().zip(codes) {
+                *byte = codes[i];
             }
-            pack(low_bits, &line, low);
+        }
+        return;
+    }
+    // A plane of P bits has 16·P bytes for a quad of inputs.
+    let (low_bytes, high_bytes) = (QUAD * form.low_bytes(), QUAD * form.high_bytes());
+    let (low_bits, high_bits) = (low_bytes / 16, high_bytes / 16);
+    for (group, planes) in lines.chunks_mut(form.group / QUAD * (low_bytes + high_bytes)).enumerate() {
+        let first = group * form.group;
+        let quads = form.group.min(inputs - first) / QUAD;
+        let (low, high) = planes.split_at_mut(quads * low_bytes);
+        for (i, low) in low.chunks_exact_mut(low_bytes).enumerate() {
+            let mut quad = [0; QUAD * LANES];
+            for (quad, codes) in quad.as_chunks_mut::<QUAD>().0.iter_mut().zip(codes) {
+                quad.copy_from_slice(&codes[first + QUAD * i..][..QUAD]);
+            }
+            pack(low_bits, &quad, low);
             if high_bytes > 0 {
-                line.iter_mut().for_each(|code| *code >>= low_bits);
-                pack(high_bytes / 4, &line, &mut high[i * high_bytes..][..high_bytes]);
+                quad.iter_mut().for_each(|code| *code >>= low_bits);
+                pack(high_bits, &quad, &mut high[i * high_bytes..][..high_bytes]);
             }
         }
     }
 }
 
-/// The lowest `bits` of each code: lane i at bit bits·⌊i/P⌋ of byte i mod P, for P = 4·bits bytes.
-fn pack(bits: usize, codes: &[u8; LANES], plane: &mut [u8]) {
+/// The lowest `bits` of each code: code i at bit bits·⌊i/P⌋ of byte i mod P, for P = 16·bits bytes.
+fn pack(bits: usize, codes: &[u8; QUAD * LANES], plane: &mut [u8]) {
     if bits == 8 {
         plane.copy_from_slice(codes);
         return;
     }
     let mask = (1 << bits) - 1;
-    for (shift, codes) in codes.chunks_exact(4 * bits).enumerate() {
+    for (shift, codes) in codes.chunks_exact(16 * bits).enumerate() {
         for (byte, code) in plane.iter_mut().zip(codes) {
             *byte |= (code & mask) << (shift * bits);
         }
