@@ -11,6 +11,9 @@ use picnic_model::ops::Ops;
 use picnic_model::{Model, ParamStore};
 use std::sync::{Mutex, PoisonError};
 
+/// The part of a pass that prompts may take while others write: one in so many tokens.
+const BESIDE_WRITERS: usize = 4;
+
 /// Sequences with the cache that holds their pages.
 pub(crate) struct Share<'c, O: Ops> {
     pub(crate) sequences: Vec<Sequence>,
@@ -90,13 +93,29 @@ impl Worked {
 }
 
 /// The next tokens of the sequences, as many as fit into a pass.
+///
+/// Whoever writes has a token in every pass, and a pass in which somebody writes is a short one: it takes no more of the
+/// prompts than a part of what it could hold. Prompts share what there is for them equally, so that a short one is read
+/// at once beside a long one.
 fn plan(sequences: &mut [Sequence], batch_tokens: usize) -> Plan {
+    let mut counts = vec![0; sequences.len()];
+    let mut left = batch_tokens;
+    for (count, _) in counts.iter_mut().zip(&*sequences).filter(|(_, sequence)| sequence.unread() == 1) {
+        *count = left.min(1);
+        left -= *count;
+    }
+    if left < batch_tokens {
+        left = left.min(batch_tokens.div_ceil(BESIDE_WRITERS));
+    }
+    let mut reading: Vec<usize> = (0..sequences.len()).filter(|&at| sequences[at].unread() > 1).collect();
+    reading.sort_by_key(|&at| sequences[at].unread());
+    for (done, &at) in reading.iter().enumerate() {
+        // What a short one does not need falls to the longer ones behind it.
+        counts[at] = sequences[at].unread().min(left.div_ceil(reading.len() - done));
+        left -= counts[at];
+    }
     let mut plan = Plan::default();
-    for (at, sequence) in sequences.iter_mut().enumerate() {
-        let count = sequence.unread().min(batch_tokens - plan.len());
-        if count == 0 {
-            break;
-        }
+    for (at, (sequence, count)) in sequences.iter_mut().zip(counts).enumerate().filter(|(_, (_, count))| *count > 0) {
         sequence.join(&mut plan, at, count);
     }
     plan
