@@ -8,14 +8,14 @@ use picnic_engine::{
 use picnic_model::checkpoint::Checkpoint;
 use picnic_model::layers::{Past, Targets};
 use picnic_model::ops::{AllowedTokens, CachedSpan, Contract, Loss, Position};
-use picnic_model::{Batch, CpuOps, Ops, SharedModel, Tape, load};
+use picnic_model::{Batch, CpuOps, Ops, SharedModel, Tape, WeightForm, load};
 use std::path::Path;
 
 const MODELS: [&str; 4] = ["deepseek_v3", "deepseek_v3_nolora", "llama", "qwen3"];
 
 fn open(ops: &CpuOps, name: &str) -> SharedModel<CpuOps> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden").join(name);
-    let (model, params) = load(ops, &Checkpoint::open(folder).unwrap(), false).unwrap();
+    let (model, params) = load(ops, &Checkpoint::open(folder).unwrap(), Some(WeightForm::Exact)).unwrap();
     SharedModel::new(model, params)
 }
 
@@ -88,6 +88,37 @@ fn limits_and_threads_do_not_show() {
             assert_eq!(answers, exact(&generate(&ops, &model, wide, requests()).unwrap()), "{threads} threads");
         }
     }
+}
+
+/// A long prompt keeps nobody waiting: those that write go on while it is read, and a short one is read at once.
+#[test]
+fn a_long_prompt_holds_nobody_up() {
+    let ops = CpuOps::with_threads(1).unwrap();
+    let model = open(&ops, "llama");
+    let limits = Limits { sequences: 8, batch_tokens: 32, cache_tokens: 1024 };
+    let mut engine = Engine::new(ops, model, limits);
+    let request = |length: usize, max_tokens: usize| Request {
+        prompt: ids(length, length),
+        max_tokens,
+        stop: Vec::new(),
+        sampling: Sampling::GREEDY,
+        control: Control::default(),
+        wants: Wants::default(),
+    };
+    let writer = engine.submit(request(4, 60)).unwrap();
+    assert_eq!(engine.step().events.len(), 1);
+    let long = engine.submit(request(100, 2)).unwrap();
+    let short = engine.submit(request(3, 2)).unwrap();
+    let (mut steps_of_short, mut steps_of_long) = (Vec::new(), Vec::new());
+    for step in 1..=40 {
+        let ids: Vec<_> = engine.step().events.iter().map(|event| event.id).collect();
+        assert!(ids.contains(&writer), "the writer waits in step {step}");
+        steps_of_short.extend(ids.contains(&short).then_some(step));
+        steps_of_long.extend(ids.contains(&long).then_some(step));
+    }
+    assert_eq!(steps_of_short, [1, 2]);
+    // A quarter of each pass, shared with the short prompt in the first.
+    assert_eq!(steps_of_long[0], 13);
 }
 
 /// Pages change hands while a request runs, and it does not notice.

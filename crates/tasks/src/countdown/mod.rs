@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::draw::{self, Drawn};
 use crate::task::{Language, Problem, Source, Split, Task, TaskError, Trace, Verdict, drawn_examples};
 use expression::Fault;
-use search::{Attempt, Step};
+use search::Attempt;
 
 const NAME: &str = "countdown";
 /// More numbers than this are judged but not worked out: the search tree explodes.
@@ -234,21 +234,11 @@ fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
     if config.exhaustive && rng.random_bool(0.5) {
         count = high; // more numbers have more to learn in them
     }
-    // People's numbers are small as often as not.
-    let largest = if config.exhaustive && rng.random_bool(0.4) { 12.min(config.max_number) } else { config.max_number };
-    let mut numbers: Vec<u32> = (0..count).map(|_| rng.random_range(1..=largest)).collect();
-    // Numbers at random seldom divide each other, and a model that sees no quotient learns that there is none.
-    if config.exhaustive && rng.random_bool(0.35) {
-        let (of, place) = (rng.random_range(0..count), rng.random_range(0..count));
-        numbers[place] = numbers[of] * rng.random_range(1..=(config.max_number / numbers[of]).min(12));
-    }
+    let numbers: Vec<u32> = (0..count).map(|_| rng.random_range(1..=config.max_number)).collect();
 
     let mut table = numbers.clone();
     while table.len() > 1 {
-        let mut steps = search::steps(&table, search::limit(config));
-        if config.exhaustive && rng.random_bool(0.4) && steps.iter().any(Step::multiplies) {
-            steps.retain(Step::multiplies);
-        }
+        let steps = search::steps(&table, search::limit(config));
         table = steps.choose(rng)?.apply(&table);
     }
     let mut target = *table.first()?;

@@ -146,12 +146,6 @@ pub(super) struct Step {
     result: u32,
 }
 
-impl Step {
-    pub(super) fn multiplies(&self) -> bool {
-        matches!(self.symbol, '*' | '/')
-    }
-}
-
 /// Every step from this table with a whole, positive result up to `limit` that is not one of
 /// its two operands. Each sum and product once.
 pub(super) fn steps(table: &[u32], limit: u32) -> Vec<Step> {
