@@ -76,8 +76,8 @@ def theirs(path, text):
     return nats / count, count
 
 
-def ours(picnic, path, text_file):
-    command = [picnic, "eval", str(path), "--perplexity", str(text_file), "--context", str(CONTEXT), "--json"]
+def ours(picnic, path, text_file, more=()):
+    command = [picnic, "eval", str(path), "--perplexity", str(text_file), "--context", str(CONTEXT), "--json", *more]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found["nats_per_token"], found["tokens"]
 

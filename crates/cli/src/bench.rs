@@ -1,10 +1,10 @@
-//! `picnic bench`: how fast this machine is. `decode` reads and writes with a model (`bench/decode.rs`); `train` is the
+//! `picnic bench`: how fast this machine is. `generate` reads and writes with a model (`bench/generate.rs`); `train` is the
 //! training speed of a yardstick model beside the ceiling that the crate `gemm` reaches.
 //!
 //! As it comes, that crate has AVX2 kernels on x86 and ours have AVX-512 too, so the share can exceed 1; the output
 //! says which kernels made the ceiling. Like with like: `PICNIC_ISA=avx2`, or a build with `--features avx512-ceiling`.
 
-mod decode;
+mod generate;
 
 use crate::output::line;
 use anyhow::Result;
@@ -30,7 +30,7 @@ pub struct BenchArgs {
 #[derive(Subcommand)]
 enum Command {
     /// Tokens per second that a model reads and writes, and what its weights take
-    Decode(decode::DecodeArgs),
+    Generate(generate::GenerateArgs),
     /// Tokens per second of a whole training step
     Train {
         /// Threads [default: all cores]
@@ -58,7 +58,7 @@ const TOKENS: usize = 256;
 /// Runs the subcommand.
 pub fn run(args: &BenchArgs) -> Result<()> {
     let (threads, steps, json) = match &args.command {
-        Command::Decode(args) => return decode::run(args),
+        Command::Generate(args) => return generate::run(args),
         Command::Train { threads, steps, json } => (*threads, *steps, *json),
     };
     let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));

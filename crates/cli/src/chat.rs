@@ -13,7 +13,7 @@ mod screen;
 mod terminal;
 mod transcript;
 
-use crate::load::{self, NANO, TemplateVariables};
+use crate::load::{self, NANO, TemplateVariables, Weights};
 use anyhow::{Result, ensure};
 pub(crate) use conversation::{Conversation, Ending, Settings};
 pub(crate) use interrupt::{Interrupt, leave};
@@ -50,6 +50,8 @@ pub struct ChatArgs {
     #[arg(long)]
     stats: bool,
     #[command(flatten)]
+    weights: Weights,
+    #[command(flatten)]
     template: TemplateVariables,
 }
 
@@ -58,7 +60,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
     let is_temperature = |t: f32| t.is_finite() && t >= 0.0;
     ensure!(args.temperature.is_none_or(is_temperature), "--temperature must be 0 or more");
     ensure!(args.max_tokens > 0, "--max-tokens must be at least 1");
-    let mut loaded = load::load(&args.model)?;
+    let mut loaded = load::load(&args.model, args.weights.form())?;
     loaded.chat = loaded.chat.with_variables(args.template.map());
     let recommended = loaded.chat.recommended();
     let settings = Settings {

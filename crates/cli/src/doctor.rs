@@ -72,6 +72,19 @@ const BUILD: [(&str, &str); 4] = [
     ("target", env!("PICNIC_TARGET")),
 ];
 
+/// Bytes a second that `threads` threads read from memory; `None` if there is too little of it, or nobody says how much.
+pub fn memory_bandwidth(threads: usize) -> Option<f64> {
+    let kinds = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+    let system = System::new_with_specifics(kinds).ok()?;
+    measure::bandwidth(threads, available(&system), MEMORY).map(|rate| 1e9 * rate)
+}
+
+/// Bytes that this process can still get, as the system and its control group say.
+fn available(system: &System) -> u64 {
+    let available = system.available_memory();
+    system.cgroup_limits().map_or(available, |limits| available.min(limits.free_memory))
+}
+
 /// Looks and tells.
 pub fn run(args: &DoctorArgs) -> Result<()> {
     let machine = Machine::look()?;
@@ -94,8 +107,7 @@ impl Machine {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let memory = system.total_memory();
         let limit = system.cgroup_limits().filter(|limits| limits.total_memory < memory);
-        let available = system.available_memory();
-        let available = limit.as_ref().map_or(available, |limits| available.min(limits.free_memory));
+        let available = available(&system);
         let products = Isa::available().into_iter().map(|isa| Ok((isa, measure::product(isa, 1, ON_ONE)?)));
         let kind = DiskRefreshKind::nothing().with_storage();
         let disks = Disks::new_with_refreshed_list_specifics(kind).ok();

@@ -3,12 +3,13 @@
 
 mod conversations;
 
-use crate::load::{self, NANO, TemplateVariables};
+use crate::load::{self, NANO, TemplateVariables, Weights};
 use crate::output::line;
 use crate::train::{RecipeArgs, show_result};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use conversations::Conversations;
+use picnic_model::WeightForm;
 use picnic_train::LockedFolder;
 use picnic_train::alone::{Judgement, report_evaluation};
 use picnic_train::eval::{Judged, Question, read_questions};
@@ -65,6 +66,8 @@ pub struct EvalArgs {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
+    weights: Weights,
+    #[command(flatten)]
     template: TemplateVariables,
 }
 
@@ -86,6 +89,10 @@ fn context(text: &str) -> Result<usize, String> {
 
 /// Evaluates and prints.
 pub fn run(args: &EvalArgs) -> Result<()> {
+    ensure!(
+        args.weights.form() == WeightForm::Exact || args.recipe.out.is_none(),
+        "a report is of the model itself: leave out --weights, or --out"
+    );
     match (&args.problems, &args.perplexity, &args.choices) {
         (Some(problems), ..) => pose(args, problems),
         (_, Some(text), _) => perplexity(args, text),
@@ -98,7 +105,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
 fn judged(args: &EvalArgs, option: &str) -> Result<Judged> {
     let [model] = &args.recipe.recipe[..] else { bail!("name one model: picnic eval MODEL {option} FILE") };
     let (model, threads) = (Path::new(model), args.recipe.common.threads());
-    Ok(Judged::open(model, open(model)?.chat, threads, threads)?)
+    Ok(Judged::open(model, open(model)?.chat, args.weights.form(), threads, threads)?)
 }
 
 /// The perplexity of a text.
@@ -168,7 +175,7 @@ fn judge(args: &EvalArgs) -> Result<()> {
     };
     if let Some(questions) = args.conversation {
         ensure!(args.recipe.out.is_none(), "--conversation writes no report: remove --out");
-        let mut loaded = load::load_on(&base.to_string_lossy(), args.recipe.common.threads())?;
+        let mut loaded = load::load_on(&base.to_string_lossy(), args.weights.form(), args.recipe.common.threads())?;
         loaded.chat = loaded.chat.with_variables(args.template.map());
         let shows = !args.recipe.common.quiet && !args.recipe.common.json && std::io::stderr().is_terminal();
         let progress = |done, all| {
@@ -182,7 +189,7 @@ fn judge(args: &EvalArgs) -> Result<()> {
     let samples = args.samples.as_deref().map(Lines::create).transpose()?;
     let threads = args.recipe.common.threads();
     let chat = open(base)?.chat.with_variables(args.template.map());
-    let mut judged = Judged::open(base, chat, recipe.common.lanes, threads)?;
+    let mut judged = Judged::open(base, chat, args.weights.form(), recipe.common.lanes, threads)?;
     judged.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let clock = Instant::now();
     let mut evaluation = judged.evaluate(&recipe.common, &recipe.stage)?;
@@ -267,7 +274,7 @@ fn pose(args: &EvalArgs, problems: &Path) -> Result<()> {
     let threads = args.recipe.common.threads();
     let model = Path::new(model);
     let chat = open(model)?.chat.with_variables(args.template.map());
-    let mut judged = Judged::open(model, chat, threads, threads)?;
+    let mut judged = Judged::open(model, chat, args.weights.form(), threads, threads)?;
     judged.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let draw = Draw {
         samples: k,

@@ -4,6 +4,7 @@ use crate::load::load;
 use crate::output::line;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use picnic_model::WeightForm;
 use picnic_model::checkpoint::{FloatType, GgufTokenizer, SHARD_BYTES, write_gguf};
 use picnic_model::kernels::stored::StoredType;
 use picnic_train::LockedFolder;
@@ -58,7 +59,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     };
     // A run that is being written must not find another model in its folder.
     let _lock = LockedFolder::take(&args.out)?;
-    let loaded = load(&args.model)?;
+    let loaded = load(&args.model, WeightForm::Exact)?;
     let shard_bytes = args.shard_gb.map_or(SHARD_BYTES, |gb| (gb * 1e9) as u64);
     // The model first: where it is refused, the folder keeps its own tokenizer.
     let (model, params) = (loaded.model.model(), loaded.model.params());

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use picnic_chat::ChatFormat;
-use picnic_model::{Backend, SharedModel, backend};
+use picnic_model::{Backend, SharedModel, WeightForm, backend};
 use picnic_train::load::{Source, open};
 pub use picnic_train::place::NANO;
 use serde_json::{Map, Value};
@@ -51,16 +51,43 @@ pub struct Loaded {
     pub chat: ChatFormat,
 }
 
+/// How weights are kept and multiplied, as typed.
+#[derive(clap::Args, Clone, Copy)]
+pub struct Weights {
+    /// How to keep and multiply weights: exact gives the bits of training, q8 and q4 round to 8 and 4 bits and are
+    /// faster
+    #[arg(long, value_enum, default_value = "exact")]
+    weights: WeightsName,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy)]
+enum WeightsName {
+    Exact,
+    Q8,
+    Q4,
+}
+
+impl Weights {
+    /// The form that is meant.
+    pub fn form(self) -> WeightForm {
+        match self.weights {
+            WeightsName::Exact => WeightForm::Exact,
+            WeightsName::Q8 => WeightForm::Q8,
+            WeightsName::Q4 => WeightForm::Q4,
+        }
+    }
+}
+
 /// Loads the model that `model` names, to run on all cores.
-pub fn load(model: &str) -> Result<Loaded> {
-    load_on(model, std::thread::available_parallelism().map_or(1, usize::from))
+pub fn load(model: &str, weights: WeightForm) -> Result<Loaded> {
+    load_on(model, weights, std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// Loads the model that `model` names, to run on `threads` threads.
-pub fn load_on(model: &str, threads: usize) -> Result<Loaded> {
+pub fn load_on(model: &str, weights: WeightForm, threads: usize) -> Result<Loaded> {
     let source = open(Path::new(model))?;
     let ops = backend::with_threads(threads)?;
-    let read = picnic_train::load::load(&ops, &source.checkpoint, &source.chat, false)?;
+    let read = picnic_train::load::load(&ops, &source.checkpoint, &source.chat, Some(weights))?;
     read.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let Source { chat, place, .. } = source;
     Ok(Loaded { name: place.name.clone(), model: SharedModel::new(read.model, read.params), ops, chat })

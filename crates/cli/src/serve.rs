@@ -1,6 +1,6 @@
 //! `picnic serve`: a model over HTTP until Ctrl-C.
 
-use crate::load::{self, Loaded, NANO, TemplateVariables};
+use crate::load::{self, Loaded, NANO, TemplateVariables, Weights};
 use crate::output::line;
 use anyhow::{Context, Result};
 use picnic_server::{Limits, Served};
@@ -24,12 +24,14 @@ pub struct ServeArgs {
     #[arg(long, default_value = "127.0.0.1")]
     host: IpAddr,
     #[command(flatten)]
+    weights: Weights,
+    #[command(flatten)]
     template: TemplateVariables,
 }
 
 /// Loads the model, then listens. The first Ctrl-C lets answers under way end, a second does not.
 pub fn run(args: ServeArgs) -> Result<()> {
-    let Loaded { name, model, ops, chat } = load::load(&args.model)?;
+    let Loaded { name, model, ops, chat } = load::load(&args.model, args.weights.form())?;
     let chat = chat.with_variables(args.template.map());
     if let Err(error) = chat.template() {
         eprintln!("note: conversations will be refused: {error}");

@@ -6,7 +6,7 @@
 
 use picnic_kernels::panels::{self, Panels};
 use picnic_kernels::stored::StoredType;
-use picnic_kernels::weight::{Frozen, Stored, Weight};
+use picnic_kernels::weight::{Frozen, Stored, Weight, integer};
 use picnic_kernels::{Cpu, linear};
 use std::time::Instant;
 
@@ -30,7 +30,7 @@ fn main() {
                 })
                 .collect();
             seconds.sort_by(f64::total_cmp);
-            println!("{n:6} × {k:4} {name:8} {:6.2}", (n * k * weights.len()) as f64 / seconds[ROUNDS / 5] * 1e-9);
+            println!("{n:6} × {k:4} {name:11} {:6.2}", (n * k * weights.len()) as f64 / seconds[ROUNDS / 5] * 1e-9);
         };
         let values: Vec<Vec<f32>> = (0..copies).map(|_| vec![0.1; panels::len(n, k) + 16]).collect();
         let learning = values.iter().map(|v| {
@@ -47,6 +47,9 @@ fn main() {
             let frozen: Vec<Frozen> =
                 (0..copies).map(|_| Frozen::repack(&cpu.team, &source).expect("there is memory")).collect();
             rate(ty.name(), &frozen.iter().map(Weight::Frozen).collect::<Vec<_>>());
+            if integer::is_defined(ty) {
+                rate(&format!("{} int", ty.name()), &frozen.iter().map(Weight::Integer).collect::<Vec<_>>());
+            }
         }
     }
 }

@@ -8,11 +8,16 @@
 
 use crate::Cpu;
 use crate::gemm::{Matrix, Product, Right, Shape, Target, gemm_each};
-use crate::weight::Weight;
+use crate::weight::{Weight, integer};
 
 /// y = x·Wᵀ, each row with its expert's W, for `x` `[M, K]`; `y` `[M, N]` is overwritten.
 pub fn forward(cpu: &Cpu, x: &[f32], offsets: &[usize], weights: &[Weight], y: &mut [f32]) {
     let Some((n, k)) = sizes(offsets, weights, y.len(), x.len()) else { return };
+    if weights[0].as_integer().is_some() {
+        let weights: Option<Vec<_>> = weights.iter().map(Weight::as_integer).collect();
+        let weights = weights.expect("grouped: if one expert multiplies in integers, all do");
+        return integer::product::forward(cpu, x, offsets, &weights, y);
+    }
     let products = parts(y, offsets, n).zip(offsets.windows(2)).zip(weights).map(|((y, rows), &w)| Product {
         shape: Shape { m: rows[1] - rows[0], n, k, accumulate: false },
         a: Matrix::rows(&x[rows[0] * k..rows[1] * k], k),

@@ -9,12 +9,13 @@ use crate::Cpu;
 use crate::gemm::{Matrix, Product, Right, Shape, Target, gemm};
 use crate::simd::LANES;
 use crate::team::Shared;
-use crate::weight::Weight;
+use crate::weight::{Weight, integer};
 
 /// Elements below which a pass over memory is not worth a second thread.
 const GRAIN: usize = 16 * 1024;
 
-/// y = x·Wᵀ + b for `x` `[M, K]`; `y` `[M, N]` is overwritten. The bias is added after the chain over k.
+/// y = x·Wᵀ + b for `x` `[M, K]`; `y` `[M, N]` is overwritten. The bias is added after the chain over k. By a weight that
+/// says so, the product is that [in integers](crate::weight::integer).
 pub fn forward<'a>(cpu: &Cpu, x: &[f32], w: impl Into<Weight<'a>>, bias: Option<&[f32]>, y: &mut [f32]) {
     let w = w.into();
     let (k, n) = (w.k(), w.n());
@@ -24,9 +25,13 @@ pub fn forward<'a>(cpu: &Cpu, x: &[f32], w: impl Into<Weight<'a>>, bias: Option<
     assert_eq!(y.len() % n, 0, "y is not rows of {n}");
     let m = y.len() / n;
     assert_eq!(x.len(), m * k, "x for {m} rows of y and {k} inputs");
-    let shape = Shape { m, n, k, accumulate: false };
-    let (a, b, c) = (Matrix::rows(x, k), Right::Weight(w), Target::rows(y, n));
-    gemm(cpu.isa, &cpu.team, Product { shape, a, b, c });
+    if let Weight::Integer(w) = w {
+        integer::product::forward(cpu, x, &[0, m], &[w], y);
+    } else {
+        let shape = Shape { m, n, k, accumulate: false };
+        let (a, b, c) = (Matrix::rows(x, k), Right::Weight(w), Target::rows(&mut *y, n));
+        gemm(cpu.isa, &cpu.team, Product { shape, a, b, c });
+    }
     if let Some(bias) = bias {
         assert_eq!(bias.len(), n, "one bias for each output");
         let y = Shared::new(y);

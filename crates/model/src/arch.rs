@@ -122,13 +122,18 @@ impl Model {
         layers.filter_map(Layer::router_bias).collect()
     }
 
+    /// The share of its routed experts that a token visits where it visits the fewest; 1 if there are none.
+    pub fn visited_share(&self) -> f64 {
+        self.layers.iter().map(Layer::visited_share).fold(1.0, f64::min)
+    }
+
     /// Parameters that take part in a matrix product for one token (the 6·N of a training step): routed experts count
     /// by the share that a token visits, a table that is only looked up not at all. Without multi-token prediction.
     pub fn matmul_params(&self) -> f64 {
-        let share = self.layers.iter().map(Layer::visited_share).fold(1.0, f64::min);
+        let share = self.visited_share();
         let of = |spec: &ParamSpec| match spec.role {
             Role::Linear if spec.name.contains(".experts.") => spec.len() as f64 * share,
-            Role::Linear | Role::Head | Role::TiedEmbedding => spec.len() as f64,
+            Role::Linear | Role::Router | Role::Head | Role::TiedEmbedding => spec.len() as f64,
             _ => 0.0,
         };
         self.specs[..self.specs.len() - self.mtp_params().count()].iter().map(of).sum()

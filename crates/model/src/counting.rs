@@ -6,7 +6,7 @@
 use crate::checkpoint::StoredRows;
 use crate::ops::{
     AdamW, AttentionGrads, AttentionSaved, AttentionShape as Shape, CachedSpan, Contract, Dims, Draw, Drawn,
-    ExpertLoad, Loss, MlaDims, Muon, Ops, OutOfMemory, Position, Rotation, RouterConfig, Table, Weight,
+    ExpertLoad, Loss, MlaDims, Muon, Ops, OutOfMemory, Position, Rotation, RouterConfig, Table, Weight, WeightForm,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -145,11 +145,11 @@ impl Ops for Counting {
     fn weight_rows(&self, w: &Counted, _: Dims) -> Vec<f32> {
         self.download(w)
     }
-    fn freeze_weight(&self, stored: &StoredRows) -> Result<Counted, OutOfMemory> {
+    fn freeze_weight(&self, stored: &StoredRows, _: WeightForm) -> Result<Counted, OutOfMemory> {
         Ok(self.buffer(stored.bytes() / 4))
     }
     fn freeze_table(&self, stored: StoredRows) -> Result<Counted, OutOfMemory> {
-        self.freeze_weight(&stored)
+        self.freeze_weight(&stored, WeightForm::Exact)
     }
     fn frozen_rows(&self, frozen: &Counted) -> Vec<f32> {
         self.download(frozen)

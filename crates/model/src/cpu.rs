@@ -7,7 +7,7 @@ mod translate;
 use crate::checkpoint::StoredRows;
 use crate::ops::{
     AdamW, AttentionGrads, AttentionSaved, AttentionShape, CachedSpan, Contract, Dims, Draw, Drawn, ExpertLoad, Loss,
-    MlaDims, Muon, Ops, OutOfMemory, Position, Rotation, RouterConfig, Table, Weight,
+    MlaDims, Muon, Ops, OutOfMemory, Position, Rotation, RouterConfig, Table, Weight, WeightForm,
 };
 use crate::pool::{Buffer, Pool};
 pub use cache::CpuCache;
@@ -160,8 +160,8 @@ impl Ops for CpuOps {
         panels::to_rows(&self.cpu, Panels::new(w, dims.n, dims.k), &mut rows);
         rows
     }
-    fn freeze_weight(&self, stored: &StoredRows) -> Result<CpuFrozen, OutOfMemory> {
-        CpuFrozen::weight(&self.cpu, stored)
+    fn freeze_weight(&self, stored: &StoredRows, form: WeightForm) -> Result<CpuFrozen, OutOfMemory> {
+        CpuFrozen::weight(&self.cpu, stored, form)
     }
     fn freeze_table(&self, stored: StoredRows) -> Result<CpuFrozen, OutOfMemory> {
         Ok(CpuFrozen::Table(stored))

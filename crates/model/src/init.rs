@@ -9,7 +9,7 @@ pub fn initial_values(spec: &ParamSpec, std: f64, seed: u64) -> Vec<f32> {
     match spec.role {
         Role::Norm => vec![1.0; spec.len()],
         Role::Bias | Role::RouterBias => vec![0.0; spec.len()],
-        Role::Linear | Role::Head | Role::Embedding | Role::TiedEmbedding => {
+        Role::Linear | Role::Router | Role::Head | Role::Embedding | Role::TiedEmbedding => {
             let mut rng = picnic_random::tensor(seed, &spec.name);
             (0..spec.len()).map(|_| (std * normal(&mut rng)) as f32).collect()
         }

@@ -3,12 +3,13 @@
 use crate::arch::mtp_mark;
 use crate::checkpoint::{Checkpoint, CheckpointError, FloatType, TensorView, Values, write_folder};
 use crate::init::initial_values;
-use crate::ops::OutOfMemory;
-use crate::params::Source;
+use crate::ops::{OutOfMemory, WeightForm};
+use crate::params::{Role, Source};
 use crate::{Model, Ops, ParamStore};
 use std::path::Path;
 
-/// The model of `checkpoint` and its parameters, which learn if `trainable`.
+/// The model of `checkpoint` and its parameters, which learn in f32 if `weights` is `None`, and do not in the form that it
+/// names. What routes to experts is exact in every form: a token that goes elsewhere is another token.
 ///
 /// The module of multi-token prediction is there if the configuration names one and the checkpoint holds it: folders
 /// that transformers saved have the key without the tensors. Of several modules the first is read. Tensors that the
@@ -19,22 +20,26 @@ use std::path::Path;
 pub fn load<O: Ops>(
     ops: &O,
     checkpoint: &Checkpoint,
-    trainable: bool,
+    weights: Option<WeightForm>,
 ) -> Result<(Model, ParamStore<O>), CheckpointError> {
     let mut config = checkpoint.config()?;
     let held = config.num_nextn_predict_layers > 0 && checkpoint.shape(&mtp_mark(&config)).is_some();
     config.num_nextn_predict_layers = usize::from(held);
     let model = Model::new(config);
     let mut read = None;
-    let params = ParamStore::new(ops, model.specs().to_vec(), trainable, |spec| {
+    let params = ParamStore::new(ops, model.specs().to_vec(), weights.is_none(), |spec| {
         // What was read before is in memory by now, so the file's pages need not be.
         if let Some(name) = read.replace(spec.name.clone()) {
             checkpoint.release(&name);
         }
-        match spec.shape[..] {
-            // What does not learn stays as it is stored.
-            [n, k] if !trainable => {
-                Ok::<_, CheckpointError>(Source::Stored(checkpoint.stored_rows(&spec.name, [n, k])?))
+        match (&spec.shape[..], weights) {
+            (&[n, k], Some(form)) => {
+                let form = match (spec.role, form) {
+                    (Role::Router, _) => WeightForm::Exact,
+                    (Role::Head | Role::TiedEmbedding, WeightForm::Q4) => WeightForm::Q8,
+                    _ => form,
+                };
+                Ok::<_, CheckpointError>(Source::Stored(checkpoint.stored_rows(&spec.name, [n, k])?, form))
             }
             _ => Ok(Source::Values(checkpoint.read_expected(&spec.name, &spec.shape)?)),
         }

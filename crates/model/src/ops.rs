@@ -25,7 +25,7 @@ pub use shapes::{
     MlaDims, Muon, Position, RotaryTable, Rotation, RouterConfig,
 };
 use std::ops::Range;
-pub use weight::{Table, Weight};
+pub use weight::{Table, Weight, WeightForm};
 
 /// What a backend promises of the bits of its results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,8 +93,8 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
     fn write_weight(&self, w: &mut Self::Buffer, rows: &[f32], dims: Dims);
     /// The rows `[n, k]` of a weight, its gradient or a moment.
     fn weight_rows(&self, w: &Self::Buffer, dims: Dims) -> Vec<f32>;
-    /// Takes a stored matrix as a weight.
-    fn freeze_weight(&self, stored: &StoredRows) -> Result<Self::Frozen, OutOfMemory>;
+    /// Takes a stored matrix as a weight in this form, or exact where its rows are no whole blocks.
+    fn freeze_weight(&self, stored: &StoredRows, form: WeightForm) -> Result<Self::Frozen, OutOfMemory>;
     /// Takes a stored matrix as a table that only looks rows up.
     fn freeze_table(&self, stored: StoredRows) -> Result<Self::Frozen, OutOfMemory>;
     /// The rows `[n, k]` of a frozen matrix.

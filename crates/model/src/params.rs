@@ -5,13 +5,15 @@
 //! is no matrix of a product is kept in rows.
 
 use crate::checkpoint::StoredRows;
-use crate::ops::{Dims, Ops, OutOfMemory, Table, Weight};
+use crate::ops::{Dims, Ops, OutOfMemory, Table, Weight, WeightForm};
 
 /// What a tensor is for, which decides how it starts and how it is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
-    /// `[n, k]` weight of a linear layer other than the head.
+    /// `[n, k]` weight of a linear layer other than the head and what routes to experts.
     Linear,
+    /// `[n, k]` weight of the gate that routes tokens to experts.
+    Router,
     /// `[V, d]` weight of a head that is not tied to the embedding.
     Head,
     /// `[V, d]` table that only looks rows up.
@@ -50,7 +52,7 @@ impl ParamSpec {
 
     /// Outputs and inputs of a matrix that products use; `None` for a tensor that none does.
     pub fn product(&self) -> Option<Dims> {
-        matches!(self.role, Role::Linear | Role::Head | Role::TiedEmbedding).then(|| self.dims())
+        matches!(self.role, Role::Linear | Role::Router | Role::Head | Role::TiedEmbedding).then(|| self.dims())
     }
 
     /// The sizes of a matrix.
@@ -89,8 +91,8 @@ enum Value<O: Ops> {
 pub enum Source {
     /// Numbers.
     Values(Vec<f32>),
-    /// A matrix that does not learn, as it is stored.
-    Stored(StoredRows),
+    /// A matrix that does not learn, as it is stored, and the form in which it is to be kept.
+    Stored(StoredRows, WeightForm),
 }
 
 impl<O: Ops> Param<O> {
@@ -262,8 +264,8 @@ impl<O: Ops> ParamStore<O> {
 impl<O: Ops> Value<O> {
     fn new(ops: &O, spec: &ParamSpec, source: Source) -> Result<Self, OutOfMemory> {
         Ok(match source {
-            Source::Stored(stored) if spec.role == Role::Embedding => Value::Frozen(ops.freeze_table(stored)?),
-            Source::Stored(stored) => Value::Frozen(ops.freeze_weight(&stored)?),
+            Source::Stored(stored, _) if spec.role == Role::Embedding => Value::Frozen(ops.freeze_table(stored)?),
+            Source::Stored(stored, form) => Value::Frozen(ops.freeze_weight(&stored, form)?),
             Source::Values(values) => {
                 assert_eq!(values.len(), spec.len(), "{}", spec.name);
                 match spec.product() {

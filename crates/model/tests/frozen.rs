@@ -6,7 +6,7 @@ use picnic_model::config::ModelConfig;
 use picnic_model::kernels::stored::StoredType;
 use picnic_model::kernels::{Cpu, Isa, Team};
 use picnic_model::layers::Past;
-use picnic_model::{Batch, CpuOps, Model, Tape, initialise, load, save};
+use picnic_model::{Batch, CpuOps, Model, Tape, WeightForm, initialise, load, save};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,13 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden").join(name)
 }
 
-fn logits(ops: &CpuOps, checkpoint: &Checkpoint, trainable: bool) -> Vec<u32> {
-    let (model, params) = load(ops, checkpoint, trainable).unwrap();
+/// The bits of the logits of two sequences, of 13 and 7 tokens.
+fn logits(ops: &CpuOps, checkpoint: &Checkpoint, weights: Option<WeightForm>) -> Vec<u32> {
+    values(ops, checkpoint, weights).iter().map(|x| x.to_bits()).collect()
+}
+
+fn values(ops: &CpuOps, checkpoint: &Checkpoint, weights: Option<WeightForm>) -> Vec<f32> {
+    let (model, params) = load(ops, checkpoint, weights).unwrap();
     let vocabulary = model.config().vocab_size as u32;
     let ids: Vec<u32> = (0..20).map(|i| (i * 7 + 3) % vocabulary).collect();
     let batch = Batch::sequences([&ids[..13], &ids[13..]]);
@@ -24,35 +29,95 @@ fn logits(ops: &CpuOps, checkpoint: &Checkpoint, trainable: bool) -> Vec<u32> {
     let hidden = model.forward(&mut tape, &params, &batch, past).unwrap();
     let rows: Vec<u32> = (0..20).collect();
     let logits = tape.logits(&hidden, model.head(&params), &rows).unwrap();
-    logits.value().iter().map(|x| x.to_bits()).collect()
+    logits.value().to_vec()
 }
 
 #[test]
 fn stored_weights_give_the_bits_of_decoded_ones() {
     for name in ["llama", "llama31", "qwen3_moe", "deepseek_v3", "deepseek_v3_fp8"] {
         let checkpoint = Checkpoint::open(golden(name)).unwrap();
-        let decoded = logits(&CpuOps::with_threads(1).unwrap(), &checkpoint, true);
+        let decoded = logits(&CpuOps::with_threads(1).unwrap(), &checkpoint, None);
         for isa in Isa::available() {
             let ops = CpuOps::new(Cpu { isa, team: Team::new(2).unwrap() });
-            assert!(logits(&ops, &checkpoint, false) == decoded, "{name} on {}", isa.name());
+            assert!(logits(&ops, &checkpoint, Some(WeightForm::Exact)) == decoded, "{name} on {}", isa.name());
         }
     }
 }
 
-/// A model of whole blocks in 8 and 4 bits: loaded frozen, its values are those that the file decodes to.
-#[test]
-fn quantised_files_load_as_they_are() {
-    let folder = tempfile::tempdir().unwrap();
+/// A small model of whole blocks, in a folder.
+fn small(ops: &CpuOps) -> tempfile::TempDir {
     let config = json!({
         "model_type": "llama", "vocab_size": 48, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1,
         "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0, "tie_word_embeddings": false, "bos_token_id": 0, "eos_token_id": 1,
     });
-    let ops = CpuOps::with_threads(2).unwrap();
-    let config = ModelConfig::from_value(&config, Path::new("test")).unwrap();
+    saved(ops, &config)
+}
+
+/// A fresh model in a folder.
+fn saved(ops: &CpuOps, config: &serde_json::Value) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ModelConfig::from_value(config, Path::new("test")).unwrap();
     let model = Model::new(config);
-    let params = initialise(&ops, &model, 5).unwrap();
-    save(&ops, &model, &params, folder.path(), FloatType::F32, SHARD_BYTES).unwrap();
+    let params = initialise(ops, &model, 5).unwrap();
+    save(ops, &model, &params, folder.path(), FloatType::F32, SHARD_BYTES).unwrap();
+    folder
+}
+
+/// Integer products have bits of their own, which neither instruction set nor threads nor neighbours change, and are as
+/// near to the exact ones as their rounding.
+#[test]
+fn integer_products_are_near_and_the_same_everywhere() {
+    let ops = CpuOps::with_threads(1).unwrap();
+    let folder = small(&ops);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let exact = values(&ops, &checkpoint, None);
+    let largest = exact.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+    let mut sizes = vec![load(&ops, &checkpoint, Some(WeightForm::Exact)).unwrap().1.bytes(&ops)];
+    for (form, share) in [(WeightForm::Q8, 0.03), (WeightForm::Q4, 0.4)] {
+        let rounded = values(&ops, &checkpoint, Some(form));
+        let furthest = exact.iter().zip(&rounded).fold(0f32, |furthest, (a, b)| furthest.max((a - b).abs()));
+        assert!(furthest > 0.0 && furthest < share * largest, "{form:?}: off by {furthest} of {largest}");
+        let bits: Vec<u32> = rounded.iter().map(|x| x.to_bits()).collect();
+        for isa in Isa::available() {
+            for threads in [1, 3] {
+                let ops = CpuOps::new(Cpu { isa, team: Team::new(threads).unwrap() });
+                assert!(logits(&ops, &checkpoint, Some(form)) == bits, "{form:?} on {}", isa.name());
+            }
+        }
+        sizes.push(load(&ops, &checkpoint, Some(form)).unwrap().1.bytes(&ops));
+    }
+    assert!(sizes.is_sorted_by(|a, b| a > b), "{sizes:?}");
+}
+
+/// What routes is exact, and so are rows that are no whole blocks.
+#[test]
+fn some_weights_are_never_rounded() {
+    let ops = CpuOps::with_threads(1).unwrap();
+    // Experts; heads of 20 values, so that the rows of what follows attention have 40.
+    let config = json!({
+        "model_type": "qwen3_moe", "vocab_size": 48, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 20, "num_experts": 4, "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32, "norm_topk_prob": true, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0, "tie_word_embeddings": false, "bos_token_id": 0, "eos_token_id": 1,
+    });
+    let folder = saved(&ops, &config);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let [(_, exact), (_, rounded)] =
+        [WeightForm::Exact, WeightForm::Q4].map(|form| load(&ops, &checkpoint, Some(form)).unwrap());
+    let mut kept = Vec::new();
+    for (a, b) in exact.iter().zip(rounded.iter()).filter(|(a, _)| a.spec.product().is_some()) {
+        let same = a.to_rows(&ops) == b.to_rows(&ops);
+        kept.extend(same.then_some(a.spec.name.as_str()));
+    }
+    assert_eq!(kept, ["model.layers.0.self_attn.o_proj.weight", "model.layers.0.mlp.gate.weight"]);
+}
+
+/// In 8 and 4 bits: loaded frozen, its values are those that the file decodes to.
+#[test]
+fn quantised_files_load_as_they_are() {
+    let ops = CpuOps::with_threads(2).unwrap();
+    let folder = small(&ops);
     let source = Checkpoint::open(folder.path()).unwrap();
     let tokenizer = GgufTokenizer {
         model: "gpt2".into(),
@@ -77,9 +142,9 @@ fn quantised_files_load_as_they_are() {
         let path = folder.path().join(format!("{weights}.gguf"));
         write_gguf(&path, &source, &tokenizer, weights).unwrap();
         let file = Checkpoint::open(&path).unwrap();
-        let decoded = logits(&ops, &file, true);
-        assert!(logits(&ops, &file, false) == decoded, "{weights}");
-        let (_, frozen) = load(&ops, &file, false).unwrap();
+        let decoded = logits(&ops, &file, None);
+        assert!(logits(&ops, &file, Some(WeightForm::Exact)) == decoded, "{weights}");
+        let (_, frozen) = load(&ops, &file, Some(WeightForm::Exact)).unwrap();
         let size = std::fs::metadata(&path).unwrap().len() as usize;
         assert!(frozen.bytes(&ops) <= size + size / 10, "{weights}: {} of {size}", frozen.bytes(&ops));
     }

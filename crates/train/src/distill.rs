@@ -19,7 +19,7 @@ use crate::training::{Opening, Outcome, Setting, Start, StepPlan, Training};
 use crate::watch;
 use picnic_chat::ChatFormat;
 use picnic_data::ProblemFormat;
-use picnic_model::backend;
+use picnic_model::{WeightForm, backend};
 use picnic_tasks::{Mixture, Problem, Split, Task};
 use picnic_tokenizer::Tokenizer;
 use std::path::Path;
@@ -49,7 +49,7 @@ pub fn distill(
     let reading_teacher = watch::at(format!("teacher: reading {}", teacher.display()));
     let source = open(teacher)?;
     let ops = backend::with_threads(1)?;
-    let loaded = load(&ops, &source.checkpoint, &source.chat, false)?;
+    let loaded = load(&ops, &source.checkpoint, &source.chat, Some(WeightForm::Exact))?;
     let Loaded { model: teacher_model, params: teacher_params, notes } = loaded;
     notes.iter().for_each(|note| setting.progress.note(note));
     let opening = Opening {

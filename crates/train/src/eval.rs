@@ -13,7 +13,7 @@ use picnic_chat::ChatFormat;
 use picnic_data::ProblemFormat;
 use picnic_engine::Finish;
 use picnic_model::checkpoint::Checkpoint;
-use picnic_model::{Backend, SharedModel, backend};
+use picnic_model::{Backend, SharedModel, WeightForm, backend};
 use picnic_tasks::{Mixture, Problem, Reward, RewardWeights, Task, Verdict};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -56,10 +56,16 @@ impl Judged {
     ///
     /// # Errors
     /// Weights that cannot be read, or another model's tokenizer.
-    pub fn open(model: &Path, chat: ChatFormat, lanes: usize, threads: usize) -> Result<Judged, Error> {
+    pub fn open(
+        model: &Path,
+        chat: ChatFormat,
+        weights: WeightForm,
+        lanes: usize,
+        threads: usize,
+    ) -> Result<Judged, Error> {
         let ops = backend::with_threads(threads)?;
         let place = Place::of(model)?;
-        let Loaded { model, params, notes } = load(&ops, &Checkpoint::open(&place.path)?, &chat, false)?;
+        let Loaded { model, params, notes } = load(&ops, &Checkpoint::open(&place.path)?, &chat, Some(weights))?;
         let lanes = Lanes::new(&ops, lanes)?;
         Ok(Judged { model: SharedModel::new(model, params), chat, notes, ops, lanes })
     }

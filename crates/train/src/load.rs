@@ -6,7 +6,7 @@ use crate::place::Place;
 use picnic_chat::{ChatFormat, ends_a_turn_by_name};
 use picnic_model::checkpoint::{Checkpoint, CheckpointError, GgufTokenizer};
 use picnic_model::config::ModelConfig;
-use picnic_model::{Model, Ops, ParamStore};
+use picnic_model::{Model, Ops, ParamStore, WeightForm};
 use picnic_tokenizer::{GgufParts, Tokenizer};
 use serde_json::json;
 use std::collections::HashSet;
@@ -59,12 +59,18 @@ pub fn open(model: &Path) -> Result<Source, Error> {
     Ok(Source { checkpoint, chat, place })
 }
 
-/// The weights of `checkpoint`, which learn if `trainable`, for a model that talks in the format `chat`.
+/// The weights of `checkpoint` for a model that talks in the format `chat`: to learn if `weights` is `None`, else in the
+/// form that it names.
 ///
 /// # Errors
 /// Weights that cannot be read, or another model's tokenizer.
-pub fn load<O: Ops>(ops: &O, checkpoint: &Checkpoint, chat: &ChatFormat, trainable: bool) -> Result<Loaded<O>, Error> {
-    let (mut model, params) = picnic_model::load(ops, checkpoint, trainable)?;
+pub fn load<O: Ops>(
+    ops: &O,
+    checkpoint: &Checkpoint,
+    chat: &ChatFormat,
+    weights: Option<WeightForm>,
+) -> Result<Loaded<O>, Error> {
+    let (mut model, params) = picnic_model::load(ops, checkpoint, weights)?;
     check_vocabulary(chat, model.config(), checkpoint.path())?;
     // Saved again, the model says itself how it ends. An id without a row is never drawn and not written.
     let rows = model.config().vocab_size;

@@ -25,7 +25,8 @@ impl Optimizer {
         let mut largest = None;
         let moments = params.iter().map(|p| {
             let Some(value) = p.learning().filter(|_| p.trainable) else { return Ok(Vec::new()) };
-            let orthogonal = p.spec.product().filter(|_| rule == Rule::Muon && p.spec.role == Role::Linear);
+            let orthogonal =
+                p.spec.product().filter(|_| rule == Rule::Muon && matches!(p.spec.role, Role::Linear | Role::Router));
             largest = largest.max(orthogonal.map(|dims| ops.muon_workspace(dims)));
             (0..if orthogonal.is_some() { 1 } else { 2 }).map(|_| zeros(ops.len(value))).collect()
         });

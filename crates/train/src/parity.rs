@@ -10,7 +10,7 @@ use picnic_model::checkpoint::{Checkpoint, CheckpointError};
 use picnic_model::layers::{Past, Targets};
 use picnic_model::ops::Loss;
 use picnic_model::{
-    Backend, Balance, Batch, Grads, Model, Ops, OutOfMemory, ParamStore, SharedModel, Tape, load, rows_of,
+    Backend, Balance, Batch, Grads, Model, Ops, OutOfMemory, ParamStore, SharedModel, Tape, WeightForm, load, rows_of,
 };
 use std::collections::HashSet;
 use std::path::Path;
@@ -79,7 +79,7 @@ pub fn parity(ops: &Backend, dir: &Path) -> Result<(Ours, Differences), Error> {
     let golden = Checkpoint::open(dir.join("golden.safetensors"))?;
     let grads_path = dir.join("golden_grads.safetensors");
     let golden_grads = grads_path.exists().then(|| Checkpoint::open(&grads_path)).transpose()?;
-    let (model, mut params) = load(ops, &Checkpoint::open(dir)?, golden_grads.is_some())?;
+    let (model, mut params) = load(ops, &Checkpoint::open(dir)?, golden_grads.is_none().then_some(WeightForm::Exact))?;
     // The golden loss is that of the next token.
     params.freeze(model.mtp_params());
     let shared = SharedModel::new(model, params);
@@ -323,7 +323,14 @@ mod tests {
         let ops = backend::with_threads(1).unwrap();
         let [(plain, _), (with, differences)] =
             [&golden.join("deepseek_v3"), folder.path()].map(|folder| parity(&ops, folder).unwrap());
-        assert!(load(&ops, &Checkpoint::open(folder.path()).unwrap(), false).unwrap().0.mtp_params().count() > 0);
+        assert!(
+            load(&ops, &Checkpoint::open(folder.path()).unwrap(), Some(WeightForm::Exact))
+                .unwrap()
+                .0
+                .mtp_params()
+                .count()
+                > 0
+        );
         assert!(differences.within(), "{differences:?}");
         assert!(plain.logits == with.logits && plain.logits_long == with.logits_long && plain.greedy == with.greedy);
     }

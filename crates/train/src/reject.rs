@@ -14,6 +14,7 @@ use crate::traces::Trace;
 use crate::training::{Outcome, Setting};
 use picnic_chat::ChatFormat;
 use picnic_data::ProblemFormat;
+use picnic_model::WeightForm;
 use picnic_tasks::{Mixture, Problem, RewardWeights, Split, Task};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -53,7 +54,7 @@ pub fn reject(recipe: &Recipe<Reject>, setting: &Setting, model: &Path, chat: Ch
     claim(&setting.out, setting.resume, &fingerprint)?;
     fs::create_dir_all(&batches).map_err(Error::writing(&batches))?;
     let tasks = Mixture::new(&common.tasks, common.seed)?;
-    let mut teacher = Judged::open(model, chat, common.lanes, setting.threads)?;
+    let mut teacher = Judged::open(model, chat, WeightForm::Exact, common.lanes, setting.threads)?;
     let count = stage.questions.div_ceil(stage.batch_questions) as u64;
     let file = |number: u64| batches.join(format!("{number:08}.json"));
     let done = (0..count).take_while(|&number| file(number).exists()).count() as u64;

@@ -218,10 +218,10 @@ impl<'s> Training<'s> {
         let ops = backend::with_threads(setting.threads)?;
         let lanes = Lanes::new(&ops, common.lanes)?;
         let Loaded { mut model, mut params, notes } = match (&checkpoint, start) {
-            (Some((_, folder)), _) => load(&ops, &Checkpoint::open(folder)?, &chat, true)?,
+            (Some((_, folder)), _) => load(&ops, &Checkpoint::open(folder)?, &chat, None)?,
             (None, Start::From(model)) => {
                 let place = Place::of(model)?;
-                load(&ops, &Checkpoint::open(&place.path)?, &chat, true)?
+                load(&ops, &Checkpoint::open(&place.path)?, &chat, None)?
             }
             (None, Start::Fresh) => {
                 let mut config = common.model_config(chat.tokenizer().vocab_size())?;

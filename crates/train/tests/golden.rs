@@ -75,7 +75,7 @@ fn reproduce_curve(folder: &Path) {
     let ids: Vec<u32> = batches.read_i64("batches").unwrap().into_iter().map(|id| id as u32).collect();
 
     let ops = CpuOps::with_threads(1).unwrap();
-    let (model, mut params) = load(&ops, &Checkpoint::open(folder).unwrap(), true).unwrap();
+    let (model, mut params) = load(&ops, &Checkpoint::open(folder).unwrap(), None).unwrap();
     let (mut lanes, mut optimizer) = (
         Lanes::new(&CpuOps::with_threads(2).unwrap(), 2).unwrap(),
         Optimizer::new(&ops, &params, settings.rule).unwrap(),
@@ -331,7 +331,7 @@ fn multi_token_prediction_of_torch() {
         ids.chunks(length).map(|ids| Sequence { ids: ids.to_vec(), first_target: 1 }).collect();
 
     let ops = CpuOps::with_threads(2).unwrap();
-    let (model, params) = load(&ops, &Checkpoint::open(&folder).unwrap(), true).unwrap();
+    let (model, params) = load(&ops, &Checkpoint::open(&folder).unwrap(), None).unwrap();
     let batch = Batch::sequences(ids.chunks(length).map(|ids| &ids[..length - 1]));
     let mut tape = Tape::inference(&ops);
     let hidden = model.forward(&mut tape, &params, &batch, &mut Past::Within(batch.spans.clone())).unwrap();

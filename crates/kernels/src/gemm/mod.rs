@@ -93,6 +93,7 @@ impl Right<'_> {
     fn check(&self, k: usize, n: usize) {
         let (rows, columns) = match self {
             Right::Matrix(b) => return b.check(k, n),
+            Right::Weight(Weight::Integer(_)) => panic!("products in integers are made by linear and grouped alone"),
             Right::Weight(w) => (w.k(), w.n()),
             Right::Transposed(w) => (w.n(), w.k()),
         };
@@ -351,6 +352,7 @@ crate::kernel! {
                         Panel { data: made, row_stride: LANES }
                     }
                     (None, Weight::Learning(_)) => unreachable!("learning weights are f32"),
+                    (None, Weight::Integer(_)) => unreachable!("Right::check refused it"),
                 },
                 // Read once, whole rows need no packing.
                 Right::Matrix(b) if few && width == LANES && b.column_stride == 1 => {

@@ -112,8 +112,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn quads_1(self, x: &[u8; LANES / 2]) -> Self::Q {
         unsafe {
-            let (twice, mask) =
-                (_mm256_broadcastsi128_si256(_mm_loadu_si128(x.as_ptr().cast())), _mm256_set1_epi8(1));
+            let (twice, mask) = (_mm256_broadcastsi128_si256(_mm_loadu_si128(x.as_ptr().cast())), _mm256_set1_epi8(1));
             [
                 _mm256_and_si256(_mm256_srlv_epi64(twice, _mm256_setr_epi64x(0, 0, 1, 1)), mask),
                 _mm256_and_si256(_mm256_srlv_epi64(twice, _mm256_setr_epi64x(2, 2, 3, 3)), mask),

@@ -13,6 +13,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod bytes;
+mod dot;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -21,6 +22,7 @@ mod scalar;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
+pub(crate) use dot::{Dot, FourAtOnce, InPairs};
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
 pub use scalar::Scalar;
@@ -202,7 +204,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
 /// An instruction set that this processor has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Isa(pub(crate) Kind);
+pub struct Isa {
+    pub(crate) kind: Kind,
+    /// Whether it multiplies bytes and sums four products in one instruction, which integer products alone use.
+    pub(crate) four_at_once: bool,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -244,29 +250,37 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         {
             let fma = is_x86_feature_detected!("avx") && is_x86_feature_detected!("fma");
-            let mut all = vec![Isa(if fma { Kind::ScalarFma } else { Kind::Scalar })];
+            let isa = |kind, four_at_once| Isa { kind, four_at_once };
+            let mut all = vec![isa(if fma { Kind::ScalarFma } else { Kind::Scalar }, false)];
             if fma && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
-                all.push(Isa(Kind::Avx2));
+                all.push(isa(Kind::Avx2, is_x86_feature_detected!("avxvnni")));
                 // Every processor with AVX-512 but the Xeon Phi has the instructions on bytes.
                 if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
-                    all.push(Isa(Kind::Avx512));
+                    all.push(isa(Kind::Avx512, is_x86_feature_detected!("avx512vnni")));
                 }
             }
             all
         }
         #[cfg(target_arch = "aarch64")]
         {
-            vec![Isa(Kind::Scalar), Isa(Kind::Neon)]
+            let four_at_once = std::arch::is_aarch64_feature_detected!("dotprod");
+            vec![Isa { kind: Kind::Scalar, four_at_once: false }, Isa { kind: Kind::Neon, four_at_once }]
         }
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         {
-            vec![Isa(Kind::Scalar)]
+            vec![Isa { kind: Kind::Scalar, four_at_once: false }]
         }
+    }
+
+    /// The same without the instructions for four products of bytes at once.
+    #[cfg(test)]
+    pub(crate) fn in_pairs(self) -> Isa {
+        Isa { four_at_once: false, ..self }
     }
 
     /// `scalar`, `avx2`, `avx512` or `neon`.
     pub fn name(self) -> &'static str {
-        match self.0 {
+        match self.kind {
             Kind::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
             Kind::ScalarFma => "scalar",
@@ -308,7 +322,7 @@ macro_rules! kernel {
                 // SAFETY: this function has the features.
                 generic(unsafe { $crate::simd::Avx512::new() }, $($arg),*)
             }
-            match isa.0 {
+            match isa.kind {
                 Kind::Scalar => generic($crate::simd::Scalar, $($arg),*),
                 // SAFETY: an `Isa` other than plain scalar exists only where detection found its features.
                 #[cfg(target_arch = "x86_64")]

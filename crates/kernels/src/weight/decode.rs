@@ -6,7 +6,7 @@ use crate::stored::e8m0_half;
 use std::ops::Range;
 
 /// Bytes between the codes that are decoded and those that are asked for from memory.
-const AHEAD: usize = 1024;
+pub(super) const AHEAD: usize = 1024;
 
 /// Bytes of the longest group for which that is done.
 const MOST_AHEAD: usize = 768;
@@ -197,7 +197,7 @@ pub(super) fn visit_quads<S: Simd>(s: S, codes: Codes, low: &[u8], high: &[u8], 
 
 /// Scales and minimums of the 32 outputs in a group. Where there is no minimum it is −0, which changes no sum.
 #[inline(always)]
-fn scales<S: Simd>(s: S, form: &Form, header: &[u8], group: usize) -> (S::V, S::V) {
+pub(super) fn scales<S: Simd>(s: S, form: &Form, header: &[u8], group: usize) -> (S::V, S::V) {
     let none = s.splat(-0.0);
     let half = |i: usize| header[64 * i..].first_chunk::<64>().expect("a header has its scales");
     // 32 bytes behind so many bytes for each output.

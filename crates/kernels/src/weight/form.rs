@@ -105,6 +105,17 @@ impl Form {
         !matches!(self.codes, Codes::F32 | Codes::F16 | Codes::BF16 | Codes::F8)
     }
 
+    /// What is added to each code, if codes are unsigned numbers.
+    pub fn offset(&self) -> Option<i8> {
+        match self.codes {
+            Codes::Four(offset) | Codes::FourOne(offset) | Codes::FourTwo(offset) | Codes::TwoOne(offset) => {
+                Some(offset)
+            }
+            Codes::Two => Some(0),
+            _ => None,
+        }
+    }
+
     /// Bytes of a header.
     pub fn header_bytes(&self) -> usize {
         let groups = self.block.div_ceil(self.group);

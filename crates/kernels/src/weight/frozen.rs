@@ -1,7 +1,8 @@
-//! Weights that do not learn, in panels made of what the file stores: about as many bytes, each value the same.
+//! Weights that do not learn, in panels made of what the file stores: about as many bytes, each value the same; or of
+//! what it is encoded to on the way.
 //!
 //! Left out: changing them (whoever trains adapters leaves them as they are), and products in integers
-//! ([`integer`](super::integer) defines those).
+//! ([`integer`](super::integer)).
 
 use super::decode::{decode, row_product};
 use super::form::{Codes, Form};
@@ -43,6 +44,18 @@ impl Frozen {
         source.check();
         let Stored { ty, n, k, scales, .. } = *source;
         let form = Form::of(ty, scales.map(|scales| scale_block(scales.block_k, k)));
+        Frozen::with_panels(team, ty, form, n, k, |form, first, panel| repack::panel(form, source, first, panel))
+    }
+
+    /// A weight whose panels, which are zero, `lay_out` fills: each by its first output.
+    fn with_panels(
+        team: &Team,
+        ty: StoredType,
+        form: Form,
+        n: usize,
+        k: usize,
+        lay_out: impl Fn(&Form, usize, &mut [u8]) + Sync,
+    ) -> Result<Frozen, TryReserveError> {
         let (panels, panel_bytes) = (n.div_ceil(LANES), form.panel_bytes(k));
         let mut frozen = Frozen { ty, form, n, k, lines: Vec::new() };
         let lines = (panels * panel_bytes).div_ceil(size_of::<Line>());
@@ -54,12 +67,35 @@ impl Frozen {
         team.share(panels, |panel| {
             // SAFETY: each panel is one unit of the work.
             let bytes = unsafe { bytes.part(panel * panel_bytes..(panel + 1) * panel_bytes) };
-            repack::panel(&form, source, panel * LANES, bytes);
+            lay_out(&form, panel * LANES, bytes);
         });
         Ok(frozen)
     }
 
-    /// The type in which it was stored.
+    /// The same from rows that are encoded to `ty` on the way, a panel at a time.
+    ///
+    /// # Errors
+    /// If there is no memory for them.
+    ///
+    /// # Panics
+    /// As [`Frozen::repack`], or if rows are no whole blocks of `ty`, or [nobody writes it](StoredType::encode_nearest).
+    pub fn encode(team: &Team, source: &Stored, ty: StoredType) -> Result<Frozen, TryReserveError> {
+        source.check();
+        let Stored { n, k, .. } = *source;
+        Frozen::with_panels(team, ty, Form::of(ty, None), n, k, |form, first, panel| {
+            let mut values = vec![0.0; k];
+            let rows: Vec<Vec<u8>> = (first..n.min(first + LANES))
+                .map(|row| {
+                    source.decode_row(row, &mut values);
+                    ty.encode_nearest(&values).expect("a type that is written")
+                })
+                .collect();
+            let row = |row: usize| &rows[row][..];
+            repack::panel(form, &Stored { ty, n: rows.len(), k, row: &row, scales: None }, 0, panel);
+        })
+    }
+
+    /// The type in which it was stored, or to which it was encoded.
     pub fn stored_type(&self) -> StoredType {
         self.ty
     }
@@ -114,7 +150,13 @@ impl Frozen {
         row_product(isa, &self.form, self.panel(n), x, c);
     }
 
-    fn panel(&self, n: usize) -> &[u8] {
+    /// How the panels are laid out.
+    pub(super) fn form(&self) -> &Form {
+        &self.form
+    }
+
+    /// The panel of output `n`.
+    pub(super) fn panel(&self, n: usize) -> &[u8] {
         // SAFETY: a line is 64 bytes without padding.
         let bytes = unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast::<u8>(), 64 * self.lines.len()) };
         let panel_bytes = self.form.panel_bytes(self.k);

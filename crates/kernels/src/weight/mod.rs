@@ -23,8 +23,10 @@ pub use stored::{RowScales, Stored};
 pub enum Weight<'a> {
     /// f32 in panels, which an optimizer may change.
     Learning(Panels<'a>),
-    /// What a file stores.
+    /// What a file stores, multiplied exactly.
     Frozen(&'a Frozen),
+    /// The same, multiplied in [integers](integer) where inputs go forward through it. All else is exact.
+    Integer(&'a Frozen),
 }
 
 impl<'a> Weight<'a> {
@@ -32,7 +34,7 @@ impl<'a> Weight<'a> {
     pub fn n(&self) -> usize {
         match self {
             Weight::Learning(panels) => panels.n(),
-            Weight::Frozen(frozen) => frozen.n(),
+            Weight::Frozen(frozen) | Weight::Integer(frozen) => frozen.n(),
         }
     }
 
@@ -40,7 +42,7 @@ impl<'a> Weight<'a> {
     pub fn k(&self) -> usize {
         match self {
             Weight::Learning(panels) => panels.k(),
-            Weight::Frozen(frozen) => frozen.k(),
+            Weight::Frozen(frozen) | Weight::Integer(frozen) => frozen.k(),
         }
     }
 
@@ -48,8 +50,13 @@ impl<'a> Weight<'a> {
     pub fn row(&self, isa: Isa, n: usize, out: &mut [f32]) {
         match self {
             Weight::Learning(panels) => panels.row(n, out),
-            Weight::Frozen(frozen) => frozen.row(isa, n, out),
+            Weight::Frozen(frozen) | Weight::Integer(frozen) => frozen.row(isa, n, out),
         }
+    }
+
+    /// The weight, if it is multiplied in integers.
+    pub(crate) fn as_integer(&self) -> Option<&'a Frozen> {
+        if let Weight::Integer(frozen) = self { Some(frozen) } else { None }
     }
 
     /// The same weight as f32 panels, if there is nothing to decode.
@@ -57,7 +64,7 @@ impl<'a> Weight<'a> {
     pub(crate) fn as_f32(&self) -> Option<Panels<'a>> {
         match self {
             Weight::Learning(panels) => Some(*panels),
-            Weight::Frozen(frozen) => frozen.as_f32(),
+            Weight::Frozen(frozen) | Weight::Integer(frozen) => frozen.as_f32(),
         }
     }
 
@@ -69,7 +76,7 @@ impl<'a> Weight<'a> {
         for (start, out) in ns.step_by(LANES).zip(out.as_chunks_mut::<{ LANES * LANES }>().0) {
             if let Some(panels) = self.as_f32() {
                 transpose(isa, panels.panel(start, ks.clone()), out);
-            } else if let Weight::Frozen(frozen) = self {
+            } else if let Weight::Frozen(frozen) | Weight::Integer(frozen) = self {
                 let mut lines = [0.0; LANES * LANES];
                 frozen.decode(isa, start, ks.clone(), &mut lines[..ks.len() * LANES]);
                 transpose(isa, &lines[..ks.len() * LANES], out);

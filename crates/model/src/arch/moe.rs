@@ -182,7 +182,7 @@ pub(super) struct MoeLayer {
 impl MoeLayer {
     pub(super) fn new(specs: &mut Specs, moe: &Moe, place: &Place, at: &At) -> MoeLayer {
         let (d, experts) = (place.hidden_size, moe.n_routed_experts);
-        let gate = specs.linear(at.in_mlp("gate"), experts, d);
+        let gate = specs.add(at.in_mlp("gate.weight"), &[experts, d], Role::Router);
         let bias = moe
             .has_correction_bias
             .then(|| specs.add(at.in_mlp("gate.e_score_correction_bias"), &[experts], Role::RouterBias));

@@ -20,6 +20,7 @@ pub(super) fn weight(weight: Weight<'_, CpuOps>, dims: Dims) -> weight::Weight<'
     match weight {
         Weight::Learning(values) => Panels::new(values, dims.n, dims.k).into(),
         Weight::Frozen(CpuFrozen::Weight(frozen)) => frozen.into(),
+        Weight::Frozen(CpuFrozen::Integer(frozen)) => weight::Weight::Integer(frozen),
         Weight::Frozen(CpuFrozen::Table(_)) => panic!("a table that only looks rows up is no weight"),
     }
 }

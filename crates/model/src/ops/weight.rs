@@ -2,6 +2,18 @@
 
 use super::Ops;
 
+/// How the weights of a model that does not learn are kept and multiplied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WeightForm {
+    /// They stay as the file has them, and each product is exact: the bits of training.
+    Exact,
+    /// Floats, be they of 8 bits, are rounded to Q8_0; ggml's other block types stay as the file has them. Products are of
+    /// integers, for which inputs are rounded to 8 bits as well.
+    Q8,
+    /// Floats and Q8_0 are rounded to Q4_0, those of the head to Q8_0; all else is as for [`Q8`](WeightForm::Q8).
+    Q4,
+}
+
 /// The weight of a linear layer.
 pub enum Weight<'a, O: Ops> {
     /// One that may learn, in the layout of its product.

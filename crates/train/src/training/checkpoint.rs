@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::run_folder::{CHECKPOINTS, list, sync_file, sync_folder, write_json};
 use crate::watch;
 use picnic_model::checkpoint::{Checkpoint, FloatType, SHARD_BYTES};
-use picnic_model::{Backend, Ops, ParamSpec, rows_of, save, write_rows};
+use picnic_model::{Backend, Ops, ParamSpec, WeightForm, rows_of, save, write_rows};
 use picnic_tasks::Curriculum;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -126,7 +126,8 @@ impl Training<'_> {
         drop(params);
         let reference = inner.join("reference");
         if reference.exists() {
-            self.reference = Some(picnic_model::load(&self.ops, &Checkpoint::open(&reference)?, false)?.1);
+            self.reference =
+                Some(picnic_model::load(&self.ops, &Checkpoint::open(&reference)?, Some(WeightForm::Exact))?.1);
         }
         (self.step, self.optimizer.step, self.outcome) = (state.step, state.optimizer_steps, state.outcome);
         self.curriculum = state.curriculum;

@@ -46,7 +46,7 @@ pub fn weights(ops: &CpuOps, model: &Model) -> ParamStore<CpuOps> {
         let size = match spec.role {
             Role::Norm | Role::Bias => 0.3,
             Role::RouterBias => 0.05,
-            Role::Linear | Role::Head | Role::Embedding | Role::TiedEmbedding => continue,
+            Role::Linear | Role::Router | Role::Head | Role::Embedding | Role::TiedEmbedding => continue,
         };
         let values: Vec<f32> = ops.download(buffer).into_iter().map(|x| x + size * noise.next()).collect();
         ops.write(buffer, &values);

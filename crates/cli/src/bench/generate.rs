@@ -1,24 +1,27 @@
-//! `picnic bench decode MODEL`: how fast a model reads and writes, and what its weights take.
+//! `picnic bench generate MODEL`: how fast a model reads and writes, and what its weights take.
 //!
 //! The prompt is made of token ids that go round the vocabulary, and the likeliest token is drawn, so that every run does
-//! the same work. Reading is timed up to the first token, writing from there on.
+//! the same work. Reading is timed up to the first token, writing from there on. The share of the bandwidth is what a pass
+//! reads of the weights (of experts, as many as its tokens can meet), times passes a second, over what the memory gives in
+//! the same run; keys and values come on top.
 
 use super::median;
-use crate::load;
+use crate::doctor::memory_bandwidth;
+use crate::load::{self, Loaded, Weights};
 use crate::output::line;
 use anyhow::{Result, ensure};
 use clap::Args;
 use picnic_engine::{Control, Engine, Limits, Request, Sampling, Wants};
-use picnic_model::Backend;
+use picnic_model::{Backend, Ops, Param};
 use picnic_train::place::Place;
 use picnic_train::r1::peak_rss_mb;
 use serde_json::json;
 use std::path::Path;
 use std::time::Instant;
 
-/// Arguments of `picnic bench decode`.
+/// Arguments of `picnic bench generate`.
 #[derive(Args)]
-pub struct DecodeArgs {
+pub struct GenerateArgs {
     /// A Hugging Face folder, a GGUF file, or `nano`
     #[arg(default_value = load::NANO)]
     model: String,
@@ -28,39 +31,41 @@ pub struct DecodeArgs {
     /// Tokens to write after each
     #[arg(long, default_value_t = 64)]
     tokens: usize,
-    /// Sequences at once
+    /// Readers at once, each of a sequence of its own
     #[arg(long, default_value_t = 1)]
-    parallel: usize,
+    readers: usize,
     /// Rounds to measure; the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// One line of JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    weights: Weights,
 }
 
 /// Loads, measures and prints.
-pub fn run(args: &DecodeArgs) -> Result<()> {
+pub fn run(args: &GenerateArgs) -> Result<()> {
     ensure!(
-        args.prompt > 0 && args.tokens > 1 && args.parallel > 0,
+        args.prompt > 0 && args.tokens > 1 && args.readers > 0,
         "take a prompt, two tokens and one sequence at least"
     );
     let place = Place::of(Path::new(&args.model))?;
     let clock = Instant::now();
-    let loaded = load::load(&args.model)?;
+    let loaded = load::load(&args.model, args.weights.form())?;
     let seconds_to_load = clock.elapsed().as_secs_f64();
     let weights_bytes = loaded.model.params().bytes(&loaded.ops);
     let file_bytes = bytes_of(&place.path);
     let limits = Limits {
-        sequences: args.parallel,
+        sequences: args.readers,
         batch_tokens: 512,
-        cache_tokens: Limits::cache_for::<Backend>(args.parallel, args.prompt + args.tokens),
+        cache_tokens: Limits::cache_for::<Backend>(args.readers, args.prompt + args.tokens),
     };
     let vocabulary = loaded.model.model().config().vocab_size;
     let (mut reading, mut writing) = (Vec::new(), Vec::new());
     for _ in 0..args.rounds.max(1) {
         let mut engine = Engine::new(loaded.ops.clone(), loaded.model.clone(), limits);
-        for sequence in 0..args.parallel {
+        for sequence in 0..args.readers {
             let prompt = (0..args.prompt).map(|t| ((sequence * 7919 + t * 104_729) % vocabulary) as u32).collect();
             let (sampling, wants) = (Sampling::GREEDY, Wants::default());
             engine.submit(Request {
@@ -80,29 +85,45 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
             }
             drawn += step.events.len();
             // Every sequence has its first token: from here on nothing is read any more.
-            if first.is_none() && drawn >= args.parallel {
+            if first.is_none() && drawn >= args.readers {
                 first = Some((start.elapsed().as_secs_f64(), drawn));
             }
         }
         let Some((read, before)) = first else { continue };
-        reading.push((args.parallel * args.prompt) as f64 / read);
+        reading.push((args.readers * args.prompt) as f64 / read);
         writing.push((drawn - before) as f64 / (start.elapsed().as_secs_f64() - read));
     }
     ensure!(!reading.is_empty(), "nothing was drawn");
     let (prefill, decode, memory) = (median(&mut reading), median(&mut writing), peak_rss_mb());
+    // Measured last: what it is measured with is no memory of the model.
+    let bytes_a_second = read_in_a_pass(&loaded, args.readers) * decode / args.readers as f64;
+    let share = memory_bandwidth(loaded.ops.parallelism()).map(|bandwidth| bytes_a_second / bandwidth);
     if args.json {
         return line(json!({
-            "prefill_tokens_per_second": prefill, "decode_tokens_per_second": decode, "parallel": args.parallel,
-            "weights_bytes": weights_bytes, "file_bytes": file_bytes, "peak_rss_mb": memory,
+            "prefill_tokens_per_second": prefill, "decode_tokens_per_second": decode, "bandwidth_share": share,
+            "weights_bytes": weights_bytes, "peak_rss_mb": memory, "file_bytes": file_bytes,
             "seconds_to_load": seconds_to_load,
         }));
     }
     line(format_args!(
-        "reads {prefill:.0} and writes {decode:.1} tokens/s; weights {:.1} MB of a file of {:.1} MB, {memory:.0} MB at most, \
-         loaded in {seconds_to_load:.1} s",
+        "reads {prefill:.0} and writes {decode:.1} tokens/s, at {} of the memory's bandwidth; weights {:.1} MB of a file of \
+         {:.1} MB, {memory:.0} MB at most, loaded in {seconds_to_load:.1} s",
+        share.map_or("an unknown share".to_owned(), |share| format!("{:.0} %", 100.0 * share)),
         weights_bytes as f64 / 1e6,
         file_bytes as f64 / 1e6,
     ))
+}
+
+/// Bytes of weights that a pass over one token of each reader multiplies by.
+fn read_in_a_pass(loaded: &Loaded, readers: usize) -> f64 {
+    let params = loaded.model.params();
+    let met = (readers as f64 * loaded.model.model().visited_share()).min(1.0);
+    let bytes = |param: &Param<Backend>| {
+        let share = if param.spec.name.contains(".experts.") { met } else { 1.0 };
+        share * param.bytes(&loaded.ops) as f64
+    };
+    let own = params.iter().count() - loaded.model.model().mtp_params().count();
+    params.iter().take(own).filter(|param| param.spec.product().is_some()).map(bytes).sum()
 }
 
 /// Bytes of the weights' files: of the file itself, its other shards, or what a folder holds of them.

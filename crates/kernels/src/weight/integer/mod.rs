@@ -2,7 +2,7 @@
 //!
 //! It is for serving and for rollouts whose ratio is corrected, because it rounds the inputs: faster than the exact
 //! product, and outside of the contract that a rollout has the trainer's bits. It is defined to the bit all the same,
-//! so whatever computes it can be held to this file. Left out: fast versions, which come with the engine.
+//! so whatever computes it can be held to this file; `product.rs` is the fast version.
 //!
 //! 1. A row of inputs is cut into groups of 32. A group's scale is amax/127, its codes are x·(127/amax) rounded half to
 //!    even. A group whose 127/amax is not finite (zeros, or numbers below 4e-37) has scale and codes 0; one that holds
@@ -16,6 +16,8 @@
 //! Codes of weights are at most 128 in magnitude (127 where they are not signed) and those of inputs 127, so two
 //! products together are at most 32,512: pairs of 8-bit multiply-adds never saturate 16 bits, and a group's 32 products
 //! fit an f32 exactly. All types of ggml's blocks have this product; plain floats and 8-bit floats have none.
+
+pub(crate) mod product;
 
 use super::Stored;
 use super::repack::codes_of;

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""How fast Picnic and llama.cpp generate from the same weights, in turns on one machine, with the perplexity of each.
+
+    pip install llama-cpp-python gguf numpy          # llama.cpp is built for this machine from the package's sources
+    python benches/generate/speed.py target/release/picnic MODEL-F32.gguf TEXT.txt [--rounds 5] [--readers 1 8 32]
+
+llama.cpp quantises MODEL to its formats of 4 and 8 bits and to F16. Picnic reads the F32 file with `--weights exact`,
+`q8` and `q4`, and Q8_0 and Q4_0 as llama.cpp wrote them. A round measures every setting of both once, one after the other,
+so that what else the machine does meets all of them; the table has medians over the rounds, and of the ratios of a round
+too. Prefill reads a prompt of 512 tokens by one reader; decode writes 64 tokens after one of 16, all readers together.
+Perplexity is that of the beginning of TEXT, as in perplexity_vs_llama_cpp.py.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from perplexity_vs_llama_cpp import ours, quantise, theirs  # noqa: E402
+
+PROMPT, BEFORE, TOKENS = 512, 16, 64
+FORMATS = {"Q4_0": 2, "Q4_K_M": 15, "Q8_0": 7, "F16": 1}
+
+
+def llama(path, readers, threads):
+    """Tokens a second that llama.cpp reads and writes, in a process of its own."""
+    code = f"measure({str(path)!r}, {readers}, {threads})"
+    program = Path(__file__).with_name("llama_cpp_speed.py").read_text()
+    found = subprocess.run([sys.executable, "-c", f"{program}\n{code}"], check=True, capture_output=True, text=True).stdout
+    return json.loads(found.splitlines()[-1])
+
+
+def picnic(program, path, weights, readers):
+    """The same of Picnic: prefill by a prompt of its own, decode after a short one."""
+    def bench(prompt, tokens, readers):
+        command = [program, "bench", "generate", str(path), "--weights", weights, "--prompt", str(prompt),
+                   "--tokens", str(tokens), "--readers", str(readers), "--rounds", "1", "--json"]
+        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    read, write = bench(PROMPT, 2, 1), bench(BEFORE, TOKENS, readers)
+    return {"prefill": read["prefill_tokens_per_second"], "decode": write["decode_tokens_per_second"],
+            "share": write["bandwidth_share"], "mb": write["peak_rss_mb"], "weights_mb": write["weights_bytes"] / 1e6}
+
+
+def median(rows, key):
+    values = [row[key] for row in rows if row.get(key) is not None]
+    return statistics.median(values) if values else math.nan
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("picnic")
+    parser.add_argument("model", type=Path, help="an F32 GGUF file")
+    parser.add_argument("text", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--readers", type=int, nargs="*", default=[1, 8, 32])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--characters", type=int, default=20_000, help="of the text's beginning")
+    args = parser.parse_args()
+    text = args.text.read_text()[:args.characters]
+    with tempfile.TemporaryDirectory() as folder:
+        text_file = Path(folder) / "text.txt"
+        text_file.write_text(text)
+        files = {name: Path(folder) / f"{name}.gguf" for name in FORMATS}
+        for name, path in files.items():
+            quantise(args.model, path, FORMATS[name])
+        settings = {f"llama.cpp {name}": lambda readers, path=path: llama(path, readers, args.threads)
+                    for name, path in files.items()}
+        for label, path, weights in [("exact", args.model, "exact"), ("q8", args.model, "q8"), ("q4", args.model, "q4"),
+                                     ("Q8_0 file, q8", files["Q8_0"], "q8"), ("Q4_0 file, q4", files["Q4_0"], "q4")]:
+            settings[f"picnic {label}"] = \
+                lambda readers, path=path, weights=weights: picnic(args.picnic, path, weights, readers)
+        perplexity = {f"llama.cpp {name}": math.exp(theirs(path, text)[0]) for name, path in files.items()}
+        for label, path, weights in [("exact", args.model, "exact"), ("q8", args.model, "q8"), ("q4", args.model, "q4"),
+                                     ("Q8_0 file, q8", files["Q8_0"], "q8"), ("Q4_0 file, q4", files["Q4_0"], "q4")]:
+            perplexity[f"picnic {label}"] = math.exp(ours(args.picnic, path, text_file, ["--weights", weights])[0])
+        found = {(name, readers): [] for name in settings for readers in args.readers}
+        for round_ in range(args.rounds):
+            for readers in args.readers:
+                for name, measure in settings.items():
+                    found[name, readers].append(measure(readers))
+            print(f"round {round_ + 1} of {args.rounds}", file=sys.stderr, flush=True)
+    heads = "".join(f" {readers} at once |" for readers in args.readers)
+    print(f"| | perplexity | prefill |{heads} share of the bandwidth, one reader | peak, MB |")
+    print("|---|---|---|" + "---|" * (len(args.readers) + 2))
+    for name in settings:
+        first = found[name, args.readers[0]]
+        decode = "".join(f" {median(found[name, readers], 'decode'):.0f} |" for readers in args.readers)
+        print(f"| {name} | {perplexity[name]:.3f} | {median(first, 'prefill'):.0f} |{decode} "
+              f"{median(first, 'share'):.2f} | {median(first, 'mb'):.0f} |")
+    print()
+    for ours_, theirs_ in [("picnic q4", "llama.cpp Q4_0"), ("picnic q4", "llama.cpp Q4_K_M"),
+                           ("picnic q8", "llama.cpp Q8_0"), ("picnic exact", "llama.cpp F16")]:
+        for readers in args.readers:
+            pairs = list(zip(found[ours_, readers], found[theirs_, readers]))
+            ratio = {key: statistics.median(a[key] / b[key] for a, b in pairs) for key in ("prefill", "decode")}
+            print(f"{ours_} / {theirs_}, {readers} at once: prefill {ratio['prefill']:.2f}, decode {ratio['decode']:.2f}")
+
+
+if __name__ == "__main__":
+    main()
