@@ -8,10 +8,12 @@ import time
 import llama_cpp
 
 PROMPT, BEFORE, TOKENS = 512, 16, 64
+# Kept, because llama.cpp calls it as long as it lives.
+SILENT = llama_cpp.llama_log_callback(lambda *_: None)
 
 
 def measure(path, readers, threads):
-    llama_cpp.llama_log_set(llama_cpp.llama_log_callback(lambda *_: None), ctypes.c_void_p(0))
+    llama_cpp.llama_log_set(SILENT, ctypes.c_void_p(0))
     llama_cpp.llama_backend_init()
     model = llama_cpp.llama_model_load_from_file(path.encode(), llama_cpp.llama_model_default_params())
     vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
@@ -20,6 +22,7 @@ def measure(path, readers, threads):
     params.n_batch = params.n_ubatch = PROMPT
     params.n_threads = params.n_threads_batch = threads
     params.n_seq_max = readers
+    params.kv_unified = True  # one cache for all, so that a prompt may have what many readers share otherwise
     context = llama_cpp.llama_init_from_model(model, params)
     batch = llama_cpp.llama_batch_init(max(PROMPT, readers * BEFORE), 0, 1)
 

@@ -32,6 +32,13 @@ const FEW_ROWS: usize = 12;
 /// first-level cache.
 const FEW_K: usize = 64;
 
+/// Rows that are shared out together: those of a tile, or of two.
+const ROW_GRAIN: usize = 12;
+
+/// How much larger the largest share of rows may be than that of columns: rows are shared out before columns, so that
+/// each thread copies rows of its own.
+const SLACK: f64 = 1.1;
+
 /// Values in a cache line.
 const LINE: usize = 16;
 
@@ -220,9 +227,12 @@ pub fn gemm(isa: Isa, team: &Team, product: Product) {
     let alone = Team::solo();
     let team = if shape.multiply_adds() < SMALL { &alone } else { team };
     let part = |rows, columns| Part { isa, shape, a, b, rows, columns, c: &c, layout };
-    // A few rows (decoding) leave only columns to share out. Either way, no two threads write to one element of C.
-    if m >= 4 * team.size() {
-        team.split(m, 12, |rows| part(rows, 0..n).run());
+    // A few rows (decoding) leave only columns to share out, and some (many readers) leave one thread with fewer than
+    // another. Either way, no two threads write to one element of C.
+    let largest =
+        |of: usize, grain: usize| (of.div_ceil(team.size()).next_multiple_of(grain) as f64 / of as f64).min(1.0);
+    if m >= 4 * team.size() && largest(m, ROW_GRAIN) <= SLACK * largest(n, LANES) {
+        team.split(m, ROW_GRAIN, |rows| part(rows, 0..n).run());
     } else {
         team.split(n, LANES, |columns| part(0..m, columns).run());
     }

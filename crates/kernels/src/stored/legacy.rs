@@ -71,42 +71,6 @@ pub(super) fn encode_q4_0(values: &[f32; 32]) -> [u8; 18] {
     block
 }
 
-/// The block with the least squared error of twelve: that of [`encode_q4_0`], and eleven that round the values by another
-/// scale around its scale each, and then take the best scale for their codes.
-pub(super) fn nearest_q4_0(values: &[f32; 32]) -> [u8; 18] {
-    let error = |scale: f16, codes: &[f32; 32]| {
-        let scale = f32::from(scale);
-        values.iter().zip(codes).map(|(x, code)| (x - scale * code) * (x - scale * code)).sum::<f32>()
-    };
-    let mut block = encode_q4_0(values);
-    let mut codes = [0.0; 32];
-    for (i, code) in codes.iter_mut().enumerate() {
-        *code = f32::from(nibble(&block[2..], i)) - 8.0;
-    }
-    let mut least = error(f16::from_le_bytes([block[0], block[1]]), &codes);
-    let largest = values.iter().fold(0f32, |best, &x| if x.abs() > best.abs() { x } else { best });
-    for step in 0..11 {
-        let inverse = -(7.0 + 0.2 * step as f32) / largest;
-        let codes = values.map(|x| (x * inverse).round().clamp(-8.0, 7.0));
-        let (mut along, mut across) = (0.0, 0.0);
-        for (x, code) in values.iter().zip(&codes) {
-            along += x * code;
-            across += code * code;
-        }
-        let scale = f16::from_f32(along / across);
-        // What is no number, of zeros or of scales beyond f16, is never less.
-        let found = error(scale, &codes);
-        if found < least {
-            least = found;
-            block[..2].copy_from_slice(&scale.to_le_bytes());
-            for (i, byte) in block[2..].iter_mut().enumerate() {
-                *byte = (codes[i] + 8.0) as u8 | ((codes[i + 16] + 8.0) as u8) << 4;
-            }
-        }
-    }
-    block
-}
-
 /// Value `i` of 32.
 pub(super) fn nibble(bytes: &[u8], i: usize) -> u8 {
     bytes[i % 16] >> (i / 16 * 4) & 15

@@ -213,19 +213,6 @@ impl StoredType {
     }
 }
 
-impl StoredType {
-    /// The same as near to the values as we can: for Q4_0 nearer than the reference, at ten times the work.
-    pub fn encode_nearest(self, values: &[f32]) -> Option<Vec<u8>> {
-        match self {
-            Q4_0 => {
-                assert!(values.len().is_multiple_of(self.block_len()), "{self}: {} values are no blocks", values.len());
-                Some(values.as_chunks().0.iter().flat_map(legacy::nearest_q4_0).collect())
-            }
-            _ => self.encode(values),
-        }
-    }
-}
-
 impl fmt::Display for StoredType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())

@@ -77,28 +77,3 @@ fn hostile_values_encode() {
         }
     }
 }
-
-/// Never further from the values than the reference's block, and on noise a good deal nearer; what is odd is left to it.
-#[test]
-fn the_nearest_block_is_nearer() {
-    let error = |values: &[f32], bytes: Vec<u8>| {
-        let mut decoded = vec![0.0; values.len()];
-        StoredType::Q4_0.decode(&bytes, &mut decoded);
-        values.iter().zip(&decoded).map(|(x, y)| f64::from(x - y) * f64::from(x - y)).sum::<f64>()
-    };
-    let (mut ours, mut reference) = (0.0, 0.0);
-    for seed in 0..200 {
-        let mut values = crate::testing::noise(32, seed);
-        // Few are large, as of weights.
-        values.iter_mut().for_each(|x| *x = *x * *x * *x);
-        let pair = [StoredType::Q4_0.encode_nearest(&values), StoredType::Q4_0.encode(&values)];
-        let [near, far] = pair.map(|bytes| error(&values, bytes.unwrap()));
-        assert!(near <= far * 1.000001, "{near} and {far}");
-        (ours, reference) = (ours + near, reference + far);
-    }
-    println!("{:.3} of the reference's squared error", ours / reference);
-    assert!(ours < 0.95 * reference);
-    for values in [[0.0; 32], [f32::NAN; 32], [f32::INFINITY; 32], [1e-30; 32], [3e38; 32]] {
-        assert_eq!(StoredType::Q4_0.encode_nearest(&values).unwrap().len(), 18);
-    }
-}

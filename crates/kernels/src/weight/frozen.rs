@@ -78,7 +78,7 @@ impl Frozen {
     /// If there is no memory for them.
     ///
     /// # Panics
-    /// As [`Frozen::repack`], or if rows are no whole blocks of `ty`, or [nobody writes it](StoredType::encode_nearest).
+    /// As [`Frozen::repack`], or if rows are no whole blocks of `ty`, or [nobody writes it](StoredType::encode).
     pub fn encode(team: &Team, source: &Stored, ty: StoredType) -> Result<Frozen, TryReserveError> {
         source.check();
         let Stored { n, k, .. } = *source;
@@ -87,7 +87,7 @@ impl Frozen {
             let rows: Vec<Vec<u8>> = (first..n.min(first + LANES))
                 .map(|row| {
                     source.decode_row(row, &mut values);
-                    ty.encode_nearest(&values).expect("a type that is written")
+                    ty.encode(&values).expect("a type that is written")
                 })
                 .collect();
             let row = |row: usize| &rows[row][..];
