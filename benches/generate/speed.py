@@ -44,7 +44,7 @@ def picnic(program, path, weights, readers):
 
     read, write = bench(PROMPT, 2, 1), bench(BEFORE, TOKENS, readers)
     return {"prefill": read["prefill_tokens_per_second"], "decode": write["decode_tokens_per_second"],
-            "share": write["bandwidth_share"], "mb": write["peak_rss_mb"], "weights_mb": write["weights_bytes"] / 1e6}
+            "share": write["bandwidth_share"], "mb": write["peak_rss_mb"]}
 
 
 def median(rows, key):
@@ -71,13 +71,11 @@ def main():
             quantise(args.model, path, FORMATS[name])
         settings = {f"llama.cpp {name}": lambda readers, path=path: llama(path, readers, args.threads)
                     for name, path in files.items()}
+        perplexity = {f"llama.cpp {name}": math.exp(theirs(path, text)[0]) for name, path in files.items()}
         for label, path, weights in [("exact", args.model, "exact"), ("q8", args.model, "q8"), ("q4", args.model, "q4"),
                                      ("Q8_0 file, q8", files["Q8_0"], "q8"), ("Q4_0 file, q4", files["Q4_0"], "q4")]:
             settings[f"picnic {label}"] = \
                 lambda readers, path=path, weights=weights: picnic(args.picnic, path, weights, readers)
-        perplexity = {f"llama.cpp {name}": math.exp(theirs(path, text)[0]) for name, path in files.items()}
-        for label, path, weights in [("exact", args.model, "exact"), ("q8", args.model, "q8"), ("q4", args.model, "q4"),
-                                     ("Q8_0 file, q8", files["Q8_0"], "q8"), ("Q4_0 file, q4", files["Q4_0"], "q4")]:
             perplexity[f"picnic {label}"] = math.exp(ours(args.picnic, path, text_file, ["--weights", weights])[0])
         found = {(name, readers): [] for name in settings for readers in args.readers}
         for round_ in range(args.rounds):

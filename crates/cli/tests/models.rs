@@ -117,3 +117,15 @@ fn a_model_carries_what_it_was_trained_for() {
     let mut none = picnic(&["sft", &recipe("smoke/sft.toml"), &from(&base), "conversation_tokens=0"]);
     refuse(&mut none, &["conversation_tokens: 0 is out of range"]);
 }
+
+/// Rounded weights answer too, and it is said which matrices could not be rounded.
+#[test]
+fn weights_may_be_kept_in_fewer_bits() {
+    for form in ["q8", "q4"] {
+        let mut command = picnic(&["chat", "nano", "--weights", form, "--temperature", "0", "--prompt", "12+7"]);
+        let output = run(command.stdout(Stdio::piped()));
+        let [answer, said] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        assert!(answer.trim_end().ends_with("19"), "{form}: {answer} {said}");
+        assert!(said.contains("6 of 204 matrices stay exact: their rows are no multiple of 32"), "{said}");
+    }
+}

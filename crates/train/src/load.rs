@@ -6,6 +6,7 @@ use crate::place::Place;
 use picnic_chat::{ChatFormat, ends_a_turn_by_name};
 use picnic_model::checkpoint::{Checkpoint, CheckpointError, GgufTokenizer};
 use picnic_model::config::ModelConfig;
+use picnic_model::kernels::weight::integer::GROUP;
 use picnic_model::{Model, Ops, ParamStore, WeightForm};
 use picnic_tokenizer::{GgufParts, Tokenizer};
 use serde_json::json;
@@ -77,9 +78,19 @@ pub fn load<O: Ops>(
     model.set_end_tokens(chat.ends().ids().iter().copied().filter(|&id| (id as usize) < rows).collect());
     let said = checkpoint.notes().iter().map(String::as_str).chain(chat.notes());
     let endless = chat.ends().ids().is_empty().then_some("no token ends a turn: every answer runs to its limit");
-    let notes = said.chain(endless).map(|note| format!("{}: {note}", checkpoint.path().display()));
+    let exact = weights.and_then(|form| stay_exact(&model, form));
+    let said = said.chain(endless).chain(exact.as_deref());
+    let notes = said.map(|note| format!("{}: {note}", checkpoint.path().display()));
     let notes = notes.chain(unused(checkpoint, &model)).collect();
     Ok(Loaded { model, params, notes })
+}
+
+/// Says how many matrices a form that rounds leaves exact because their rows are no whole groups.
+fn stay_exact(model: &Model, form: WeightForm) -> Option<String> {
+    let widths = || model.specs().iter().filter_map(|spec| spec.product()).map(|dims| dims.k);
+    let odd = widths().filter(|k| !k.is_multiple_of(GROUP)).count();
+    (form != WeightForm::Exact && odd > 0)
+        .then(|| format!("{odd} of {} matrices stay exact: their rows are no multiple of {GROUP}", widths().count()))
 }
 
 /// Types of tokens in a GGUF file.
