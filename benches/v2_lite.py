@@ -3,7 +3,9 @@
     pip install gguf numpy
     python benches/v2_lite.py v2-lite.gguf             # writes 8.9 GB, a tensor at a time
     python benches/v2_lite.py v2-lite.gguf --run picnic/binary
+    python benches/v2_lite.py small.gguf --small       # 8 of its layers with 12 + 2 experts, for generate/context.py
 
+With --small, `attn_kv_b` is split into `attn_k_b` and `attn_v_b`, as newer files have it, for which llama.cpp keeps latents.
 With --run it then asks the model one question and prints the seconds and the most memory that the program held
 (`VmHWM`, mapped pages of the file included). What such a model answers is noise; that it answers is the point.
 """
@@ -18,8 +20,15 @@ import numpy as np
 VOCABULARY, LAYERS, WIDTH, HEADS = 102400, 27, 2048, 16
 KV_RANK, NOPE, ROPE, VALUE = 512, 128, 64, 128
 DENSE, EXPERTS, USED, SHARED, EXPERT = 10944, 64, 6, 2, 1408
+IS_SPLIT = False
 Q4_0 = gguf.GGMLQuantizationType.Q4_0
 F32 = gguf.GGMLQuantizationType.F32
+
+
+def shrink():
+    """V2-Lite's layers, but fewer of them and fewer experts and tokens."""
+    global VOCABULARY, LAYERS, EXPERTS, IS_SPLIT
+    VOCABULARY, LAYERS, EXPERTS, IS_SPLIT = 16_384, 8, 12, True
 
 
 def shapes():
@@ -32,7 +41,11 @@ def shapes():
         yield at("attn_q"), (HEADS * (NOPE + ROPE), WIDTH)
         yield at("attn_kv_a_mqa"), (KV_RANK + ROPE, WIDTH)
         yield at("attn_kv_a_norm"), (KV_RANK,)
-        yield at("attn_kv_b"), (HEADS * (NOPE + VALUE), KV_RANK)
+        if IS_SPLIT:
+            yield at("attn_k_b"), (HEADS, KV_RANK, NOPE)
+            yield at("attn_v_b"), (HEADS, VALUE, KV_RANK)
+        else:
+            yield at("attn_kv_b"), (HEADS * (NOPE + VALUE), KV_RANK)
         yield at("attn_output"), (WIDTH, HEADS * VALUE)
         yield at("ffn_norm"), (WIDTH,)
         if layer == 0:
@@ -82,13 +95,21 @@ def write(path):
     writer = gguf.GGUFWriter(path, "deepseek2")
     writer.add_name("random V2-Lite")
     writer.add_block_count(LAYERS)
-    writer.add_context_length(4096)
+    writer.add_context_length(32_768 if IS_SPLIT else 4096)
     writer.add_embedding_length(WIDTH)
     writer.add_feed_forward_length(DENSE)
     writer.add_head_count(HEADS)
-    writer.add_head_count_kv(HEADS)
-    writer.add_key_length(NOPE + ROPE)
-    writer.add_value_length(VALUE)
+    if IS_SPLIT:
+        # To attention all heads have one key, the latent with what is rotated.
+        writer.add_head_count_kv(1)
+        writer.add_key_length(KV_RANK + ROPE)
+        writer.add_value_length(KV_RANK)
+        writer.add_key_length_mla(NOPE + ROPE)
+        writer.add_value_length_mla(VALUE)
+    else:
+        writer.add_head_count_kv(HEADS)
+        writer.add_key_length(NOPE + ROPE)
+        writer.add_value_length(VALUE)
     writer.add_kv_lora_rank(KV_RANK)
     writer.add_rope_dimension_count(ROPE)
     writer.add_rope_freq_base(10000.0)
@@ -144,8 +165,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file")
     parser.add_argument("--run", metavar="PICNIC")
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--keep", action="store_true", help="do not write the file anew")
     args = parser.parse_args()
+    if args.small:
+        shrink()
     if not args.keep:
         write(args.file)
     if args.run:

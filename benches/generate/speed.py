@@ -8,7 +8,8 @@ llama.cpp quantises MODEL to its formats of 4 and 8 bits and to F16. Picnic read
 `q8` and `q4`, and Q8_0 and Q4_0 as llama.cpp wrote them. A round measures every setting of both once, one after the other,
 so that what else the machine does meets all of them; the table has medians over the rounds, and of the ratios of a round
 too. Prefill reads a prompt of 512 tokens by one reader; decode writes 64 tokens after one of 16, all readers together.
-Perplexity is that of the beginning of TEXT, as in perplexity_vs_llama_cpp.py.
+Perplexity is that of the beginning of TEXT, as in perplexity_vs_llama_cpp.py. `--cache f16` gives Picnic's caches of this
+form, which is llama.cpp's own.
 """
 
 import argparse
@@ -29,17 +30,17 @@ FORMATS = {"Q4_0": 2, "Q4_K_M": 15, "Q8_0": 7, "F16": 1}
 
 def llama(path, readers, threads):
     """Tokens a second that llama.cpp reads and writes, in a process of its own."""
-    code = f"measure({str(path)!r}, {readers}, {threads})"
+    code = f"measure({str(path)!r}, {readers}, {threads}, {PROMPT}, {BEFORE}, {TOKENS})"
     program = Path(__file__).with_name("llama_cpp_speed.py").read_text()
     found = subprocess.run([sys.executable, "-c", f"{program}\n{code}"], check=True, capture_output=True, text=True).stdout
     return json.loads(found.splitlines()[-1])
 
 
-def picnic(program, path, weights, readers):
+def picnic(program, path, weights, cache, readers):
     """The same of Picnic: prefill by a prompt of its own, decode after a short one."""
     def bench(prompt, tokens, readers):
-        command = [program, "bench", "generate", str(path), "--weights", weights, "--prompt", str(prompt),
-                   "--tokens", str(tokens), "--readers", str(readers), "--rounds", "1", "--json"]
+        command = [program, "bench", "generate", str(path), "--weights", weights, "--cache", cache,
+                   "--prompt", str(prompt), "--tokens", str(tokens), "--readers", str(readers), "--rounds", "1", "--json"]
         return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
     read, write = bench(PROMPT, 2, 1), bench(BEFORE, TOKENS, readers)
@@ -60,6 +61,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--readers", type=int, nargs="*", default=[1, 8, 32])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cache", default="f32", choices=["f32", "f16", "q8"])
     parser.add_argument("--characters", type=int, default=20_000, help="of the text's beginning")
     args = parser.parse_args()
     text = args.text.read_text()[:args.characters]
@@ -75,7 +77,7 @@ def main():
         for label, path, weights in [("exact", args.model, "exact"), ("q8", args.model, "q8"), ("q4", args.model, "q4"),
                                      ("Q8_0 file, q8", files["Q8_0"], "q8"), ("Q4_0 file, q4", files["Q4_0"], "q4")]:
             settings[f"picnic {label}"] = \
-                lambda readers, path=path, weights=weights: picnic(args.picnic, path, weights, readers)
+                lambda readers, path=path, weights=weights: picnic(args.picnic, path, weights, args.cache, readers)
             perplexity[f"picnic {label}"] = math.exp(ours(args.picnic, path, text_file, ["--weights", weights])[0])
         found = {(name, readers): [] for name in settings for readers in args.readers}
         for round_ in range(args.rounds):

@@ -3,13 +3,12 @@
 
 mod conversations;
 
-use crate::load::{self, NANO, TemplateVariables, Weights};
+use crate::load::{self, Forms, NANO, TemplateVariables};
 use crate::output::line;
 use crate::train::{RecipeArgs, show_result};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use conversations::Conversations;
-use picnic_model::WeightForm;
 use picnic_train::LockedFolder;
 use picnic_train::alone::{Judgement, report_evaluation};
 use picnic_train::eval::{Judged, Question, read_questions};
@@ -66,7 +65,7 @@ pub struct EvalArgs {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
-    weights: Weights,
+    forms: Forms,
     #[command(flatten)]
     template: TemplateVariables,
 }
@@ -90,8 +89,8 @@ fn context(text: &str) -> Result<usize, String> {
 /// Evaluates and prints.
 pub fn run(args: &EvalArgs) -> Result<()> {
     ensure!(
-        args.weights.form() == WeightForm::Exact || args.recipe.out.is_none(),
-        "a report is of the model itself: leave out --weights, or --out"
+        !args.forms.rounds() || args.recipe.out.is_none(),
+        "a report is of the model itself: leave out --weights and --cache, or --out"
     );
     match (&args.problems, &args.perplexity, &args.choices) {
         (Some(problems), ..) => pose(args, problems),
@@ -105,7 +104,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
 fn judged(args: &EvalArgs, option: &str) -> Result<Judged> {
     let [model] = &args.recipe.recipe[..] else { bail!("name one model: picnic eval MODEL {option} FILE") };
     let (model, threads) = (Path::new(model), args.recipe.common.threads());
-    Ok(Judged::open(model, open(model)?.chat, args.weights.form(), threads, threads)?)
+    Ok(Judged::open(model, open(model)?.chat, args.forms.both(), threads, threads)?)
 }
 
 /// The perplexity of a text.
@@ -175,7 +174,7 @@ fn judge(args: &EvalArgs) -> Result<()> {
     };
     if let Some(questions) = args.conversation {
         ensure!(args.recipe.out.is_none(), "--conversation writes no report: remove --out");
-        let mut loaded = load::load_on(&base.to_string_lossy(), args.weights.form(), args.recipe.common.threads())?;
+        let mut loaded = load::load_on(&base.to_string_lossy(), args.forms.weights(), args.recipe.common.threads())?;
         loaded.chat = loaded.chat.with_variables(args.template.map());
         let shows = !args.recipe.common.quiet && !args.recipe.common.json && std::io::stderr().is_terminal();
         let progress = |done, all| {
@@ -183,13 +182,16 @@ fn judge(args: &EvalArgs) -> Result<()> {
                 eprint!("\r{done} of {all} conversations{}", if done == all { "\n" } else { "" });
             }
         };
-        return show_conversations(&conversations::hold(&recipe, loaded, questions, progress)?, args);
+        return show_conversations(
+            &conversations::hold(&recipe, loaded, args.forms.cache(), questions, progress)?,
+            args,
+        );
     }
     let out = args.recipe.out.as_deref().map(LockedFolder::take).transpose()?;
     let samples = args.samples.as_deref().map(Lines::create).transpose()?;
     let threads = args.recipe.common.threads();
     let chat = open(base)?.chat.with_variables(args.template.map());
-    let mut judged = Judged::open(base, chat, args.weights.form(), recipe.common.lanes, threads)?;
+    let mut judged = Judged::open(base, chat, args.forms.both(), recipe.common.lanes, threads)?;
     judged.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let clock = Instant::now();
     let mut evaluation = judged.evaluate(&recipe.common, &recipe.stage)?;
@@ -274,7 +276,7 @@ fn pose(args: &EvalArgs, problems: &Path) -> Result<()> {
     let threads = args.recipe.common.threads();
     let model = Path::new(model);
     let chat = open(model)?.chat.with_variables(args.template.map());
-    let mut judged = Judged::open(model, chat, args.weights.form(), threads, threads)?;
+    let mut judged = Judged::open(model, chat, args.forms.both(), threads, threads)?;
     judged.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let draw = Draw {
         samples: k,

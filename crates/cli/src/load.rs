@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use picnic_chat::ChatFormat;
-use picnic_model::{Backend, SharedModel, WeightForm, backend};
+use picnic_model::{Backend, CacheForm, SharedModel, WeightForm, backend};
+use picnic_train::eval;
 use picnic_train::load::{Source, open};
 pub use picnic_train::place::NANO;
 use serde_json::{Map, Value};
@@ -51,13 +52,17 @@ pub struct Loaded {
     pub chat: ChatFormat,
 }
 
-/// How weights are kept and multiplied, as typed.
+/// How weights and the cache are kept, as typed.
 #[derive(clap::Args, Clone, Copy)]
-pub struct Weights {
+pub struct Forms {
     /// How to keep and multiply weights: exact gives the bits of training, q8 and q4 round to 8 and 4 bits and are
     /// faster
     #[arg(long, value_enum, default_value = "exact")]
     weights: WeightsName,
+    /// How to keep the keys and values of what was read: f32 gives the bits of training, f16 and q8 round to 16 and 8
+    /// bits, so that a conversation takes a half or about a quarter of the memory
+    #[arg(long, value_enum, default_value = "f32")]
+    cache: CacheName,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy)]
@@ -67,14 +72,40 @@ enum WeightsName {
     Q4,
 }
 
-impl Weights {
-    /// The form that is meant.
-    pub fn form(self) -> WeightForm {
+#[derive(clap::ValueEnum, Clone, Copy)]
+enum CacheName {
+    F32,
+    F16,
+    Q8,
+}
+
+impl Forms {
+    /// The form of the weights.
+    pub fn weights(self) -> WeightForm {
         match self.weights {
             WeightsName::Exact => WeightForm::Exact,
             WeightsName::Q8 => WeightForm::Q8,
             WeightsName::Q4 => WeightForm::Q4,
         }
+    }
+
+    /// The form of the cache.
+    pub fn cache(self) -> CacheForm {
+        match self.cache {
+            CacheName::F32 => CacheForm::Exact,
+            CacheName::F16 => CacheForm::F16,
+            CacheName::Q8 => CacheForm::Q8,
+        }
+    }
+
+    /// Both, for a model to be judged.
+    pub fn both(self) -> eval::Forms {
+        eval::Forms { weights: self.weights(), cache: self.cache() }
+    }
+
+    /// Whether either rounds.
+    pub fn rounds(self) -> bool {
+        self.weights() != WeightForm::Exact || self.cache() != CacheForm::Exact
     }
 }
 

@@ -1,6 +1,6 @@
 //! `picnic serve`: a model over HTTP until Ctrl-C.
 
-use crate::load::{self, Loaded, NANO, TemplateVariables, Weights};
+use crate::load::{self, Forms, Loaded, NANO, TemplateVariables};
 use crate::output::line;
 use anyhow::{Context, Result};
 use picnic_server::{Limits, Served};
@@ -24,19 +24,19 @@ pub struct ServeArgs {
     #[arg(long, default_value = "127.0.0.1")]
     host: IpAddr,
     #[command(flatten)]
-    weights: Weights,
+    forms: Forms,
     #[command(flatten)]
     template: TemplateVariables,
 }
 
 /// Loads the model, then listens. The first Ctrl-C lets answers under way end, a second does not.
 pub fn run(args: ServeArgs) -> Result<()> {
-    let Loaded { name, model, ops, chat } = load::load(&args.model, args.weights.form())?;
+    let Loaded { name, model, ops, chat } = load::load(&args.model, args.forms.weights())?;
     let chat = chat.with_variables(args.template.map());
     if let Err(error) = chat.template() {
         eprintln!("note: conversations will be refused: {error}");
     }
-    let limits = Limits::new(&ops, model.model(), CACHE_BYTES);
+    let limits = Limits::new(&ops, model.model(), args.forms.cache(), CACHE_BYTES);
     let served = Served { name, model, ops, chat, limits };
     let runtime = tokio::runtime::Runtime::new().context("cannot start threads: close other programs and try again")?;
     runtime.block_on(async {

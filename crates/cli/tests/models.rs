@@ -61,7 +61,17 @@ fn the_built_in_model_is_a_base_like_any_other() {
 
     let text = folder.join("text");
     fs::write(&text, "What is 3+4? What is 5+6?").unwrap();
-    succeed(&mut picnic(&["eval", "nano", "--perplexity", text.to_str().unwrap()]));
+    let perplexity = |cache: &str| {
+        let args = ["eval", "nano", "--perplexity", text.to_str().unwrap(), "--cache", cache, "--json"];
+        let output = run(picnic(&args).stdout(Stdio::piped()));
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["perplexity"].as_f64().unwrap()
+    };
+    let exact = perplexity("f32");
+    for cache in ["f16", "q8"] {
+        let rounded = perplexity(cache);
+        assert!(rounded != exact && (rounded / exact - 1.0).abs() < 0.1, "{cache}: {rounded}, not {exact}");
+    }
     let few = ["problems=1", "samples=1", "max_tokens=8", "--json"];
     let eval = recipe("smoke/eval.toml");
     for args in [&["eval", &eval, "base=nano"][..], &["eval", "nano"]] {

@@ -5,7 +5,7 @@ use picnic_model::ops::AllowedTokens;
 use std::fmt;
 
 /// What steers an answer; by default nothing does.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Control {
     /// Added to the logits of these tokens; −∞ rules one out. Of two entries for a token the later one counts.
     pub bias: Vec<(u32, f32)>,
@@ -13,13 +13,6 @@ pub struct Control {
     pub thinking: Option<Thinking>,
     /// Which tokens may come next.
     pub constraint: Option<Box<dyn Constraint>>,
-}
-
-impl Clone for Control {
-    fn clone(&self) -> Self {
-        let constraint = self.constraint.as_ref().map(|constraint| constraint.boxed());
-        Self { bias: self.bias.clone(), thinking: self.thinking, constraint }
-    }
 }
 
 /// An end to thinking: an answer that is still thinking after its first `budget` tokens writes `close` next.
@@ -43,4 +36,10 @@ pub trait Constraint: fmt::Debug + Send {
 
     /// A copy, in the same state.
     fn boxed(&self) -> Box<dyn Constraint>;
+}
+
+impl Clone for Box<dyn Constraint> {
+    fn clone(&self) -> Self {
+        (**self).boxed()
+    }
 }

@@ -5,15 +5,18 @@
 //! small, each thread takes a share of the sequences further by itself (`share.rs`): a row's bits are its own, so that
 //! does not show.
 
+use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::pages::Pages;
+use crate::pass::Weights;
 use crate::queue::Queue;
 use crate::request::{Dropped, Event, Request, RequestError, RequestId};
 use crate::sequence::Sequence;
 use crate::share::{Share, Stint, Worked};
-use picnic_model::ops::Ops;
-use picnic_model::{Model, ParamStore, SharedModel};
-use std::collections::VecDeque;
+use picnic_model::layers::Absorbed;
+use picnic_model::ops::{Ops, OutOfMemory};
+use picnic_model::{Model, SharedModel};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Parameters up to which each thread gets a share of the sequences: as many as fit into caches. Threads that share the
@@ -29,12 +32,16 @@ pub struct Engine<O: Ops> {
     cache: O::Cache,
     /// Of the parameters that the cache was computed with.
     version: u64,
+    /// What was made of them for this form of cache; `None` before the first step with them.
+    absorbed: Option<Absorbed<O>>,
     queue: Mutex<Queue>,
     /// In the order in which they were admitted.
     running: Vec<Sequence>,
     next_id: u64,
-    /// Whether memory ran out in the last step, which nothing was dropped for.
+    /// Whether memory ran out in the last step, which nothing was stopped for.
     is_tight: bool,
+    /// Whether memory ran out and nobody has ended since: nobody else starts.
+    is_held: bool,
 }
 
 /// What a step came to.
@@ -51,12 +58,14 @@ impl<O: Ops> Engine<O> {
     pub fn new(ops: O, model: SharedModel<O>, limits: Limits) -> Engine<O> {
         let version = model.params().version();
         Engine {
-            cache: empty_cache(&ops, model.model()),
+            cache: empty_cache(&ops, model.model(), limits),
             version,
-            queue: Mutex::new(empty_queue::<O>(limits)),
+            absorbed: None,
+            queue: Mutex::new(Queue::new(empty_pages::<O>(limits))),
             running: Vec::new(),
             next_id: 0,
             is_tight: false,
+            is_held: false,
             ops,
             model,
             limits,
@@ -71,24 +80,29 @@ impl<O: Ops> Engine<O> {
         self.check(&request)?;
         let id = RequestId(self.next_id);
         self.next_id += 1;
-        self.queue_mut().waiting.push_back((id, request));
+        let by_length = self.model.model().config().rope.depends_on_length();
+        let queue = self.queue_mut();
+        queue.counters.submitted += 1;
+        queue.push(Sequence::new(id, request, by_length));
         Ok(id)
     }
 
     /// Drops a request and frees its pages at once; one that ended already is ignored.
     pub fn cancel(&mut self, id: RequestId) {
-        self.queue_mut().waiting.retain(|(waiting, _)| *waiting != id);
-        if let Some(at) = self.running.iter().position(|s| s.id == id) {
-            let sequence = self.running.remove(at);
-            self.queue_mut().pages.give(sequence.pages);
+        if self.remove(id) {
+            self.queue_mut().counters.cancelled += 1;
         }
     }
 
     /// Drops all requests and the cache.
     pub fn clear(&mut self) {
-        *self.queue_mut() = empty_queue::<O>(self.limits);
+        let pages = empty_pages::<O>(self.limits);
+        let queue = self.queue_mut();
+        queue.waiting.clear();
+        queue.pages = pages;
         self.running.clear();
-        self.cache = empty_cache(&self.ops, self.model.model());
+        (self.is_tight, self.is_held) = (false, false);
+        self.cache = empty_cache(&self.ops, self.model.model(), self.limits);
     }
 
     /// Whether nothing waits or runs.
@@ -101,75 +115,185 @@ impl<O: Ops> Engine<O> {
         self.queue().pages.tokens_used()
     }
 
-    /// One token more for every sequence whose prompt has been read, as far as the limits allow.
+    /// What was done so far, and what is there now.
+    pub fn counters(&self) -> Counters {
+        let queue = self.queue();
+        Counters {
+            waiting: queue.waiting.len(),
+            running: self.running.len(),
+            cache_tokens: queue.pages.tokens(),
+            used_tokens: queue.pages.tokens_used(),
+            idle_tokens: queue.pages.tokens_idle(),
+            evicted_pages: queue.pages.evicted(),
+            ..queue.counters
+        }
+    }
+
+    /// One token more for every sequence whose prompt has been read, as far as the limits allow; more for one whose next
+    /// tokens were guessed.
     pub fn step(&mut self) -> Step {
         self.steps(1)
     }
 
-    /// Up to `rounds` tokens more. Threads with shares of their own meet only once in the meantime, so that none waits
+    /// Up to `rounds` passes more. Threads with shares of their own meet only once in the meantime, so that none waits
     /// for another after every token.
     ///
-    /// When memory runs out, pages of requests that ended are given back. If the next step cannot do with that, the
-    /// request that was admitted last of those that it ran out for is dropped.
+    /// When pages run out, the request that came last gives its own back, waits, and is read again when there is room;
+    /// nothing of it is lost. When memory runs out, pages that nobody uses are given back, then those of the request that
+    /// it ran out for; one that does not fit although nobody else runs is dropped.
     pub fn steps(&mut self, rounds: usize) -> Step {
         let model = self.model.clone();
         let params = model.params();
         if params.version() != self.version {
             self.version = params.version();
-            self.running.iter_mut().for_each(Sequence::forget);
+            self.absorbed = None;
+            self.forget();
         }
+        let absorbed =
+            self.absorbed.take().map_or_else(|| model.model().absorb(&self.ops, &params, self.limits.cache), Ok);
+        let absorbed = match absorbed {
+            Ok(absorbed) => absorbed,
+            Err(source) => return self.drop_all(source),
+        };
         self.admit();
-        let (mut events, mut refused) = (Vec::new(), Vec::new());
-        for worked in self.work(model.model(), &params, rounds) {
+        let (mut events, mut refused, mut is_short) = (Vec::new(), Vec::new(), false);
+        let weights = Weights { model: model.model(), params: &params, absorbed: &absorbed };
+        for worked in self.work(&weights, rounds) {
             self.running.extend(worked.sequences);
-            self.queue_mut().pages.give(worked.freed);
+            self.queue_mut().pages.give(worked.ended);
             events.extend(worked.events);
             refused.extend(worked.refused);
+            is_short |= worked.is_short;
         }
+        self.absorbed = Some(absorbed);
         // Ids count up, so they are the order of admission.
         self.running.sort_by_key(|sequence| sequence.id);
         events.sort_by_key(|(round, event)| (*round, event.id));
-        let mut step = Step { events: events.into_iter().map(|(_, event)| event).collect(), dropped: Vec::new() };
+        let events: Vec<Event> = events.into_iter().map(|(_, event)| event).collect();
+        self.is_held &= !self.running.is_empty() && events.iter().all(|event| event.finish.is_none());
+        if is_short && self.running.len() > 1 {
+            self.preempt_last();
+        }
+        Step { events, dropped: self.make_room(refused) }
+    }
+
+    /// Frees memory for the next step after one in which `refused` ran out of it. Returns those that can never go on.
+    fn make_room(&mut self, refused: Vec<Dropped>) -> Vec<Dropped> {
         let is_short = !refused.is_empty();
+        let mut dropped = Vec::new();
         if self.is_tight {
-            refused.iter().for_each(|dropped| self.cancel(dropped.id));
-            step.dropped = refused;
+            for refused in refused {
+                if self.running.len() > 1 {
+                    if let Some(at) = self.running.iter().position(|sequence| sequence.id == refused.id) {
+                        let sequence = self.running.remove(at);
+                        self.queue_mut().preempt(sequence);
+                        self.is_held = true;
+                    }
+                } else if self.remove(refused.id) {
+                    self.queue_mut().counters.dropped += 1;
+                    dropped.push(refused);
+                }
+            }
         }
         if is_short {
-            let free = self.queue_mut().pages.free().to_vec();
+            let pages = &mut self.queue_mut().pages;
+            pages.evict_idle();
+            let free = pages.free().to_vec();
             drop(self.ops.split_cache(&mut self.cache, &[free]));
         }
         self.is_tight = is_short && !self.is_tight;
-        step
+        dropped
+    }
+
+    /// Ends every request: without memory for the weights none can go on.
+    fn drop_all(&mut self, source: OutOfMemory) -> Step {
+        let waiting: Vec<RequestId> = self.queue().waiting.values().map(|sequence| sequence.id).collect();
+        let ids: Vec<RequestId> = self.running.iter().map(|sequence| sequence.id).chain(waiting).collect();
+        ids.iter().for_each(|&id| _ = self.remove(id));
+        self.queue_mut().counters.dropped += ids.len() as u64;
+        let dropped = ids.into_iter().map(|id| Dropped { id, source: source.clone() }).collect();
+        Step { events: Vec::new(), dropped }
+    }
+
+    /// Has the request that comes last of all that run give its pages back and wait.
+    fn preempt_last(&mut self) {
+        let last = (0..self.running.len()).max_by_key(|&at| self.running[at].place());
+        if let Some(at) = last {
+            let sequence = self.running.remove(at);
+            self.queue_mut().preempt(sequence);
+        }
+    }
+
+    /// The weights are others: nothing that was read is worth anything.
+    fn forget(&mut self) {
+        let running = std::mem::take(&mut self.running);
+        let queue = self.queue_mut();
+        queue.pages.forget();
+        for mut sequence in running {
+            queue.pages.give(sequence.close());
+            queue.push(sequence);
+        }
+    }
+
+    /// Whether there was such a request, which there is not any more.
+    fn remove(&mut self, id: RequestId) -> bool {
+        let running = self.running.iter().position(|sequence| sequence.id == id);
+        if let Some(at) = running {
+            let mut sequence = self.running.remove(at);
+            self.queue_mut().pages.give(sequence.close());
+            self.is_held = false;
+            return true;
+        }
+        let waiting = &mut self.queue_mut().waiting;
+        let count = waiting.len();
+        waiting.retain(|_, sequence| sequence.id != id);
+        waiting.len() < count
     }
 
     /// Works on all that runs, in shares of about as many tokens each.
-    fn work(&mut self, model: &Model, params: &ParamStore<O>, rounds: usize) -> Vec<Worked> {
-        let threads = if params.count() <= SMALL { self.ops.parallelism() } else { 1 };
+    fn work(&mut self, weights: &Weights<O>, rounds: usize) -> Vec<Worked> {
+        let threads = if weights.params.count() <= SMALL { self.ops.parallelism() } else { 1 };
         let count = threads.clamp(1, self.running.len().max(1));
         let of = |all: usize| (all / count).max(1);
-        let stint = Stint { rounds, batch_tokens: of(self.limits.batch_tokens), sequences: of(self.limits.sequences) };
-        let mut shares: Vec<(usize, Vec<Sequence>)> = Vec::new();
-        shares.resize_with(count, Default::default);
-        for sequence in std::mem::take(&mut self.running) {
-            if let Some((tokens, share)) = shares.iter_mut().min_by_key(|(tokens, _)| *tokens) {
-                *tokens += sequence.unread();
-                share.push(sequence);
-            }
-        }
-        let mut shares: Vec<Vec<Sequence>> = shares.into_iter().map(|(_, sequences)| sequences).collect();
+        let stint = Stint {
+            rounds,
+            batch_tokens: of(self.limits.batch_tokens),
+            sequences: of(self.limits.sequences),
+            draft_tokens: self.limits.draft_tokens,
+        };
+        let mut shares = self.shares(count);
+        let queue = &self.queue;
         if count == 1 {
-            let share = Share { sequences: shares.remove(0), cache: &mut self.cache };
-            return vec![share.work(&self.ops, model, params, &self.queue, stint)];
+            let share = Share { sequences: shares.remove(0), cache: &mut self.cache, is_whole: true };
+            return vec![share.work(&self.ops, weights, queue, stint)];
         }
         let pages = |share: &Vec<Sequence>| share.iter().flat_map(|sequence| &sequence.pages).copied().collect();
         let pages: Vec<Vec<u32>> = shares.iter().map(pages).collect();
         let mut caches = self.ops.split_cache(&mut self.cache, &pages);
-        let parts = shares.into_iter().zip(&mut caches).map(|(sequences, cache)| Share { sequences, cache }).collect();
-        let queue = &self.queue;
-        let worked = self.ops.in_parallel(parts, |share: Share<O>, ops| share.work(ops, model, params, queue, stint));
+        let part = |(sequences, cache)| Share { sequences, cache, is_whole: false };
+        let parts = shares.into_iter().zip(&mut caches).map(part).collect();
+        let worked = self.ops.in_parallel(parts, |share: Share<O>, ops| share.work(ops, weights, queue, stint));
         self.ops.join_cache(&mut self.cache, caches);
         worked
+    }
+
+    /// Deals the running sequences out to `count` shares. Those that wait for the same page go together: one of them fills
+    /// it.
+    fn shares(&mut self, count: usize) -> Vec<Vec<Sequence>> {
+        let mut shares: Vec<(usize, Vec<Sequence>)> = Vec::new();
+        shares.resize_with(count, Default::default);
+        let mut share_of: HashMap<u32, usize> = HashMap::new();
+        let running = std::mem::take(&mut self.running);
+        let pages = &self.queue_mut().pages;
+        for mut sequence in running {
+            sequence.catch_up(pages);
+            let page = sequence.common(pages.page_tokens()).first().copied();
+            let lightest = (0..count).min_by_key(|&at| shares[at].0).unwrap_or(0);
+            let at = page.map_or(lightest, |page| *share_of.entry(page).or_insert(lightest));
+            shares[at].0 += sequence.unread();
+            shares[at].1.push(sequence);
+        }
+        shares.into_iter().map(|(_, sequences)| sequences).collect()
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -204,20 +328,31 @@ impl<O: Ops> Engine<O> {
         Ok(())
     }
 
-    /// Starts waiting requests while there is room for all that they may come to need, oldest first.
+    /// Starts waiting requests while there is room for what they have so far, and for those that come before others in
+    /// the place of these.
     fn admit(&mut self) {
-        while self.running.len() < self.limits.sequences
-            && let Some(sequence) = self.queue_mut().admit(&mut Vec::new())
-        {
-            self.running.push(sequence);
+        while !self.is_held {
+            let running = self.running.len();
+            let has_place = running < self.limits.sequences;
+            if has_place && let Some(sequence) = self.queue_mut().admit(running, &mut Vec::new(), |_| true) {
+                self.running.push(sequence);
+                continue;
+            }
+            let Some(first) = self.queue().waiting.first_key_value().map(|(place, _)| place.0) else { break };
+            match self.running.iter().map(|sequence| sequence.place().0).max() {
+                // The lower the priority, the later the place.
+                Some(last) if last > first => self.preempt_last(),
+                _ => break,
+            }
         }
+        self.running.sort_by_key(|sequence| sequence.id);
     }
 }
 
-fn empty_queue<O: Ops>(limits: Limits) -> Queue {
-    Queue { waiting: VecDeque::new(), pages: Pages::new(limits.cache_tokens, O::PAGE_TOKENS) }
+fn empty_pages<O: Ops>(limits: Limits) -> Pages {
+    Pages::new(limits.cache_tokens, limits.kept_tokens, O::PAGE_TOKENS)
 }
 
-fn empty_cache<O: Ops>(ops: &O, model: &Model) -> O::Cache {
-    ops.cache(&model.cache_layout())
+fn empty_cache<O: Ops>(ops: &O, model: &Model, limits: Limits) -> O::Cache {
+    ops.cache(&model.cache_layout(limits.cache), limits.cache)
 }

@@ -1,7 +1,7 @@
 //! How much an engine does at once, and what of it fits into memory.
 
 use picnic_model::Model;
-use picnic_model::ops::Ops;
+use picnic_model::ops::{CacheForm, Ops};
 
 /// How much the engine does at once.
 #[derive(Clone, Copy, Debug)]
@@ -12,17 +12,30 @@ pub struct Limits {
     pub batch_tokens: usize,
     /// Tokens that the cache holds, over all sequences, in whole pages.
     pub cache_tokens: usize,
+    /// How many of these may be of requests that have ended, kept for whoever begins alike as long as nobody needs their
+    /// room.
+    pub kept_tokens: usize,
+    /// Tokens that a sequence guesses at most and has checked in the same pass; 0 for no guessing. Answers do not depend
+    /// on it.
+    pub draft_tokens: usize,
+    /// How the cache keeps keys and values.
+    pub cache: CacheForm,
 }
 
 impl Limits {
+    /// An exact cache of which nothing is kept for others, and no guesses.
+    pub const fn new(sequences: usize, batch_tokens: usize, cache_tokens: usize) -> Limits {
+        Limits { sequences, batch_tokens, cache_tokens, kept_tokens: 0, draft_tokens: 0, cache: CacheForm::Exact }
+    }
+
     /// Cache for `sequences` sequences of `tokens` tokens each on `O`.
     pub fn cache_for<O: Ops>(sequences: usize, tokens: usize) -> usize {
         tokens.div_ceil(O::PAGE_TOKENS).saturating_mul(O::PAGE_TOKENS).saturating_mul(sequences)
     }
 
-    /// As much cache for `model` as `bytes` hold, at least a page.
-    pub fn cache_in<O: Ops>(ops: &O, model: &Model, bytes: usize) -> usize {
-        let page_bytes = ops.page_bytes(&model.cache_layout());
+    /// As much cache of `form` for `model` as `bytes` hold, at least a page.
+    pub fn cache_in<O: Ops>(ops: &O, model: &Model, form: CacheForm, bytes: usize) -> usize {
+        let page_bytes = ops.page_bytes(&model.cache_layout(form), form);
         (bytes / page_bytes.max(1)).max(1).saturating_mul(O::PAGE_TOKENS)
     }
 }

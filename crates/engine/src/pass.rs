@@ -1,10 +1,18 @@
 //! One forward pass over new tokens of some sequences, and what is read from it.
 
 use crate::request::Reading;
-use picnic_model::layers::{Past, Targets};
+use picnic_model::layers::{Absorbed, Past, Targets};
 use picnic_model::ops::{CachedSpan, Draw, Drawn, Loss, Ops, OutOfMemory, Position};
 use picnic_model::{Batch, Model, ParamStore, Tape};
 use std::ops::Range;
+
+/// What a pass goes through.
+#[derive(Clone, Copy)]
+pub(crate) struct Weights<'m, O: Ops> {
+    pub(crate) model: &'m Model,
+    pub(crate) params: &'m ParamStore<O>,
+    pub(crate) absorbed: &'m Absorbed<O>,
+}
 
 /// The rows of a pass.
 #[derive(Default)]
@@ -23,8 +31,8 @@ pub(crate) struct Part {
     pub(crate) rows: Range<usize>,
     /// Position of the first of them.
     pub(crate) start: usize,
-    /// Draws a token from the last row.
-    pub(crate) draw: Option<Draw>,
+    /// A token is drawn by each of them, from as many of the last rows.
+    pub(crate) draws: Vec<Draw>,
     /// Rows that predict a token of the prompt, with that token.
     pub(crate) predict: Vec<(u32, u32)>,
     /// Rows whose hidden states are wanted.
@@ -35,10 +43,10 @@ pub(crate) struct Part {
 pub(crate) struct Done {
     /// Which of the sequences.
     pub(crate) sequence: usize,
-    /// Its tokens that are in the cache now.
+    /// Its rows that are in the cache now.
     pub(crate) rows: usize,
-    /// Its next token.
-    pub(crate) drawn: Option<Drawn>,
+    /// What was drawn from the last of them.
+    pub(crate) drawn: Vec<Drawn>,
     /// What else was asked for.
     pub(crate) reading: Reading,
 }
@@ -66,6 +74,11 @@ impl Plan {
         self.parts.push(part(rows));
     }
 
+    /// Tokens that are drawn.
+    pub(crate) fn draws(&self) -> usize {
+        self.parts.iter().map(|part| part.draws.len()).sum()
+    }
+
     /// The sequence that was admitted last.
     pub(crate) fn last_sequence(&self) -> Option<usize> {
         self.parts.iter().map(|part| part.sequence).max()
@@ -75,19 +88,19 @@ impl Plan {
     pub(crate) fn run<O: Ops>(
         self,
         ops: &O,
-        model: &Model,
-        params: &ParamStore<O>,
+        Weights { model, params, absorbed }: &Weights<O>,
         cache: &mut O::Cache,
     ) -> Result<Vec<Done>, OutOfMemory> {
         let Plan { ids, positions, spans, parts } = self;
         let rows = spans.iter().map(|span| span.rows.clone()).collect();
         let batch = Batch { ids, positions: positions.into(), spans: rows };
         let mut tape = Tape::inference(ops);
-        let hidden = model.forward(&mut tape, params, &batch, &mut Past::Cached(cache, &spans))?;
+        let hidden = model.forward(&mut tape, params, &batch, &mut Past::Cached(cache, &spans, absorbed))?;
         let head = model.head(params);
 
-        let (rows, draws): (Vec<u32>, Vec<Draw>) =
-            parts.iter().filter_map(|part| Some((part.rows.end as u32 - 1, part.draw.clone()?))).unzip();
+        let drawing = |part: &Part| (part.rows.end - part.draws.len()) as u32..part.rows.end as u32;
+        let rows: Vec<u32> = parts.iter().flat_map(drawing).collect();
+        let draws: Vec<Draw> = parts.iter().flat_map(|part| &part.draws).cloned().collect();
         let drawn = match rows.is_empty() {
             true => Vec::new(),
             false => ops.sample(tape.logits(&hidden, head, &rows)?.value(), &draws)?,
@@ -114,7 +127,7 @@ impl Plan {
                 prompt_logprobs: predicted.by_ref().take(part.predict.len()).collect(),
                 hidden: part.hidden.iter().zip(states.by_ref()).map(|(&row, x)| (position(row), x.to_vec())).collect(),
             };
-            let drawn = part.draw.and_then(|_| drawn.next());
+            let drawn = drawn.by_ref().take(part.draws.len()).collect();
             Done { sequence: part.sequence, rows: part.rows.len(), drawn, reading }
         });
         Ok(done.collect())

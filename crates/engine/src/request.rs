@@ -86,6 +86,26 @@ pub struct Request {
     pub control: Control,
     /// What else is wanted; by default nothing.
     pub wants: Wants,
+    /// Whoever has a higher one goes first, and takes the place and the pages of a lower one if there are no others.
+    pub priority: i32,
+    /// Whose request it is: what it reads is kept for requests of the same tenant that begin alike, and for no others.
+    pub tenant: u64,
+}
+
+impl Request {
+    /// The `max_tokens` likeliest tokens after `prompt`, one after another.
+    pub fn new(prompt: Vec<u32>, max_tokens: usize) -> Request {
+        Request {
+            prompt,
+            max_tokens,
+            stop: Vec::new(),
+            sampling: Sampling::GREEDY,
+            control: Control::default(),
+            wants: Wants::default(),
+            priority: 0,
+            tenant: 0,
+        }
+    }
 }
 
 /// What a request wants to read of the model beside its answer.
@@ -136,6 +156,8 @@ pub struct Event {
     pub finish: Option<Finish>,
     /// What else was asked for; there with the last token.
     pub reading: Option<Box<Reading>>,
+    /// Tokens of the prompt that were in the cache when the request started, and were not read for it.
+    pub reused: usize,
 }
 
 /// A whole answer.

@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 
 /// Says how the next token is drawn.
+#[derive(Clone)]
 pub(crate) struct Sampler {
     sampling: Sampling,
     rng: ChaCha8Rng,
@@ -56,6 +57,21 @@ impl Sampler {
         Draw { changes: self.changes(), allowed, temperature, limits, uniform, likeliest }
     }
 
+    /// The next draw, and those after it if `tokens` come, one by one; none behind what would make the answer whole.
+    pub(crate) fn draws(&mut self, tokens: &[u32]) -> Vec<Draw> {
+        let mut draws = vec![self.next()];
+        if !tokens.is_empty() {
+            let mut ahead = self.clone();
+            for &token in tokens {
+                if ahead.drawn(token) {
+                    break;
+                }
+                draws.push(ahead.next());
+            }
+        }
+        draws
+    }
+
     /// What penalties and bias do to the logits, by token.
     fn changes(&self) -> Vec<LogitChange> {
         let Sampling { presence_penalty, frequency_penalty, repetition_penalty, .. } = self.sampling;
@@ -72,7 +88,9 @@ impl Sampler {
 
     /// The token has come. Returns whether a constraint says that the answer is whole.
     pub(crate) fn drawn(&mut self, token: u32) -> bool {
-        self.pending = None;
+        if self.pending.take().is_none() {
+            picnic_random::uniform(&mut self.rng);
+        }
         let Sampling { presence_penalty, frequency_penalty, repetition_penalty, .. } = self.sampling;
         if presence_penalty != 0.0 || frequency_penalty != 0.0 || repetition_penalty != 1.0 {
             *self.seen.entry(token).or_default() += 1;
@@ -103,6 +121,25 @@ mod tests {
         sampler.drawn(5);
         assert_ne!(sampler.next().uniform, first.uniform);
         assert_eq!((first.changes, first.allowed), (vec![], AllowedTokens::All));
+    }
+
+    #[test]
+    fn draws_ahead_are_those_that_come() {
+        let sampling = Sampling { temperature: 1.0, frequency_penalty: 0.5, seed: 3, ..Sampling::GREEDY };
+        let thinking = Some(Thinking { budget: 2, open: None, close: 2 });
+        let mut sampler = sampler(sampling, Control { thinking, ..Control::default() }, &[1]);
+        let ahead = sampler.draws(&[5, 5, 6]);
+        assert_eq!((ahead.len(), &ahead[2].allowed), (4, &AllowedTokens::One(2)));
+        let one_by_one = [5, 5, 6].map(|token| {
+            let draw = sampler.next();
+            sampler.drawn(token);
+            draw
+        });
+        assert_eq!((&ahead[..3], &ahead[3]), (&one_by_one[..], &sampler.next()));
+        // A token that nobody asked for takes its number all the same.
+        let mut other = Sampler::new(sampling, Control { thinking, ..Control::default() }, &[1]);
+        [5, 5, 6].iter().for_each(|&token| _ = other.drawn(token));
+        assert_eq!(other.next(), ahead[3]);
     }
 
     #[test]

@@ -1,42 +1,87 @@
 //! A request under way: its tokens, how far the model has read them, and what is to come.
 
+use crate::drafts::Drafts;
+use crate::pages::{Before, Opened, Pages, Space};
 use crate::pass::{Done, Part, Plan};
+use crate::queue::{Place, Queue};
 use crate::request::{Event, Finish, Reading, Request, RequestId, Wants};
 use crate::sampler::Sampler;
 use picnic_model::ops::Drawn;
+use std::cmp::Reverse;
 
-/// A request that was admitted.
+/// A request that was submitted.
 pub(crate) struct Sequence {
     pub(crate) id: RequestId,
+    priority: i32,
+    space: Option<Space>,
     tokens: Vec<u32>,
     prompt: usize,
     /// Tokens whose keys and values are in the cache.
     cached: usize,
+    /// Those of the prompt that nobody reads for it alone; unknown before it starts.
+    reused: Option<usize>,
     pub(crate) pages: Vec<u32>,
+    /// Pages at the beginning that others may fill or have been told of.
+    entered: usize,
+    /// What stands before the page after these.
+    before: Before,
     max_tokens: usize,
     stop: Vec<u32>,
     sampler: Sampler,
+    drafts: Drafts,
+    /// Tokens that the pass under way tries out.
+    tried: Vec<u32>,
     wants: Wants,
     reading: Reading,
     has_ended: bool,
 }
 
 impl Sequence {
-    /// Starts `request` in `pages`.
-    pub(crate) fn new(id: RequestId, request: Request, pages: Vec<u32>) -> Sequence {
+    /// `request`, which holds no page yet. Its keys depend on the length of its prompt if `by_length`.
+    pub(crate) fn new(id: RequestId, request: Request, by_length: bool) -> Sequence {
+        let prompt = request.prompt.len();
+        let space = Space { tenant: request.tenant, prompt: by_length.then_some(prompt) };
         Sequence {
             id,
-            prompt: request.prompt.len(),
+            priority: request.priority,
+            // What is wanted of a token, is read with it: it cannot be there already.
+            space: (request.wants == Wants::default()).then_some(space),
+            prompt,
             sampler: Sampler::new(request.sampling, request.control, &request.prompt),
             tokens: request.prompt,
             cached: 0,
-            pages,
+            reused: None,
+            pages: Vec::new(),
+            entered: 0,
+            before: Before::Start(space),
             max_tokens: request.max_tokens,
             stop: request.stop,
+            drafts: Drafts::default(),
+            tried: Vec::new(),
             wants: request.wants,
             reading: Reading::default(),
             has_ended: false,
         }
+    }
+
+    /// Its place in the queue.
+    pub(crate) fn place(&self) -> Place {
+        (Reverse(self.priority), self.id)
+    }
+
+    /// Whose pages it may share; `None` if it reads everything itself.
+    pub(crate) fn space(&self) -> Option<Space> {
+        self.space
+    }
+
+    /// Prompt and answer so far.
+    pub(crate) fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Tokens of its prompt.
+    pub(crate) fn prompt(&self) -> usize {
+        self.prompt
     }
 
     /// Whether its last token has come.
@@ -49,19 +94,83 @@ impl Sequence {
         self.tokens.len() - self.cached
     }
 
-    /// Adds the next `count` tokens to `plan`.
+    /// Starts in the pages that were found or taken for it. Returns how much of its prompt was there, the first time.
+    pub(crate) fn open(&mut self, opened: Opened, pages: &Pages) -> Option<usize> {
+        // Those of its neighbours too that they are about to read for it.
+        self.entered = opened.pages.len();
+        let reused = opened.reused * pages.page_tokens();
+        (self.pages, self.before) = (opened.pages, opened.before);
+        self.catch_up(pages);
+        let is_first = self.reused.is_none();
+        is_first.then(|| *self.reused.insert(reused.min(self.prompt)))
+    }
+
+    /// Stops, and has everything read again when it goes on. Returns its pages.
+    pub(crate) fn close(&mut self) -> Vec<u32> {
+        self.cached = 0;
+        self.entered = 0;
+        self.reading = Reading::default();
+        std::mem::take(&mut self.pages)
+    }
+
+    /// Passes over what others have read for it.
+    pub(crate) fn catch_up(&mut self, pages: &Pages) {
+        let size = pages.page_tokens();
+        while let Some(page) = self.common(size).first() {
+            let filled = pages.filled(*page);
+            if filled <= self.cached % size {
+                break;
+            }
+            self.cached = self.cached / size * size + filled;
+        }
+    }
+
+    /// The pages that it is to fill next and others wait for as well.
+    pub(crate) fn common(&self, page_tokens: usize) -> &[u32] {
+        self.pages.get(self.cached / page_tokens..self.entered).unwrap_or_default()
+    }
+
+    /// Takes pages, one by one, until `count` more tokens and what it tries out fit, of which it leaves out what does not.
+    /// Returns how many tokens do fit.
+    pub(crate) fn reserve(&mut self, count: usize, pages: &mut Pages, ended: &mut Vec<u32>) -> usize {
+        let size = pages.page_tokens();
+        while self.pages.len() * size < self.cached + count + self.tried.len()
+            && let Some(page) = pages.take(ended)
+        {
+            self.pages.push(page);
+        }
+        let room = self.pages.len() * size - self.cached;
+        self.tried.truncate(room.saturating_sub(count));
+        count.min(room)
+    }
+
+    /// Guesses at what comes next, at most `most` tokens likelier to be right than `bar`, for the next pass to try out.
+    /// Returns how many.
+    pub(crate) fn draft(&mut self, most: usize, bar: f64) -> usize {
+        // The last token of all is drawn from the row before it.
+        let left = (self.prompt + self.max_tokens).saturating_sub(self.tokens.len() + 1);
+        self.tried = self.drafts.next(&self.tokens, most.min(left), bar);
+        self.tried.len()
+    }
+
+    /// Adds the next `count` tokens to `plan`, and behind the last one what it tries out.
     pub(crate) fn join(&mut self, plan: &mut Plan, sequence: usize, count: usize) {
         let (start, end) = (self.cached, self.cached + count);
         let is_ready = end == self.tokens.len();
-        let draw = is_ready.then(|| self.sampler.next());
+        if !is_ready {
+            self.tried.clear();
+        }
+        let draws = if is_ready { self.sampler.draws(&self.tried) } else { Vec::new() };
+        self.tried.truncate(draws.len().saturating_sub(1));
         let predicted = if self.wants.prompt_logprobs { start + 1..(end + 1).min(self.prompt) } else { 0..0 };
-        plan.add(&self.tokens[start..end], (start, self.prompt), &self.pages, |rows| {
+        let ids = [&self.tokens[start..end], &self.tried].concat();
+        plan.add(&ids, (start, self.prompt), &self.pages, |rows| {
             let row = |position: usize| (rows.start + position - start) as u32;
             let wanted = self.wants.hidden.iter().filter(|position| (start..end).contains(position));
             Part {
                 sequence,
                 start,
-                draw,
+                draws,
                 predict: predicted.map(|position| (row(position - 1), self.tokens[position])).collect(),
                 hidden: wanted.map(|&position| row(position)).collect(),
                 rows,
@@ -69,26 +178,56 @@ impl Sequence {
         });
     }
 
-    /// Takes what a pass came to.
-    pub(crate) fn take(&mut self, done: Done) -> Option<Event> {
-        self.cached += done.rows;
+    /// Takes what a pass came to, and tells the tokens that came.
+    pub(crate) fn take(&mut self, done: Done, queue: &mut Queue, mut tell: impl FnMut(Event)) {
+        let (tried, before) = (std::mem::take(&mut self.tried), self.cached);
+        self.cached += done.rows - tried.len();
         self.reading.prompt_logprobs.extend(done.reading.prompt_logprobs);
         self.reading.hidden.extend(done.reading.hidden);
-        let drawn = done.drawn?;
-        let is_whole = self.sampler.drawn(drawn.token);
-        self.tokens.push(drawn.token);
-        let finish = if is_whole { Some(Finish::Stop) } else { self.finish(drawn.token) };
+        for (at, drawn) in done.drawn.into_iter().enumerate() {
+            let is_as_tried = tried.get(at) == Some(&drawn.token);
+            tell(self.push(drawn));
+            queue.counters.drawn += 1;
+            if self.has_ended || !is_as_tried {
+                let right = at + usize::from(is_as_tried);
+                self.drafts.learn(right, tried.len());
+                queue.counters.guessed += tried.len() as u64;
+                queue.counters.guessed_right += right as u64;
+                break;
+            }
+            // What was tried out came: its keys and values are those of the answer.
+            self.cached += 1;
+        }
+        queue.counters.finished += u64::from(self.has_ended);
+        self.enter(before, &mut queue.pages);
+    }
+
+    /// A token more for the answer.
+    fn push(&mut self, Drawn { token, logprob, likeliest }: Drawn) -> Event {
+        let is_whole = self.sampler.drawn(token);
+        self.tokens.push(token);
+        let finish = if is_whole { Some(Finish::Stop) } else { self.finish(token) };
         self.has_ended = finish.is_some();
         let wanted = finish.is_some() && self.wants != Wants::default();
         let reading = wanted.then(|| Box::new(std::mem::take(&mut self.reading)));
-        let Drawn { token, logprob, likeliest } = drawn;
-        Some(Event { id: self.id, token, logprob, likeliest, finish, reading })
+        Event { id: self.id, token, logprob, likeliest, finish, reading, reused: self.reused.unwrap_or(0) }
     }
 
-    /// Has everything read again: the parameters are not those any more that read it.
-    pub(crate) fn forget(&mut self) {
-        self.cached = 0;
-        self.reading = Reading::default();
+    /// Says what is in its pages from position `from` on, so that others find it.
+    fn enter(&mut self, from: usize, pages: &mut Pages) {
+        if self.space.is_none() {
+            return;
+        }
+        let size = pages.page_tokens();
+        for at in from / size..self.entered.min(self.cached.div_ceil(size)) {
+            pages.fill(self.pages[at], (self.cached - at * size).min(size));
+        }
+        while (self.entered + 1) * size <= self.cached {
+            let (start, page) = (self.entered * size, self.pages[self.entered]);
+            pages.fill(page, size);
+            self.before = pages.enter(self.before, &self.tokens[start..start + size], page);
+            self.entered += 1;
+        }
     }
 
     fn finish(&self, token: u32) -> Option<Finish> {

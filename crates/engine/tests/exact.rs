@@ -6,9 +6,9 @@ use picnic_engine::{
     generate,
 };
 use picnic_model::checkpoint::Checkpoint;
-use picnic_model::layers::{Past, Targets};
+use picnic_model::layers::{Absorbed, Past, Targets};
 use picnic_model::ops::{AllowedTokens, CachedSpan, Contract, Loss, Position};
-use picnic_model::{Batch, CpuOps, Ops, SharedModel, Tape, WeightForm, load};
+use picnic_model::{Batch, CacheForm, CpuOps, Ops, SharedModel, Tape, WeightForm, load};
 use std::path::Path;
 
 const MODELS: [&str; 4] = ["deepseek_v3", "deepseek_v3_nolora", "llama", "qwen3"];
@@ -27,12 +27,9 @@ fn ids(n: usize, seed: usize) -> Vec<u32> {
 /// Prompts from one token to more than two pages, drawn in every way.
 fn requests() -> Vec<Request> {
     let request = |(i, (length, temperature, top_p)): (usize, (usize, f32, f32))| Request {
-        prompt: ids(length, i),
-        max_tokens: 20 + 5 * (i % 3),
         stop: vec![7, 8],
         sampling: Sampling { temperature, top_p, seed: i as u64, ..Sampling::GREEDY },
-        control: Control::default(),
-        wants: Wants::default(),
+        ..Request::new(ids(length, i), 20 + 5 * (i % 3))
     };
     let kinds = [(1, 1.0, 1.0), (70, 0.0, 1.0), (33, 0.6, 0.95), (5, 1.3, 0.5), (32, 1.0, 1.0), (12, 1.0, 0.9)];
     let mut requests: Vec<Request> = kinds.into_iter().enumerate().map(request).collect();
@@ -65,7 +62,7 @@ fn limits_and_threads_do_not_show() {
     for name in MODELS {
         let ops = CpuOps::with_threads(1).unwrap();
         let model = open(&ops, name);
-        let wide = Limits { sequences: 64, batch_tokens: 4096, cache_tokens: 1 << 14 };
+        let wide = Limits::new(64, 4096, 1 << 14);
         let answers = exact(&generate(&ops, &model, wide, requests()).unwrap());
         assert!(answers.iter().all(|(tokens, logprobs, _)| !tokens.is_empty() && tokens.len() == logprobs.len()));
         for limits in [
@@ -73,8 +70,11 @@ fn limits_and_threads_do_not_show() {
             Limits { sequences: 2, batch_tokens: 1, ..wide },
             Limits { batch_tokens: 3, ..wide },
             Limits { batch_tokens: 33, ..wide },
-            // Room for one long request at a time: the others wait for its pages.
+            // Room for one long request at a time: the others wait for its pages, or have theirs taken and begin again.
             Limits { cache_tokens: 128, ..wide },
+            Limits { cache_tokens: 256, kept_tokens: 256, batch_tokens: 40, ..wide },
+            Limits { draft_tokens: 5, ..wide },
+            Limits { draft_tokens: 3, kept_tokens: 1 << 14, batch_tokens: 9, ..wide },
         ] {
             assert_eq!(answers, exact(&generate(&ops, &model, limits, requests()).unwrap()), "{limits:?}");
         }
@@ -85,9 +85,246 @@ fn limits_and_threads_do_not_show() {
         for threads in 2..=3 {
             let ops = CpuOps::with_threads(threads).unwrap();
             let model = open(&ops, name);
-            assert_eq!(answers, exact(&generate(&ops, &model, wide, requests()).unwrap()), "{threads} threads");
+            for limits in [wide, Limits { cache_tokens: 256, kept_tokens: 128, draft_tokens: 2, ..wide }] {
+                let got = exact(&generate(&ops, &model, limits, requests()).unwrap());
+                assert_eq!(answers, got, "{threads} threads, {limits:?}");
+            }
         }
     }
+}
+
+/// A cache of fewer bits changes the answers, and nothing else does: not the limits, the threads or a neighbour.
+#[test]
+fn a_rounded_cache_depends_on_nothing_else() {
+    for name in MODELS {
+        let ops = CpuOps::with_threads(1).unwrap();
+        let model = open(&ops, name);
+        let exactly = exact(&generate(&ops, &model, Limits::new(64, 4096, 1 << 14), requests()).unwrap());
+        for cache in [CacheForm::F16, CacheForm::Q8] {
+            let wide = Limits { cache, ..Limits::new(64, 4096, 1 << 14) };
+            let answers = exact(&generate(&ops, &model, wide, requests()).unwrap());
+            assert_ne!(answers, exactly, "{name}: {cache:?} rounds");
+            let tight = Limits { cache, kept_tokens: 128, draft_tokens: 3, ..Limits::new(6, 7, 256) };
+            assert_eq!(answers, exact(&generate(&ops, &model, tight, requests()).unwrap()), "{name}: {cache:?}");
+            let ops = CpuOps::with_threads(3).unwrap();
+            let model = open(&ops, name);
+            assert_eq!(answers, exact(&generate(&ops, &model, wide, requests()).unwrap()), "{name}: {cache:?}");
+        }
+    }
+}
+
+/// What a rounded cache changes of log-probabilities is small: of 16 bits about 2⁻¹¹ of values of order 1, of bytes about
+/// 2⁻⁸. MLA's latents are among them, whose sums are in another order as well.
+#[test]
+fn a_rounded_cache_is_near_the_exact_one() {
+    let ops = CpuOps::with_threads(2).unwrap();
+    for name in MODELS {
+        let model = open(&ops, name);
+        let said = |cache| {
+            let wants = Wants { prompt_logprobs: true, hidden: Vec::new() };
+            let request = Request { wants, ..Request::new(ids(100, 5), 1) };
+            let limits = Limits { cache, ..Limits::new(1, 33, 1 << 10) };
+            generate(&ops, &model, limits, vec![request]).unwrap().remove(0).reading.prompt_logprobs
+        };
+        let exact = said(CacheForm::Exact);
+        for (cache, within) in [(CacheForm::F16, 0.01), (CacheForm::Q8, 0.1)] {
+            let off = exact.iter().zip(said(cache)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(off > 0.0 && off < within, "{name}: {cache:?} is off by {off}");
+        }
+        // A token of MLA takes one latent instead of a key and a value for each head.
+        let bytes = |cache| ops.page_bytes(&model.model().cache_layout(cache), cache);
+        assert!(bytes(CacheForm::F16) * 2 <= bytes(CacheForm::Exact), "{name}");
+    }
+}
+
+/// What is answered to each request, by the order in which they are given in, and the engine.
+fn answers(
+    ops: &CpuOps,
+    model: &SharedModel<CpuOps>,
+    limits: Limits,
+    requests: &[Request],
+) -> (Vec<Answered>, Engine<CpuOps>) {
+    let mut engine = Engine::new(ops.clone(), model.clone(), limits);
+    let ids: Vec<_> = requests.iter().map(|request| engine.submit(request.clone()).unwrap()).collect();
+    let mut answers = vec![Answered::default(); ids.len()];
+    while !engine.is_idle() {
+        for event in engine.step().events {
+            let answer = &mut answers[ids.iter().position(|id| *id == event.id).unwrap()];
+            answer.tokens.push(event.token);
+            answer.logprobs.push(event.logprob.to_bits());
+            answer.reused = event.reused;
+        }
+    }
+    (answers, engine)
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Answered {
+    tokens: Vec<u32>,
+    logprobs: Vec<u32>,
+    reused: usize,
+}
+
+/// The samples of one question read its prompt once, and each gets what it gets alone.
+#[test]
+fn samples_share_their_prompt() {
+    let sample = |seed| Request {
+        sampling: Sampling { temperature: 1.0, seed, ..Sampling::GREEDY },
+        ..Request::new(ids(75, 3), 40)
+    };
+    let samples: Vec<Request> = (0..8).map(sample).collect();
+    for name in MODELS {
+        for threads in 1..=3 {
+            let ops = CpuOps::with_threads(threads).unwrap();
+            let model = open(&ops, name);
+            let limits = Limits::new(8, 64, 2048);
+            let alone: Vec<Answered> = samples
+                .iter()
+                .map(|sample| answers(&ops, &model, limits, std::slice::from_ref(sample)).0.remove(0))
+                .collect();
+            let (together, engine) = answers(&ops, &model, limits, &samples);
+            for (alone, together) in alone.iter().zip(&together) {
+                assert_eq!((&alone.tokens, &alone.logprobs), (&together.tokens, &together.logprobs), "{name}");
+            }
+            // Two whole pages of 75 tokens, by all but the first.
+            let counters = engine.counters();
+            assert_eq!(together.iter().map(|answer| answer.reused).sum::<usize>(), 7 * 64, "{name}, {threads} threads");
+            assert_eq!((counters.prompt_tokens, counters.reused_tokens), (8 * 75, 7 * 64));
+            assert_eq!(counters.rows, 64 + 8 * (11 + 39), "each row was read once");
+            assert_eq!((counters.used_tokens, counters.idle_tokens, counters.finished), (0, 0, 8));
+        }
+    }
+}
+
+/// Whoever reads for others may go in the middle of it: another goes on from there.
+#[test]
+fn a_reader_for_others_may_be_cancelled() {
+    let ops = CpuOps::with_threads(1).unwrap();
+    let model = open(&ops, "deepseek_v3");
+    let limits = Limits { kept_tokens: 2048, ..Limits::new(6, 20, 2048) };
+    let request = Request::new(ids(75, 3), 10);
+    let alone = answers(&ops, &model, limits, std::slice::from_ref(&request)).0.remove(0);
+    let mut engine = Engine::new(ops, model, limits);
+    let sent: Vec<_> = (0..3).map(|_| engine.submit(request.clone()).unwrap()).collect();
+    // 20 and 40 of 75 tokens were read.
+    assert_eq!((engine.step().events.len(), engine.step().events.len()), (0, 0));
+    engine.cancel(sent[0]);
+    let mut tokens = [Vec::new(), Vec::new()];
+    while !engine.is_idle() {
+        for event in engine.step().events {
+            tokens[sent.iter().position(|id| *id == event.id).unwrap() - 1].push(event.token);
+        }
+    }
+    assert_eq!(tokens, [alone.tokens.clone(), alone.tokens]);
+    assert_eq!(engine.counters().rows, 64 + 2 * (11 + 9));
+    assert_eq!((engine.counters().cancelled, engine.cache_tokens_used()), (1, 0));
+}
+
+/// The next question of a conversation finds what was said before; another tenant does not.
+#[test]
+fn a_conversation_is_not_read_again() {
+    for (name, threads) in MODELS.into_iter().zip([1, 2, 2, 1]) {
+        let ops = CpuOps::with_threads(threads).unwrap();
+        let model = open(&ops, name);
+        let limits = Limits { kept_tokens: 1024, ..Limits::new(4, 64, 1024) };
+        let first = Request::new(ids(40, 1), 60);
+        let mut engine = Engine::new(ops.clone(), model.clone(), limits);
+        let mut ask = |request: &Request| {
+            let id = engine.submit(request.clone()).unwrap();
+            let mut answer = Answered::default();
+            while !engine.is_idle() {
+                for event in engine.step().events.into_iter().filter(|event| event.id == id) {
+                    answer.tokens.push(event.token);
+                    answer.logprobs.push(event.logprob.to_bits());
+                    answer.reused = event.reused;
+                }
+            }
+            answer
+        };
+        let said = ask(&first);
+        assert_eq!(said.reused, 0);
+        let prompt = [&first.prompt[..], &said.tokens, &ids(10, 2)].concat();
+        let next = Request::new(prompt, 20);
+        let fresh = answers(&ops, &model, limits, std::slice::from_ref(&next)).0.remove(0);
+        let other = ask(&Request { tenant: 1, ..next.clone() });
+        let again = ask(&next);
+        // 40 and 59 tokens that were read, in whole pages of 32.
+        assert_eq!((fresh.reused, other.reused, again.reused), (0, 0, 96), "{name}");
+        for answer in [other, again] {
+            assert_eq!((&answer.tokens, &answer.logprobs), (&fresh.tokens, &fresh.logprobs), "{name}");
+        }
+        // Who wants to know something of each token of the prompt reads it.
+        let wants = Wants { prompt_logprobs: true, hidden: Vec::new() };
+        assert_eq!(ask(&Request { wants, ..next }).reused, 0);
+    }
+}
+
+/// Requests take pages as they grow. When there are none left, the last one gives its own back and is read again.
+#[test]
+fn who_came_last_gives_way_and_loses_nothing() {
+    for (name, threads) in MODELS.into_iter().zip([1, 2, 3, 1]) {
+        let ops = CpuOps::with_threads(threads).unwrap();
+        let model = open(&ops, name);
+        let request = |seed| Request {
+            sampling: Sampling { temperature: 1.0, seed, ..Sampling::GREEDY },
+            ..Request::new(ids(20 + seed as usize, seed as usize), 100)
+        };
+        let requests: Vec<Request> = (0..6).map(request).collect();
+        let (alone, _) = answers(&ops, &model, Limits::new(1, 64, 1024), &requests);
+        // All six begin in six of ten pages, and need 24 in the end.
+        let (tight, engine) = answers(&ops, &model, Limits::new(6, 64, 320), &requests);
+        assert_eq!(tight, alone, "{name}");
+        let counters = engine.counters();
+        assert!(counters.preempted > 0 && counters.finished == 6 && counters.used_tokens == 0, "{counters:?}");
+    }
+}
+
+/// A higher priority takes the place of a lower one, which goes on later where it was.
+#[test]
+fn priorities() {
+    let ops = CpuOps::with_threads(1).unwrap();
+    let model = open(&ops, "llama");
+    let limits = Limits::new(2, 64, 1024);
+    let request = |seed, priority| Request { priority, ..Request::new(ids(20, seed), 30) };
+    let alone = answers(&ops, &model, limits, &[request(1, 0)]).0.remove(0).tokens;
+    let mut engine = Engine::new(ops, model, limits);
+    let low = [request(0, 0), request(1, 0), request(2, 0)].map(|request| engine.submit(request).unwrap());
+    (0..5).for_each(|_| assert_eq!(engine.step().events.len(), 2));
+    let high = engine.submit(request(3, 1)).unwrap();
+    let mut order = Vec::new();
+    let mut tokens = alone[..5].to_vec();
+    while !engine.is_idle() {
+        for event in engine.step().events {
+            order.extend(event.finish.map(|_| event.id));
+            tokens.extend((event.id == low[1]).then_some(event.token));
+        }
+    }
+    assert_eq!(order, [low[0], high, low[1], low[2]]);
+    assert_eq!(tokens, alone);
+    assert_eq!(engine.counters().preempted, 1);
+}
+
+/// Guesses save passes and change nothing.
+#[test]
+fn guesses_do_not_show() {
+    let mut right = 0;
+    for name in MODELS {
+        let ops = CpuOps::with_threads(1).unwrap();
+        let model = open(&ops, name);
+        let mut requests = requests();
+        // Likeliest tokens of random weights go round in circles.
+        requests.push(Request::new(ids(9, 4), 150));
+        let (plain, without) = answers(&ops, &model, Limits::new(1, 64, 1024), &requests);
+        let (guessed, with) = answers(&ops, &model, Limits { draft_tokens: 6, ..Limits::new(1, 64, 1024) }, &requests);
+        assert_eq!(plain, guessed, "{name}");
+        let (with, without) = (with.counters(), without.counters());
+        assert_eq!((without.guessed, with.drawn), (0, without.drawn));
+        // Each right guess saves a pass, but for one that ended the answer.
+        let passes = with.passes + with.guessed_right;
+        assert!((without.passes..=without.passes + with.finished).contains(&passes), "{with:?}, {without:?}");
+        right += with.guessed_right;
+    }
+    assert!(right > 20, "{right} guesses were right");
 }
 
 /// A long prompt keeps nobody waiting: those that write go on while it is read, and a short one is read at once.
@@ -95,16 +332,9 @@ fn limits_and_threads_do_not_show() {
 fn a_long_prompt_holds_nobody_up() {
     let ops = CpuOps::with_threads(1).unwrap();
     let model = open(&ops, "llama");
-    let limits = Limits { sequences: 8, batch_tokens: 32, cache_tokens: 1024 };
+    let limits = Limits::new(8, 32, 1024);
     let mut engine = Engine::new(ops, model, limits);
-    let request = |length: usize, max_tokens: usize| Request {
-        prompt: ids(length, length),
-        max_tokens,
-        stop: Vec::new(),
-        sampling: Sampling::GREEDY,
-        control: Control::default(),
-        wants: Wants::default(),
-    };
+    let request = |length: usize, max_tokens: usize| Request::new(ids(length, length), max_tokens);
     let writer = engine.submit(request(4, 60)).unwrap();
     assert_eq!(engine.step().events.len(), 1);
     let long = engine.submit(request(100, 2)).unwrap();
@@ -127,7 +357,7 @@ fn cancelled_neighbours_do_not_show() {
     let ops = CpuOps::with_threads(1).unwrap();
     for name in MODELS {
         let model = open(&ops, name);
-        let limits = Limits { sequences: 3, batch_tokens: 16, cache_tokens: 512 };
+        let limits = Limits::new(3, 16, 512);
         let watched = Request { stop: Vec::new(), ..requests().remove(2) };
         let alone = generate(&ops, &model, limits, vec![watched.clone()]).unwrap().remove(0);
 
@@ -174,7 +404,7 @@ fn a_cache_filled_in_pieces_gives_the_bits_of_one_pass() {
         let expected = ops.download(tape.logits(&hidden, model.head(&params), &all).unwrap().value());
 
         for piece in [1, 7, 32, 40, 75] {
-            let mut cache = ops.cache(&model.cache_layout());
+            let mut cache = ops.cache(&model.cache_layout(CacheForm::Exact), CacheForm::Exact);
             let mut logits = Vec::new();
             for start in (0..75).step_by(piece) {
                 let end = (start + piece).min(75);
@@ -186,7 +416,9 @@ fn a_cache_filled_in_pieces_gives_the_bits_of_one_pass() {
                 // Pages in no order.
                 let spans = [CachedSpan { rows: 0..end - start, start, pages: vec![4, 0, 2] }];
                 let mut tape = Tape::inference(&ops);
-                let hidden = model.forward(&mut tape, &params, &batch, &mut Past::Cached(&mut cache, &spans)).unwrap();
+                let hidden = model
+                    .forward(&mut tape, &params, &batch, &mut Past::Cached(&mut cache, &spans, &Absorbed::default()))
+                    .unwrap();
                 let rows: Vec<u32> = (0..(end - start) as u32).collect();
                 logits.extend(ops.download(tape.logits(&hidden, model.head(&params), &rows).unwrap().value()));
             }
@@ -215,7 +447,7 @@ fn readings_are_those_of_one_pass() {
         let mut all = requests();
         all.push(asking);
         for batch_tokens in [7, 33, 4096] {
-            let limits = Limits { sequences: 64, batch_tokens, cache_tokens: 1 << 14 };
+            let limits = Limits::new(64, batch_tokens, 1 << 14);
             let mut answers = generate(&ops, &shared, limits, all.clone()).unwrap();
             let asked = answers.pop().unwrap();
             assert!(answers.iter().all(|answer| answer.reading == Reading::default()), "nobody else asked");
@@ -250,7 +482,7 @@ fn changed_weights_invalidate_what_was_cached() {
             });
         };
         change(&moved);
-        let limits = Limits { sequences: 4, batch_tokens: 64, cache_tokens: 1024 };
+        let limits = Limits::new(4, 64, 1024);
         let request = Request { stop: Vec::new(), max_tokens: 12, ..requests().remove(1) };
         let mut engine = Engine::new(ops.clone(), model.clone(), limits);
         engine.submit(request.clone()).unwrap();
@@ -274,16 +506,56 @@ fn changed_weights_invalidate_what_was_cached() {
     }
 }
 
+/// Requests of every kind that come and go at random, in a cache that is too small for them: each gets what it gets
+/// alone, and nothing is left in the end.
+#[test]
+fn what_comes_and_goes_leaves_nothing() {
+    let ops = CpuOps::with_threads(2).unwrap();
+    let model = open(&ops, "llama");
+    let kinds = requests();
+    let (alone, _) = answers(&ops, &model, Limits::new(1, 64, 1024), &kinds);
+    let limits = Limits { kept_tokens: 256, draft_tokens: 3, ..Limits::new(5, 48, 320) };
+    let mut engine = Engine::new(ops, model, limits);
+    let mut random = picnic_random::stream(5);
+    let mut below = |n: usize| (picnic_random::uniform(&mut random) * n as f64) as usize;
+    let (mut under_way, mut ended) = (Vec::new(), 0);
+    for step in 0..1500 {
+        if step < 1200 && under_way.len() < 12 && below(3) == 0 {
+            let kind = below(kinds.len());
+            let request = Request { priority: below(2) as i32, tenant: below(2) as u64, ..kinds[kind].clone() };
+            under_way.push((engine.submit(request).unwrap(), kind, Vec::new()));
+        }
+        if !under_way.is_empty() && below(25) == 0 {
+            let (id, ..) = under_way.swap_remove(below(under_way.len()));
+            engine.cancel(id);
+        }
+        for event in engine.steps(1 + below(4)).events {
+            let Some(at) = under_way.iter().position(|(id, ..)| *id == event.id) else { panic!("it was cancelled") };
+            under_way[at].2.push(event.token);
+            if event.finish.is_some() {
+                let (_, kind, tokens) = under_way.swap_remove(at);
+                assert_eq!(tokens, alone[kind].tokens);
+                ended += 1;
+            }
+        }
+    }
+    let counters = engine.counters();
+    assert!(under_way.is_empty() && engine.is_idle() && ended > 200, "{ended} ended, {counters:?}");
+    assert_eq!((counters.finished, counters.used_tokens, counters.waiting, counters.running), (ended, 0, 0, 0));
+    assert_eq!(counters.submitted, counters.finished + counters.cancelled);
+    assert!(counters.preempted > 0 && counters.reused_tokens > 0, "{counters:?}");
+}
+
 /// A request that does not fit ends alone; what the others get is what they get without it.
 #[test]
 fn a_request_without_memory_ends_alone() {
     let ops = CpuOps::with_threads(2).unwrap();
     let shared = open(&ops, "llama");
-    let limits = Limits { sequences: 8, batch_tokens: 64, cache_tokens: 1 << 20 };
+    let limits = Limits::new(8, 64, 1 << 20);
     let small = || requests().into_iter().take(1);
     let alone = exact(&generate(&ops, &shared, limits, small().collect()).unwrap());
     // Pages for some hundred tokens; the parameters are in another pool.
-    let page_bytes = ops.page_bytes(&shared.model().cache_layout());
+    let page_bytes = ops.page_bytes(&shared.model().cache_layout(CacheForm::Exact), CacheForm::Exact);
     let tight = ops.with_memory_limit((1 << 20) + 20 * page_bytes);
     let mut engine = Engine::new(tight, shared.clone(), limits);
     let id = engine.submit(small().next().unwrap()).unwrap();
@@ -307,16 +579,8 @@ fn a_request_without_memory_ends_alone() {
 fn requests_that_can_never_be_served_are_refused() {
     let ops = CpuOps::with_threads(1).unwrap();
     let model = open(&ops, "llama");
-    let mut engine: Engine<CpuOps> =
-        Engine::new(ops.clone(), model.clone(), Limits { sequences: 1, batch_tokens: 8, cache_tokens: 64 });
-    let good = Request {
-        prompt: vec![1],
-        max_tokens: 5,
-        stop: Vec::new(),
-        sampling: Sampling::GREEDY,
-        control: Control::default(),
-        wants: Wants::default(),
-    };
+    let mut engine: Engine<CpuOps> = Engine::new(ops.clone(), model.clone(), Limits::new(1, 8, 64));
+    let good = Request::new(vec![1], 5);
     let sampling = |temperature, top_p| Sampling { temperature, top_p, ..Sampling::GREEDY };
     let bad = [
         (Request { prompt: Vec::new(), ..good.clone() }, RequestError::EmptyPrompt),
@@ -355,7 +619,7 @@ fn requests_that_can_never_be_served_are_refused() {
     ));
     assert!(engine.is_idle());
     // No more pages than page numbers, however many tokens the limit names.
-    let endless = Limits { sequences: 1, batch_tokens: 8, cache_tokens: usize::MAX };
+    let endless = Limits::new(1, 8, usize::MAX);
     let mut endless: Engine<CpuOps> = Engine::new(ops.clone(), model, endless);
     let long = Request { max_tokens: 100_000_000_000_000, ..good.clone() };
     assert!(matches!(endless.submit(long), Err(RequestError::TooLong { .. })));
@@ -385,11 +649,10 @@ impl Constraint for FourSmall {
 fn an_answer_is_steered() {
     let ops = CpuOps::with_threads(1).unwrap();
     let model = open(&ops, "llama");
-    let limits = Limits { sequences: 4, batch_tokens: 64, cache_tokens: 1 << 12 };
+    let limits = Limits::new(4, 64, 1 << 12);
     let answer = |control| {
         let sampling = Sampling { temperature: 1.0, likeliest: 2, ..Sampling::GREEDY };
-        let request =
-            Request { prompt: ids(5, 1), max_tokens: 20, stop: Vec::new(), sampling, control, wants: Wants::default() };
+        let request = Request { sampling, control, ..Request::new(ids(5, 1), 20) };
         generate(&ops, &model, limits, vec![request]).unwrap().remove(0)
     };
     let plain = answer(Control::default()).tokens;

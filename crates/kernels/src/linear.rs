@@ -9,32 +9,58 @@ use crate::Cpu;
 use crate::gemm::{Matrix, Product, Right, Shape, Target, gemm};
 use crate::simd::LANES;
 use crate::team::Shared;
-use crate::weight::{Weight, integer};
+use crate::weight::{Frozen, Weight, integer};
 
 /// Elements below which a pass over memory is not worth a second thread.
 const GRAIN: usize = 16 * 1024;
 
-/// y = x·Wᵀ + b for `x` `[M, K]`; `y` `[M, N]` is overwritten. The bias is added after the chain over k. By a weight that
-/// says so, the product is that [in integers](crate::weight::integer).
-pub fn forward<'a>(cpu: &Cpu, x: &[f32], w: impl Into<Weight<'a>>, bias: Option<&[f32]>, y: &mut [f32]) {
-    let w = w.into();
-    let (k, n) = (w.k(), w.n());
-    if y.is_empty() {
-        return;
+/// One of several linear layers on the same rows.
+pub struct Layer<'a> {
+    /// The weight `[N, K]`.
+    pub weight: Weight<'a>,
+    /// What is added to each row, `[N]`.
+    pub bias: Option<&'a [f32]>,
+    /// Where the outputs `[M, N]` go.
+    pub y: &'a mut [f32],
+}
+
+/// y = x·Wᵀ + b for `x` `[M, K]`; `y` `[M, N]` is overwritten. See [`forward_each`].
+pub fn forward<'a>(cpu: &Cpu, x: &[f32], w: impl Into<Weight<'a>>, bias: Option<&'a [f32]>, y: &'a mut [f32]) {
+    forward_each(cpu, x, &mut [Layer { weight: w.into(), bias, y }]);
+}
+
+/// y = x·Wᵀ + b of each layer for `x` `[M, K]`; their `y` are overwritten. The bias is added after the chain over k. By a
+/// weight that says so, the product is that [in integers](crate::weight::integer); if all of them do, the rows are rounded
+/// once, and the team works on all products at once.
+pub fn forward_each(cpu: &Cpu, x: &[f32], layers: &mut [Layer]) {
+    for Layer { weight, y, .. } in layers.iter() {
+        let (k, n) = (weight.k(), weight.n());
+        assert_eq!(x.len() * n, y.len() * k, "x {} and y {} for {n} outputs of {k} inputs", x.len(), y.len());
     }
-    assert_eq!(y.len() % n, 0, "y is not rows of {n}");
-    let m = y.len() / n;
-    assert_eq!(x.len(), m * k, "x for {m} rows of y and {k} inputs");
-    if let Weight::Integer(w) = w {
-        integer::product::forward(cpu, x, &[0, m], &[w], y);
+    fn integer<'a>(layer: &Layer<'a>) -> Option<&'a Frozen> {
+        if let Weight::Integer(w) = layer.weight { Some(w) } else { None }
+    }
+    if x.is_empty() {
+        layers.iter_mut().for_each(|layer| layer.y.fill(0.0));
+    } else if let Some(weights) = layers.iter().map(integer).collect::<Option<Vec<&Frozen>>>() {
+        integer::product::forward_each(cpu, x, &weights, layers.iter_mut().map(|layer| &mut *layer.y).collect());
     } else {
-        let shape = Shape { m, n, k, accumulate: false };
-        let (a, b, c) = (Matrix::rows(x, k), Right::Weight(w), Target::rows(&mut *y, n));
-        gemm(cpu.isa, &cpu.team, Product { shape, a, b, c });
+        for Layer { weight, y, .. } in layers.iter_mut().filter(|layer| !layer.y.is_empty()) {
+            let (k, n) = (weight.k(), weight.n());
+            let m = y.len() / n;
+            if let Weight::Integer(w) = *weight {
+                integer::product::forward(cpu, x, &[0, m], &[w], y);
+            } else {
+                let shape = Shape { m, n, k, accumulate: false };
+                let (a, b, c) = (Matrix::rows(x, k), Right::Weight(*weight), Target::rows(&mut **y, n));
+                gemm(cpu.isa, &cpu.team, Product { shape, a, b, c });
+            }
+        }
     }
-    if let Some(bias) = bias {
+    for Layer { bias, y, weight } in layers {
+        let (Some(bias), n) = (*bias, weight.n()) else { continue };
         assert_eq!(bias.len(), n, "one bias for each output");
-        let y = Shared::new(y);
+        let (m, y) = (y.len() / n.max(1), Shared::new(y));
         cpu.team.split(m, GRAIN.div_ceil(n), |rows| {
             // SAFETY: teams get disjoint rows.
             add_bias(cpu.isa, bias, unsafe { y.part(rows.start * n..rows.end * n) });

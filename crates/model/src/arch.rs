@@ -14,8 +14,8 @@ mod mtp;
 mod specs;
 
 use crate::config::{ModelConfig, Training};
-use crate::layers::Past;
-use crate::ops::{AttentionShape, Ops, OutOfMemory, Position};
+use crate::layers::{Absorbed, Past};
+use crate::ops::{AttentionShape, CacheForm, Ops, OutOfMemory, Position};
 use crate::params::{Param, ParamId, ParamSpec, ParamStore, Role};
 use crate::tape::{Tape, Var};
 pub use dense::Dense;
@@ -106,9 +106,23 @@ impl Model {
         &self.specs
     }
 
-    /// What a cache holds of a position, for each layer in order.
-    pub fn cache_layout(&self) -> Vec<AttentionShape> {
-        self.layers.iter().map(Layer::cache).collect()
+    /// What a cache of `form` holds of a position, for each layer in order.
+    pub fn cache_layout(&self, form: CacheForm) -> Vec<AttentionShape> {
+        self.layers.iter().map(|layer| layer.cache(form)).collect()
+    }
+
+    /// What layers multiply by where the cache is of `form`.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn absorb<O: Ops>(&self, ops: &O, params: &ParamStore<O>, form: CacheForm) -> Result<Absorbed<O>, OutOfMemory> {
+        match form {
+            CacheForm::Exact => Ok(Absorbed::default()),
+            CacheForm::F16 | CacheForm::Q8 => {
+                let layers = self.layers.iter().map(|layer| layer.absorb(ops, params));
+                layers.collect::<Result<_, _>>().map(Absorbed)
+            }
+        }
     }
 
     /// The head's weight, `[V, d]`.

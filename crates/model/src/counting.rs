@@ -5,8 +5,9 @@
 
 use crate::checkpoint::StoredRows;
 use crate::ops::{
-    AdamW, AttentionGrads, AttentionSaved, AttentionShape as Shape, CachedSpan, Contract, Dims, Draw, Drawn,
-    ExpertLoad, Loss, MlaDims, Muon, Ops, OutOfMemory, Position, Rotation, RouterConfig, Table, Weight, WeightForm,
+    AdamW, AttentionGrads, AttentionSaved, AttentionShape as Shape, CacheForm, CachedSpan, Contract, Dims, Draw, Drawn,
+    ExpertLoad, Linear, Loss, MlaDims, Muon, Ops, OutOfMemory, Position, Rotation, RouterConfig, Table, Weight,
+    WeightForm,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -151,23 +152,25 @@ impl Ops for Counting {
     fn freeze_table(&self, stored: StoredRows) -> Result<Counted, OutOfMemory> {
         self.freeze_weight(&stored, WeightForm::Exact)
     }
+    fn freeze_rows(&self, rows: &[f32], _: Dims) -> Result<Counted, OutOfMemory> {
+        Ok(self.buffer(rows.len() / 2))
+    }
     fn frozen_rows(&self, frozen: &Counted) -> Vec<f32> {
         self.download(frozen)
     }
     fn frozen_bytes(&self, frozen: &Counted) -> usize {
         4 * frozen.len
     }
-    fn linear(
-        &self,
-        rows: Range<usize>,
-        _x: &Counted,
-        _w: Weight<Self>,
-        bias: Option<&Counted>,
-        _y: &mut Counted,
-        d: Dims,
-    ) {
-        self.product(rows.len(), d.n, d.k);
-        self.count(bias.map_or(0, |_| rows.len() * d.n), 0);
+    fn linear(&self, rows: Range<usize>, _x: &Counted, layers: &mut [Linear<Self>]) {
+        for Linear { bias, dims, .. } in layers {
+            self.product(rows.len(), dims.n, dims.k);
+            self.count(bias.map_or(0, |_| rows.len() * dims.n), 0);
+        }
+    }
+    fn heads_linear(&self, x: &Counted, weights: &[Counted], _: &mut Counted, d: Dims) -> Result<(), OutOfMemory> {
+        self.product(x.len / d.k.max(1), d.n, d.k);
+        self.count(0, weights.iter().map(|weight| weight.len).sum());
+        Ok(())
     }
     fn linear_dx(
         &self,
@@ -288,11 +291,19 @@ impl Ops for Counting {
         let values = 2 * (saved.q.len + saved.k.len + saved.v.len + dout.len);
         self.count(pairs * (6 * s.dk + 4 * s.dv + 8), values);
     }
-    fn page_bytes(&self, layouts: &[Shape]) -> usize {
-        let values: usize = layouts.iter().map(|layer| layer.kv_heads * (layer.dk + layer.dv)).sum();
-        Self::PAGE_TOKENS * values * size_of::<f32>()
+    fn page_bytes(&self, layouts: &[Shape], form: CacheForm) -> usize {
+        let layer = |layer: &Shape| {
+            let values = layer.dk + if layer.latent { 0 } else { layer.dv };
+            layer.kv_heads
+                * match form {
+                    CacheForm::Exact => 4 * values,
+                    CacheForm::F16 => 2 * values,
+                    CacheForm::Q8 => values + 8,
+                }
+        };
+        Self::PAGE_TOKENS * layouts.iter().map(layer).sum::<usize>()
     }
-    fn cache(&self, _layouts: &[Shape]) {}
+    fn cache(&self, _layouts: &[Shape], _: CacheForm) {}
     fn attention_cached(
         &self,
         s: &Shape,

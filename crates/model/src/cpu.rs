@@ -6,8 +6,9 @@ mod translate;
 
 use crate::checkpoint::StoredRows;
 use crate::ops::{
-    AdamW, AttentionGrads, AttentionSaved, AttentionShape, CachedSpan, Contract, Dims, Draw, Drawn, ExpertLoad, Loss,
-    MlaDims, Muon, Ops, OutOfMemory, Position, Rotation, RouterConfig, Table, Weight, WeightForm,
+    AdamW, AttentionGrads, AttentionSaved, AttentionShape, CacheForm, CachedSpan, Contract, Dims, Draw, Drawn,
+    ExpertLoad, Linear, Loss, MlaDims, Muon, Ops, OutOfMemory, Position, Rotation, RouterConfig, Table, Weight,
+    WeightForm,
 };
 use crate::pool::{Buffer, Pool};
 pub use cache::CpuCache;
@@ -166,23 +167,45 @@ impl Ops for CpuOps {
     fn freeze_table(&self, stored: StoredRows) -> Result<CpuFrozen, OutOfMemory> {
         Ok(CpuFrozen::Table(stored))
     }
+    fn freeze_rows(&self, rows: &[f32], dims: Dims) -> Result<CpuFrozen, OutOfMemory> {
+        CpuFrozen::rounded(&self.cpu, rows, dims.n, dims.k)
+    }
     fn frozen_rows(&self, frozen: &CpuFrozen) -> Vec<f32> {
         frozen.rows(&self.cpu)
     }
     fn frozen_bytes(&self, frozen: &CpuFrozen) -> usize {
         frozen.bytes()
     }
-    fn linear(
-        &self,
-        rows: Range<usize>,
-        x: &Buffer,
-        w: Weight<Self>,
-        bias: Option<&Buffer>,
-        y: &mut Buffer,
-        dims: Dims,
-    ) {
-        let (x, y) = (&x[scaled(&rows, dims.k)], &mut y[scaled(&rows, dims.n)]);
-        linear::forward(&self.cpu, x, translate::weight(w, dims), bias.map(|b| &b[..]), y);
+    fn linear(&self, rows: Range<usize>, x: &Buffer, layers: &mut [Linear<Self>]) {
+        fn of_kernels<'b>(layer: &'b mut Linear<'_, CpuOps>, rows: &Range<usize>) -> linear::Layer<'b> {
+            let Linear { weight, bias, y, dims } = layer;
+            let weight = translate::weight(*weight, *dims);
+            linear::Layer { weight, bias: bias.map(|bias| &bias[..]), y: &mut y[scaled(rows, dims.n)] }
+        }
+        let Some(k) = layers.first().map(|layer| layer.dims.k) else { return };
+        let mut layers: Vec<linear::Layer> = layers.iter_mut().map(|layer| of_kernels(layer, &rows)).collect();
+        linear::forward_each(&self.cpu, &x[scaled(&rows, k)], &mut layers);
+    }
+    fn heads_linear(&self, x: &Buffer, weights: &[CpuFrozen], y: &mut Buffer, dims: Dims) -> Result<(), OutOfMemory> {
+        let Dims { n, k } = dims;
+        let heads = weights.len();
+        let rows = x.len() / (heads * k).max(1);
+        let weights: Vec<_> = weights.iter().map(|frozen| translate::weight(Weight::Frozen(frozen), dims)).collect();
+        let offsets: Vec<usize> = (0..=heads).map(|head| head * rows).collect();
+        if rows == 1 {
+            grouped::forward(&self.cpu, x, &offsets, &weights, y);
+            return Ok(());
+        }
+        // Head by head and back.
+        let (mut by_head, mut out) = (self.pool.take(x.len())?, self.pool.take(y.len())?);
+        for (i, from) in x.chunks_exact(k).enumerate() {
+            by_head[(i % heads * rows + i / heads) * k..][..k].copy_from_slice(from);
+        }
+        grouped::forward(&self.cpu, &by_head, &offsets, &weights, &mut out);
+        for (i, to) in y.chunks_exact_mut(n).enumerate() {
+            to.copy_from_slice(&out[(i % heads * rows + i / heads) * n..][..n]);
+        }
+        Ok(())
     }
     fn linear_dx(
         &self,
@@ -316,11 +339,11 @@ impl Ops for CpuOps {
         let shape = translate::attention(shape);
         attention::backward(&self.cpu, &shape, s.q, s.k, s.v, s.out, s.stats, dout, spans, g.dq, g.dk, g.dv);
     }
-    fn page_bytes(&self, layouts: &[AttentionShape]) -> usize {
-        layouts.iter().map(|layer| attention::page_len(&translate::attention(layer)) * size_of::<f32>()).sum()
+    fn page_bytes(&self, layouts: &[AttentionShape], form: CacheForm) -> usize {
+        page_lens(layouts, form).into_iter().map(|len| len * size_of::<f32>()).sum()
     }
-    fn cache(&self, layouts: &[AttentionShape]) -> CpuCache {
-        CpuCache::new(layouts.iter().map(|layer| attention::page_len(&translate::attention(layer))).collect())
+    fn cache(&self, layouts: &[AttentionShape], form: CacheForm) -> CpuCache {
+        CpuCache::new(page_lens(layouts, form), translate::cache_form(form))
     }
     fn attention_cached(
         &self,
@@ -333,14 +356,14 @@ impl Ops for CpuOps {
         spans: &[CachedSpan],
         out: &mut Buffer,
     ) -> Result<(), OutOfMemory> {
-        let shape = &translate::attention(shape);
+        let (shape, form) = (&translate::attention(shape), cache.form());
         let (k_width, v_width) = (shape.kv_heads * shape.dk, shape.kv_heads * shape.dv);
         for span in spans {
             for (i, row) in span.rows.clone().enumerate() {
                 let position = span.start + i;
                 let page = cache.page_mut(span.pages[position / attention::PAGE], layer, &self.pool)?;
                 let (k, v) = (&k[row * k_width..][..k_width], &v[row * v_width..][..v_width]);
-                attention::append(shape, k, v, page, position % attention::PAGE);
+                attention::append(shape, form, k, v, page, position % attention::PAGE);
             }
         }
         let pages_of = |span: &CachedSpan| -> Vec<&[f32]> {
@@ -353,14 +376,14 @@ impl Ops for CpuOps {
             .zip(&lists)
             .map(|(span, pages)| attention::CachedSpan { rows: span.rows.clone(), start: span.start, pages })
             .collect();
-        attention::forward_cached(&self.cpu, shape, q, &cached, out);
+        attention::forward_cached(&self.cpu, shape, form, q, &cached, out);
         Ok(())
     }
     fn split_cache(&self, cache: &mut CpuCache, parts: &[Vec<u32>]) -> Vec<CpuCache> {
-        parts.iter().map(|pages| cache.take(pages)).collect()
+        cache.split(parts)
     }
     fn join_cache(&self, cache: &mut CpuCache, parts: Vec<CpuCache>) {
-        parts.into_iter().for_each(|part| cache.put(part));
+        cache.join(parts);
     }
 
     fn route(
@@ -503,4 +526,10 @@ impl Ops for CpuOps {
 /// The values of `rows` rows of `width`.
 fn scaled(rows: &Range<usize>, width: usize) -> Range<usize> {
     rows.start * width..rows.end * width
+}
+
+/// Values that a page takes in each layer.
+fn page_lens(layouts: &[AttentionShape], form: CacheForm) -> Vec<usize> {
+    let form = translate::cache_form(form);
+    layouts.iter().map(|layer| attention::page_len(&translate::attention(layer), form)).collect()
 }

@@ -7,6 +7,7 @@ mod linear;
 mod moe;
 mod pointwise;
 
-pub use attention::Past;
+pub(crate) use attention::AbsorbedLayer;
+pub use attention::{Absorbed, Past};
 pub use head::{Targets, TokenStats};
 pub(crate) use moe::Experts;

@@ -21,7 +21,7 @@ pub use backend::Backend;
 pub use counting::{Cost, Counting};
 pub use cpu::CpuOps;
 pub use load::{initialise, load, save};
-pub use ops::{Ops, OutOfMemory, WeightForm};
+pub use ops::{CacheForm, Ops, OutOfMemory, WeightForm};
 pub use params::{Grads, Param, ParamId, ParamSpec, ParamStore, Role, Source, rows_of, write_rows};
 pub use picnic_kernels as kernels;
 pub use shared::{Params, SharedModel};

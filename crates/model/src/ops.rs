@@ -21,11 +21,11 @@ use crate::checkpoint::StoredRows;
 pub use loss::{KlEstimator, Loss, Objective, PolicyLoss, Ratio, Sample, Side, Surrogate, Token};
 pub use memory::OutOfMemory;
 pub use shapes::{
-    AdamW, AllowedTokens, AttentionShape, CachedSpan, Dims, Draw, DrawLimits, Drawn, ExpertLoad, Growth, LogitChange,
-    MlaDims, Muon, Position, RotaryTable, Rotation, RouterConfig,
+    AdamW, AllowedTokens, AttentionShape, CacheForm, CachedSpan, Dims, Draw, DrawLimits, Drawn, ExpertLoad, Growth,
+    LogitChange, MlaDims, Muon, Position, RotaryTable, Rotation, RouterConfig,
 };
 use std::ops::Range;
-pub use weight::{Table, Weight, WeightForm};
+pub use weight::{Linear, Table, Weight, WeightForm};
 
 /// What a backend promises of the bits of its results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,20 +97,22 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
     fn freeze_weight(&self, stored: &StoredRows, form: WeightForm) -> Result<Self::Frozen, OutOfMemory>;
     /// Takes a stored matrix as a table that only looks rows up.
     fn freeze_table(&self, stored: StoredRows) -> Result<Self::Frozen, OutOfMemory>;
+    /// Takes the rows `[n, k]` as a weight of 16-bit floats that is multiplied exactly.
+    fn freeze_rows(&self, rows: &[f32], dims: Dims) -> Result<Self::Frozen, OutOfMemory>;
     /// The rows `[n, k]` of a frozen matrix.
     fn frozen_rows(&self, frozen: &Self::Frozen) -> Vec<f32>;
     /// Bytes that a frozen matrix keeps.
     fn frozen_bytes(&self, frozen: &Self::Frozen) -> usize;
-    /// y = x·wᵀ + bias on `rows` of x `[T, k]` and y `[T, n]`.
-    fn linear(
+    /// y = x·wᵀ + bias of each of `layers`, on `rows` of x `[T, k]` and y `[T, n]`.
+    fn linear(&self, rows: Range<usize>, x: &Self::Buffer, layers: &mut [Linear<'_, Self>]);
+    /// y `[T, heads, n]` = x·wᵀ for x `[T, heads, k]`, each head by its own of `weights` `[n, k]`.
+    fn heads_linear(
         &self,
-        rows: Range<usize>,
         x: &Self::Buffer,
-        w: Weight<'_, Self>,
-        bias: Option<&Self::Buffer>,
+        weights: &[Self::Frozen],
         y: &mut Self::Buffer,
         dims: Dims,
-    );
+    ) -> Result<(), OutOfMemory>;
     /// dx += dy·w on `rows`; with `overwrite`, dx = dy·w.
     fn linear_dx(
         &self,
@@ -255,10 +257,10 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
         grads: AttentionGrads<'_, Self>,
     );
     /// Bytes that one page of such a cache takes once all of its layers were written.
-    fn page_bytes(&self, layouts: &[AttentionShape]) -> usize;
+    fn page_bytes(&self, layouts: &[AttentionShape], form: CacheForm) -> usize;
     /// An empty cache with a layer for each of `layouts`.
-    fn cache(&self, layouts: &[AttentionShape]) -> Self::Cache;
-    /// Writes the rows' keys and values to their pages, then attends over each sequence's pages.
+    fn cache(&self, layouts: &[AttentionShape], form: CacheForm) -> Self::Cache;
+    /// Writes the rows' keys and values to their pages, then attends over each sequence's pages, as these have them.
     #[allow(clippy::too_many_arguments)]
     fn attention_cached(
         &self,
@@ -271,7 +273,8 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
         spans: &[CachedSpan],
         out: &mut Self::Buffer,
     ) -> Result<(), OutOfMemory>;
-    /// Moves the pages of each part into a cache of its own, so that parts can be worked on at once; no page is in two.
+    /// Moves the pages of each part into a cache of its own, so that parts can be worked on at once. A page that is in
+    /// several is read there and not written.
     fn split_cache(&self, cache: &mut Self::Cache, parts: &[Vec<u32>]) -> Vec<Self::Cache>;
     /// Moves the pages back.
     fn join_cache(&self, cache: &mut Self::Cache, parts: Vec<Self::Cache>);

@@ -34,6 +34,11 @@ impl<O: Ops> Var<O> {
         &self.value
     }
 
+    /// The same values as `rows` rows.
+    pub(crate) fn as_rows(&self, rows: usize) -> Var<O> {
+        Var { rows, width: self.rows * self.width / rows.max(1), ..self.clone() }
+    }
+
     /// Where its gradient goes; keeping this keeps no values.
     pub(crate) fn slot(&self) -> Slot {
         Slot { id: self.id, len: self.rows * self.width, needs_grad: self.needs_grad }

@@ -2,10 +2,10 @@
 
 use crate::App;
 use crate::error::ApiError;
-use crate::wire::{ChatRequest, CompletionTokensDetails, Stop, Usage};
+use crate::wire::{ChatRequest, CompletionTokensDetails, PromptTokensDetails, Stop, Usage};
 use crate::worker::Update;
 use picnic_chat::{ChatOptions, Piece, Prompt, Reply};
-use picnic_engine::{Control, Finish, Request, Sampling, Thinking, Wants};
+use picnic_engine::{Control, Finish, Request, Sampling, Thinking};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -22,6 +22,8 @@ pub(crate) struct Answer {
     reply: Reply,
     finish: Option<Finish>,
     prompt_tokens: usize,
+    /// Those of them that were in the cache.
+    cached_tokens: usize,
 }
 
 impl Answer {
@@ -38,14 +40,17 @@ impl Answer {
         let (request, reply) = encoded?;
         let prompt_tokens = request.prompt.len();
         let updates = app.worker.submit(place, request).await?;
-        Ok(Answer { app, updates, reply, finish: None, prompt_tokens })
+        Ok(Answer { app, updates, reply, finish: None, prompt_tokens, cached_tokens: 0 })
     }
 
     /// The next text, never empty on both sides; `None` once the answer is complete.
     pub(crate) async fn next(&mut self) -> Result<Option<Piece>, ApiError> {
         while self.finish.is_none() {
             let (id, finish) = match self.updates.recv().await {
-                Some(Update::Token { id, finish }) => (id, finish),
+                Some(Update::Token { id, finish, reused }) => {
+                    self.cached_tokens = reused;
+                    (id, finish)
+                }
                 Some(Update::OutOfMemory(source)) => return Err(ApiError::OutOfMemory(source)),
                 Some(Update::Panicked) | None => return Err(ApiError::Panicked),
             };
@@ -72,11 +77,15 @@ impl Answer {
 
     /// Tokens so far.
     pub(crate) fn usage(&self) -> Usage {
-        let completion_tokens = self.reply.tokens();
+        let (prompt_tokens, cached_tokens, completion_tokens) =
+            (self.prompt_tokens, self.cached_tokens, self.reply.tokens());
         Usage {
-            prompt_tokens: self.prompt_tokens,
+            prompt_tokens,
             completion_tokens,
-            total_tokens: self.prompt_tokens + completion_tokens,
+            total_tokens: prompt_tokens + completion_tokens,
+            prompt_cache_hit_tokens: cached_tokens,
+            prompt_cache_miss_tokens: prompt_tokens - cached_tokens,
+            prompt_tokens_details: PromptTokensDetails { cached_tokens },
             completion_tokens_details: CompletionTokensDetails { reasoning_tokens: self.reply.reasoning_tokens() },
         }
     }
@@ -145,7 +154,7 @@ impl App {
             Some(Stop::Many(stops)) => stops,
         };
         let (reply, stop) = (Reply::new(&text, stops), self.chat.ends().ids().to_vec());
-        Ok((Request { prompt: ids, max_tokens, stop, sampling, control, wants: Wants::default() }, reply))
+        Ok((Request { stop, sampling, control, ..Request::new(ids, max_tokens) }, reply))
     }
 }
 

@@ -17,7 +17,7 @@ use axum::routing::{get, post};
 use error::ApiError;
 use picnic_chat::ChatFormat;
 use picnic_engine::{Engine, Limits as EngineLimits};
-use picnic_model::{Model, Ops, SharedModel};
+use picnic_model::{CacheForm, Model, Ops, SharedModel};
 use routes::{chat_completions, health, models};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -39,6 +39,9 @@ pub struct Served<O: Ops> {
     pub limits: Limits,
 }
 
+/// Tokens that a request guesses ahead at most.
+const DRAFT_TOKENS: usize = 8;
+
 /// How much a server does at once, and for one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -55,12 +58,19 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Limits for `model` with `cache_bytes` of keys and values: as many tokens as they hold, each request no more than
-    /// the model was trained for.
-    pub fn new<O: Ops>(ops: &O, model: &Model, cache_bytes: usize) -> Limits {
-        let cache_tokens = EngineLimits::cache_in(ops, model, cache_bytes);
+    /// Limits for `model` with `cache_bytes` of keys and values, kept in `cache`'s form: as many tokens as they hold, each
+    /// request no more than the model was trained for.
+    pub fn new<O: Ops>(ops: &O, model: &Model, cache: CacheForm, cache_bytes: usize) -> Limits {
+        let cache_tokens = EngineLimits::cache_in(ops, model, cache, cache_bytes);
+        // Conversations come back with what was said before, and repeat what they quote.
+        let engine = EngineLimits {
+            kept_tokens: cache_tokens,
+            draft_tokens: DRAFT_TOKENS,
+            cache,
+            ..EngineLimits::new(16, 256, cache_tokens)
+        };
         Limits {
-            engine: EngineLimits { sequences: 16, batch_tokens: 256, cache_tokens },
+            engine,
             places: 64,
             context: model.config().conversation_tokens().min(cache_tokens),
             default_max_tokens: 4096,

@@ -70,7 +70,15 @@ impl Generator for Echo {
             assert!(!text.ends_with("PANIC"), "as the message asks");
             let length = (*said == *max_tokens).then_some(Finish::Length);
             let finish = if Some(token) == eos { Some(Finish::Stop) } else { length };
-            events.push(Event { id: *id, token, logprob: 0.0, likeliest: Vec::new(), finish, reading: None });
+            events.push(Event {
+                id: *id,
+                token,
+                logprob: 0.0,
+                likeliest: Vec::new(),
+                finish,
+                reading: None,
+                reused: 0,
+            });
         }
         for event in events.iter().filter(|event| event.finish.is_some()) {
             self.cancel(event.id);
@@ -84,7 +92,7 @@ impl Generator for Echo {
 }
 
 const LIMITS: Limits = Limits {
-    engine: EngineLimits { sequences: 4, batch_tokens: 64, cache_tokens: 4096 },
+    engine: EngineLimits::new(4, 64, 4096),
     places: 3,
     context: 2000,
     default_max_tokens: 1000,
@@ -145,7 +153,8 @@ async fn a_whole_answer() {
     // Thinking: 11 bytes and both marks.
     let usage = json!({
         "prompt_tokens": 22, "completion_tokens": 20, "total_tokens": 42,
-        "completion_tokens_details": {"reasoning_tokens": 13}
+        "prompt_cache_hit_tokens": 0, "prompt_cache_miss_tokens": 22,
+        "prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 13}
     });
     assert_eq!(answer["usage"], usage);
 }
@@ -383,7 +392,7 @@ async fn a_seed_fixes_the_answer() {
     let ops = picnic_model::backend::with_threads(1).unwrap();
     let model = Model::new(config);
     let params = picnic_model::initialise(&ops, &model, 1).unwrap();
-    let (format, limits) = (ChatFormat::picnic(tokenizer()), Limits::new(&ops, &model, 1 << 20));
+    let (format, limits) = (ChatFormat::picnic(tokenizer()), Limits::new(&ops, &model, CacheForm::Exact, 1 << 20));
     let model = picnic_model::SharedModel::new(model, params);
     let router = router(Served { name: "echo".to_owned(), model, ops, chat: format, limits }).unwrap();
     let ask = |seed: u64| {

@@ -152,7 +152,16 @@ pub(crate) struct Usage {
     pub prompt_tokens: usize,
     pub completion_tokens: usize,
     pub total_tokens: usize,
+    /// DeepSeek's words for what OpenAI's say in `prompt_tokens_details`.
+    pub prompt_cache_hit_tokens: usize,
+    pub prompt_cache_miss_tokens: usize,
+    pub prompt_tokens_details: PromptTokensDetails,
     pub completion_tokens_details: CompletionTokensDetails,
+}
+
+#[derive(Clone, Copy, Serialize)]
+pub(crate) struct PromptTokensDetails {
+    pub cached_tokens: usize,
 }
 
 #[derive(Clone, Copy, Serialize)]

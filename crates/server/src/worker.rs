@@ -53,7 +53,12 @@ pub(crate) struct Place {
 /// One step of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Update {
-    Token { id: u32, finish: Option<Finish> },
+    /// A token; `reused` tokens of the prompt were in the cache.
+    Token {
+        id: u32,
+        finish: Option<Finish>,
+        reused: usize,
+    },
     OutOfMemory(OutOfMemory),
     Panicked,
 }
@@ -201,7 +206,8 @@ impl<G: Generator> State<G> {
         // Again up to here, after a panic: its reader has these.
         if entry.generated > entry.running.sent {
             entry.running.sent += 1;
-            let _ = entry.running.updates.send(Update::Token { id: event.token, finish: event.finish });
+            let Event { token, finish, reused, .. } = event;
+            let _ = entry.running.updates.send(Update::Token { id: token, finish, reused });
         }
         if event.finish.is_some() {
             self.running.remove(at);
@@ -229,7 +235,6 @@ impl<G: Generator> State<G> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use picnic_engine::{Control, Sampling, Wants};
     use std::sync::mpsc;
 
     /// Says what it is asked to do and waits for leave before each step.
@@ -249,8 +254,8 @@ mod tests {
         fn step(&mut self) -> Step {
             self.said.send("step").unwrap();
             self.leave.recv().unwrap();
-            let event =
-                Event { id: RequestId(0), token: 7, logprob: 0.0, likeliest: Vec::new(), finish: None, reading: None };
+            let (id, likeliest) = (RequestId(0), Vec::new());
+            let event = Event { id, token: 7, logprob: 0.0, likeliest, finish: None, reading: None, reused: 0 };
             Step { events: vec![event], dropped: Vec::new() }
         }
         fn reset(&mut self) {}
@@ -260,18 +265,11 @@ mod tests {
     async fn a_request_that_nobody_reads_ends_within_one_step() {
         let ((said, heard), (give, leave)) = (mpsc::channel(), mpsc::channel());
         let worker = Worker::start(Gated { said, leave }, 1).unwrap();
-        let request = Request {
-            prompt: vec![1],
-            max_tokens: 9,
-            stop: Vec::new(),
-            sampling: Sampling::GREEDY,
-            control: Control::default(),
-            wants: Wants::default(),
-        };
+        let request = Request::new(vec![1], 9);
         let mut updates = worker.submit(worker.place().unwrap(), request).await.unwrap();
         assert!(worker.place().is_none());
         give.send(()).unwrap();
-        assert_eq!(updates.recv().await, Some(Update::Token { id: 7, finish: None }));
+        assert_eq!(updates.recv().await, Some(Update::Token { id: 7, finish: None, reused: 0 }));
         // The second step is under way or about to be; there is no third.
         drop(updates);
         give.send(()).unwrap();

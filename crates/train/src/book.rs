@@ -2,7 +2,7 @@
 
 use crate::distill::distill;
 use crate::error::Error;
-use crate::eval::{Answer, Evaluation, Judged};
+use crate::eval::{Answer, Evaluation, Forms, Judged};
 use crate::load::open;
 use crate::plan::{self, TOKENIZER};
 use crate::pretrain::pretrain;
@@ -17,7 +17,6 @@ use crate::sft::sft;
 use crate::tokenizer::{train_tokenizer, with_prompt_template};
 use crate::training::{Outcome, Setting, Start};
 use picnic_chat::ChatFormat;
-use picnic_model::WeightForm;
 use picnic_tasks::{Mixture, Problem, Task};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -231,8 +230,7 @@ impl<'b> Book<'b> {
             None => {
                 let clock = Instant::now();
                 let (common, eval) = (&self.recipe.common, &self.recipe.stage.eval);
-                let mut judged =
-                    Judged::open(model, chat.clone(), WeightForm::Exact, common.lanes, self.chain.threads)?;
+                let mut judged = Judged::open(model, chat.clone(), Forms::default(), common.lanes, self.chain.threads)?;
                 let Evaluation { result, answers, tokens } = judged.evaluate(common, eval)?;
                 let tasks = Mixture::new(&common.tasks, eval.problem_seed)?;
                 let shown = match stage {

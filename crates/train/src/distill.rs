@@ -19,7 +19,7 @@ use crate::training::{Opening, Outcome, Setting, Start, StepPlan, Training};
 use crate::watch;
 use picnic_chat::ChatFormat;
 use picnic_data::ProblemFormat;
-use picnic_model::{WeightForm, backend};
+use picnic_model::{CacheForm, WeightForm, backend};
 use picnic_tasks::{Mixture, Problem, Split, Task};
 use picnic_tokenizer::Tokenizer;
 use std::path::Path;
@@ -86,7 +86,7 @@ pub fn distill(
             top_p: stage.top_p,
             seed: picnic_random::part(common.seed, FIRST_PROBLEM, run.step),
         };
-        let samples = roll_out(&run.ops, &run.policy, &prompts, run.chat.ends().ids(), draw)?;
+        let samples = roll_out(&run.ops, &run.policy, &prompts, run.chat.ends().ids(), CacheForm::Exact, draw)?;
         let sequence = |prompt: &Vec<u32>, tokens: &[u32]| Sequence {
             ids: [&prompt[..], tokens].concat(),
             first_target: prompt.len(),

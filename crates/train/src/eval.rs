@@ -13,7 +13,7 @@ use picnic_chat::ChatFormat;
 use picnic_data::ProblemFormat;
 use picnic_engine::Finish;
 use picnic_model::checkpoint::Checkpoint;
-use picnic_model::{Backend, SharedModel, WeightForm, backend};
+use picnic_model::{Backend, CacheForm, SharedModel, WeightForm, backend};
 use picnic_tasks::{Mixture, Problem, Reward, RewardWeights, Task, Verdict};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -27,8 +27,18 @@ pub struct Judged {
     pub chat: ChatFormat,
     /// What a person should know of how it was read.
     pub notes: Vec<String>,
-    ops: Backend,
+    pub(crate) forms: Forms,
+    pub(crate) ops: Backend,
     pub(crate) lanes: Lanes,
+}
+
+/// How a model that only answers keeps its numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Forms {
+    /// Its weights.
+    pub weights: WeightForm,
+    /// Keys and values of what it has read.
+    pub cache: CacheForm,
 }
 
 /// One judged answer.
@@ -56,18 +66,12 @@ impl Judged {
     ///
     /// # Errors
     /// Weights that cannot be read, or another model's tokenizer.
-    pub fn open(
-        model: &Path,
-        chat: ChatFormat,
-        weights: WeightForm,
-        lanes: usize,
-        threads: usize,
-    ) -> Result<Judged, Error> {
+    pub fn open(model: &Path, chat: ChatFormat, forms: Forms, lanes: usize, threads: usize) -> Result<Judged, Error> {
         let ops = backend::with_threads(threads)?;
         let place = Place::of(model)?;
-        let Loaded { model, params, notes } = load(&ops, &Checkpoint::open(&place.path)?, &chat, Some(weights))?;
+        let Loaded { model, params, notes } = load(&ops, &Checkpoint::open(&place.path)?, &chat, Some(forms.weights))?;
         let lanes = Lanes::new(&ops, lanes)?;
-        Ok(Judged { model: SharedModel::new(model, params), chat, notes, ops, lanes })
+        Ok(Judged { model: SharedModel::new(model, params), chat, notes, forms, ops, lanes })
     }
 
     /// `draw.samples` answers to each question, in order.
@@ -76,7 +80,7 @@ impl Judged {
     /// If a prompt cannot be made or is refused.
     pub fn answer(&mut self, problems: &[Problem], draw: Draw) -> Result<Vec<Sample>, Error> {
         let prompts = prompts(&ProblemFormat::new(&self.chat)?, problems)?;
-        roll_out(&self.ops, &self.model, &prompts, self.chat.ends().ids(), draw)
+        roll_out(&self.ops, &self.model, &prompts, self.chat.ends().ids(), self.forms.cache, draw)
     }
 
     /// `draw.samples` answers to each prompt as text, each with why it ended (`stop` or `length`).
@@ -86,7 +90,7 @@ impl Judged {
     pub fn texts(&mut self, prompts: &[&str], draw: Draw) -> Result<Vec<(String, &'static str)>, Error> {
         let format = ProblemFormat::new(&self.chat)?;
         let prompts = prompts.iter().map(|p| Ok(format.prompt(p)?)).collect::<Result<Vec<_>, Error>>()?;
-        let samples = roll_out(&self.ops, &self.model, &prompts, self.chat.ends().ids(), draw)?;
+        let samples = roll_out(&self.ops, &self.model, &prompts, self.chat.ends().ids(), self.forms.cache, draw)?;
         let said = samples.iter().map(|sample| {
             let finish = match sample.completion.finish {
                 Finish::Stop => "stop",

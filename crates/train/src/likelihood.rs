@@ -11,12 +11,16 @@ use crate::eval::Judged;
 use crate::lanes::{Pass, Sequence};
 use crate::load::check_positions;
 use crate::report::bootstrap_ci;
-use picnic_model::Balance;
+use picnic_engine::{Completion, Limits, Request, Wants, generate};
+use picnic_model::{Backend, Balance, CacheForm};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Tokens of a micro-batch: enough rows to keep the products busy.
 const MICRO_BATCH: usize = 1024;
+
+/// Sequences that the engine reads at once.
+const READERS: usize = 8;
 
 /// Windows or continuations that pass through the model at once.
 const BATCH: usize = 64;
@@ -208,6 +212,9 @@ impl Judged {
     fn log_likelihoods(&mut self, sequences: &[Sequence]) -> Result<Vec<f64>, Error> {
         let longest = sequences.iter().map(|sequence| sequence.ids.len()).max().unwrap_or(0);
         check_positions("the longest text", longest, self.model.model().config().context())?;
+        if self.forms.cache != CacheForm::Exact {
+            return self.through_cache(sequences, longest);
+        }
         let pass = Pass {
             micro_batch_tokens: MICRO_BATCH,
             balance: Balance::default(),
@@ -217,6 +224,21 @@ impl Judged {
         };
         let said = self.lanes.logprobs(self.model.model(), &self.model.params(), sequences, pass)?;
         Ok(said.iter().map(|tokens| tokens.logprob.iter().map(|&l| f64::from(l)).sum()).collect())
+    }
+
+    /// The same as the engine reads the sequences, of which the longest has `longest` tokens: what a token attends to is in
+    /// a cache that rounds.
+    fn through_cache(&self, sequences: &[Sequence], longest: usize) -> Result<Vec<f64>, Error> {
+        let cache_tokens = Limits::cache_for::<Backend>(READERS, longest + 1);
+        let limits = Limits { cache: self.forms.cache, ..Limits::new(READERS, MICRO_BATCH, cache_tokens) };
+        let wants = Wants { prompt_logprobs: true, hidden: Vec::new() };
+        let request = |sequence: &Sequence| Request { wants: wants.clone(), ..Request::new(sequence.ids.clone(), 1) };
+        let answers = generate(&self.ops, &self.model, limits, sequences.iter().map(request).collect())?;
+        let sum = |(sequence, answer): (&Sequence, Completion)| {
+            // The first token has none.
+            answer.reading.prompt_logprobs.iter().skip(sequence.first_target - 1).map(|&l| f64::from(l)).sum()
+        };
+        Ok(sequences.iter().zip(answers).map(sum).collect())
     }
 }
 

@@ -5,7 +5,7 @@
 //! with transformers. A folder is compared in what it has, and what it lacks is said.
 
 use crate::error::Error;
-use picnic_engine::{Control, Limits, Request, Sampling, Wants, generate};
+use picnic_engine::{Limits, Request, generate};
 use picnic_model::checkpoint::{Checkpoint, CheckpointError};
 use picnic_model::layers::{Past, Targets};
 use picnic_model::ops::Loss;
@@ -163,15 +163,8 @@ fn logits_of(
 
 fn greedy(ops: &Backend, model: &SharedModel<Backend>, row: &[u32]) -> Result<Vec<i64>, Error> {
     let prompt = row[..PROMPT.min(row.len())].to_vec();
-    let request = Request {
-        prompt: prompt.clone(),
-        max_tokens: GREEDY,
-        stop: Vec::new(),
-        sampling: Sampling::GREEDY,
-        control: Control::default(),
-        wants: Wants::default(),
-    };
-    let limits = Limits { sequences: 1, batch_tokens: 64, cache_tokens: 4096 };
+    let request = Request::new(prompt.clone(), GREEDY);
+    let limits = Limits::new(1, 64, 4096);
     let answers = generate(ops, model, limits, vec![request])?;
     Ok(prompt.into_iter().chain(answers.into_iter().flat_map(|answer| answer.tokens)).map(i64::from).collect())
 }

@@ -5,7 +5,7 @@
 //! for answers without a rule, and the general data that R1 mixes in.
 
 use crate::error::Error;
-use crate::eval::Judged;
+use crate::eval::{Forms, Judged};
 use crate::progress::{Event, Opened};
 use crate::recipe::{Recipe, Reject};
 use crate::rollout::{Draw, judge, prompts};
@@ -14,7 +14,6 @@ use crate::traces::Trace;
 use crate::training::{Outcome, Setting};
 use picnic_chat::ChatFormat;
 use picnic_data::ProblemFormat;
-use picnic_model::WeightForm;
 use picnic_tasks::{Mixture, Problem, RewardWeights, Split, Task};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -54,7 +53,7 @@ pub fn reject(recipe: &Recipe<Reject>, setting: &Setting, model: &Path, chat: Ch
     claim(&setting.out, setting.resume, &fingerprint)?;
     fs::create_dir_all(&batches).map_err(Error::writing(&batches))?;
     let tasks = Mixture::new(&common.tasks, common.seed)?;
-    let mut teacher = Judged::open(model, chat, WeightForm::Exact, common.lanes, setting.threads)?;
+    let mut teacher = Judged::open(model, chat, Forms::default(), common.lanes, setting.threads)?;
     let count = stage.questions.div_ceil(stage.batch_questions) as u64;
     let file = |number: u64| batches.join(format!("{number:08}.json"));
     let done = (0..count).take_while(|&number| file(number).exists()).count() as u64;

@@ -17,8 +17,7 @@ use crate::training::{Opening, Outcome, Setting, Start, StepPlan, StepStats, Tra
 use picnic_chat::ChatFormat;
 use picnic_data::ProblemFormat;
 use picnic_engine::Finish;
-use picnic_model::add_counts;
-use picnic_model::ops;
+use picnic_model::{CacheForm, add_counts, ops};
 use picnic_tasks::{Curriculum, Mixture, Problem, Reward, RewardWeights, Split, Task};
 use std::ops::Range;
 use std::time::Instant;
@@ -208,7 +207,7 @@ fn answers(
         top_p: stage.top_p,
         seed: picnic_random::rollout(common.seed, step, draw),
     };
-    let samples = roll_out(&run.ops, &run.policy, &prompts, run.chat.ends().ids(), sampling)?;
+    let samples = roll_out(&run.ops, &run.policy, &prompts, run.chat.ends().ids(), CacheForm::Exact, sampling)?;
     let coins = picnic_random::coins(common.seed, step, draw);
     let weights = RewardWeights { language: stage.language_weight as f32 };
     let judged = samples.into_iter().enumerate().map(|(i, sample)| {

@@ -4,8 +4,8 @@ use crate::error::Error;
 use crate::load::check_positions;
 use crate::watch;
 use picnic_data::ProblemFormat;
-use picnic_engine::{Completion, Control, Limits, Request, Sampling, Wants, generate_counted};
-use picnic_model::{Backend, Ops, SharedModel};
+use picnic_engine::{Completion, Limits, Request, Sampling, generate_counted};
+use picnic_model::{Backend, CacheForm, Ops, SharedModel};
 use picnic_tasks::{Problem, Reward, RewardWeights, Task, Verdict, score};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,8 +40,8 @@ pub struct Sample {
     pub completion: Completion,
 }
 
-/// `draw.samples` answers to each prompt, in order, by one engine on the model as it is; no answer depends on the
-/// threads of `ops`.
+/// `draw.samples` answers to each prompt, in order, by one engine on the model as it is, with a cache of `form`; no answer
+/// depends on the threads of `ops`.
 ///
 /// # Errors
 /// If a prompt with its answer may outgrow the model's positions, the engine refuses it, or memory runs out.
@@ -50,20 +50,17 @@ pub fn roll_out(
     model: &SharedModel<Backend>,
     prompts: &[Vec<u32>],
     stop: &[u32],
+    form: CacheForm,
     draw: Draw,
 ) -> Result<Vec<Sample>, Error> {
     // More than a number can count is more than any model has positions for.
     let longest = prompts.iter().map(Vec::len).max().unwrap_or(0).saturating_add(draw.max_tokens);
     check_positions("the longest prompt with its answer", longest, model.model().config().max_position_embeddings)?;
     let sequences = SEQUENCES * ops.parallelism();
-    let limits = Limits {
-        sequences,
-        batch_tokens: BATCH_TOKENS * ops.parallelism(),
-        cache_tokens: Limits::cache_for::<Backend>(sequences, longest),
-    };
+    // Nothing is kept: samples of one prompt share it while they run, and the next rollout has other weights.
+    let cache_tokens = Limits::cache_for::<Backend>(sequences, longest);
+    let limits = Limits { cache: form, ..Limits::new(sequences, BATCH_TOKENS * ops.parallelism(), cache_tokens) };
     let request = |i: usize| Request {
-        prompt: prompts[i / draw.samples].clone(),
-        max_tokens: draw.max_tokens,
         stop: stop.to_vec(),
         sampling: Sampling {
             temperature: draw.temperature as f32,
@@ -71,8 +68,7 @@ pub fn roll_out(
             seed: picnic_random::child(draw.seed, i as u64),
             ..Sampling::GREEDY
         },
-        control: Control::default(),
-        wants: Wants::default(),
+        ..Request::new(prompts[i / draw.samples].clone(), draw.max_tokens)
     };
     let requests: Vec<Request> = (0..prompts.len() * draw.samples).map(request).collect();
     let mark = watch::counting("rollout: has generated", requests.len(), "answers");

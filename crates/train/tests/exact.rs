@@ -9,7 +9,7 @@ use models::{Noise, models, weights};
 use picnic_model::kernels::{Cpu, Isa, Team};
 use picnic_model::layers::{Past, Targets, TokenStats};
 use picnic_model::ops::{KlEstimator, Loss, Objective, Ratio, Sample, Surrogate};
-use picnic_model::{Balance, Batch, CpuOps, Grads, Model, ParamStore, SharedModel, Statistics, Tape};
+use picnic_model::{Balance, Batch, CacheForm, CpuOps, Grads, Model, ParamStore, SharedModel, Statistics, Tape};
 use picnic_train::lanes::{BatchLoss, Lanes, Pass, PolicySequence, Sequence};
 use picnic_train::optimizer::Optimizer;
 use picnic_train::recipe::{Optimizer as Settings, Rule};
@@ -107,7 +107,7 @@ fn a_rollouts_logprobs_are_the_trainers() {
         for (lanes, threads) in [(1, 1), (1, 3), (2, 2), (3, 2), (3, 3)] {
             let mut lanes = self::lanes(lanes, threads);
             let ops = CpuOps::with_threads(threads).unwrap();
-            let samples = roll_out(&ops, &shared, &prompts, &[0, 1, 2, 3], draw).unwrap();
+            let samples = roll_out(&ops, &shared, &prompts, &[0, 1, 2, 3], CacheForm::Exact, draw).unwrap();
             assert_eq!(samples.len(), 9);
             let sequences: Vec<Sequence> = samples
                 .iter()

@@ -7,11 +7,11 @@
 
 use super::median;
 use crate::doctor::memory_bandwidth;
-use crate::load::{self, Loaded, Weights};
+use crate::load::{self, Forms, Loaded};
 use crate::output::line;
 use anyhow::{Result, ensure};
 use clap::Args;
-use picnic_engine::{Control, Engine, Limits, Request, Sampling, Wants};
+use picnic_engine::{Engine, Limits, Request};
 use picnic_model::{Backend, Ops, Param};
 use picnic_train::place::Place;
 use picnic_train::r1::peak_rss_mb;
@@ -41,7 +41,7 @@ pub struct GenerateArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    weights: Weights,
+    forms: Forms,
 }
 
 /// Loads, measures and prints.
@@ -52,30 +52,19 @@ pub fn run(args: &GenerateArgs) -> Result<()> {
     );
     let place = Place::of(Path::new(&args.model))?;
     let clock = Instant::now();
-    let loaded = load::load(&args.model, args.weights.form())?;
+    let loaded = load::load(&args.model, args.forms.weights())?;
     let seconds_to_load = clock.elapsed().as_secs_f64();
     let weights_bytes = loaded.model.params().bytes(&loaded.ops);
     let file_bytes = bytes_of(&place.path);
-    let limits = Limits {
-        sequences: args.readers,
-        batch_tokens: 512,
-        cache_tokens: Limits::cache_for::<Backend>(args.readers, args.prompt + args.tokens),
-    };
+    let cache_tokens = Limits::cache_for::<Backend>(args.readers, args.prompt + args.tokens);
+    let limits = Limits { cache: args.forms.cache(), ..Limits::new(args.readers, 512, cache_tokens) };
     let vocabulary = loaded.model.model().config().vocab_size;
     let (mut reading, mut writing) = (Vec::new(), Vec::new());
     for _ in 0..args.rounds.max(1) {
         let mut engine = Engine::new(loaded.ops.clone(), loaded.model.clone(), limits);
         for sequence in 0..args.readers {
             let prompt = (0..args.prompt).map(|t| ((sequence * 7919 + t * 104_729) % vocabulary) as u32).collect();
-            let (sampling, wants) = (Sampling::GREEDY, Wants::default());
-            engine.submit(Request {
-                prompt,
-                max_tokens: args.tokens,
-                stop: Vec::new(),
-                sampling,
-                control: Control::default(),
-                wants,
-            })?;
+            engine.submit(Request::new(prompt, args.tokens))?;
         }
         let (start, mut first, mut drawn) = (Instant::now(), None, 0);
         while !engine.is_idle() {

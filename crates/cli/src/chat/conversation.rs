@@ -5,13 +5,16 @@ use crate::load::Loaded;
 use crate::output::CANNOT_WRITE;
 use anyhow::{Context, Result, ensure};
 use picnic_chat::{ChatOptions, Message, Piece, Prompt, Reply};
-use picnic_engine::{Control, Engine, Finish, Limits, Request, Sampling, Thinking, Wants};
-use picnic_model::Backend;
+use picnic_engine::{Control, Engine, Finish, Limits, Request, Sampling, Thinking};
+use picnic_model::{Backend, CacheForm};
 use std::io;
 use std::time::{Instant, SystemTime};
 
 /// Tokens that a conversation may have, on models that were trained for more: they bound the cache.
 const MAX_CONTEXT: usize = 16 * 1024;
+
+/// Tokens guessed ahead at most, where a text repeats itself.
+const DRAFT_TOKENS: usize = 8;
 
 /// What a person may change while the conversation goes on.
 pub struct Settings {
@@ -31,6 +34,7 @@ pub struct Settings {
 pub struct Conversation {
     /// The model.
     pub loaded: Loaded,
+    engine: Engine<Backend>,
     /// How it is asked.
     pub settings: Settings,
     /// Tokens that the model may be shown and write, together.
@@ -77,10 +81,19 @@ pub enum Ending {
 }
 
 impl Conversation {
-    /// A conversation in which nothing was said.
-    pub fn new(loaded: Loaded, settings: Settings, interrupt: Interrupt) -> Conversation {
+    /// A conversation in which nothing was said; what will be is kept in a cache of `cache`'s form.
+    pub fn new(loaded: Loaded, cache: CacheForm, settings: Settings, interrupt: Interrupt) -> Conversation {
         let context = loaded.model.model().config().conversation_tokens().min(MAX_CONTEXT);
-        Conversation { loaded, settings, context, exchanges: Vec::new(), forgotten: 0, interrupt }
+        let cache_tokens = Limits::cache_for::<Backend>(1, context);
+        // What was said before is in the cache when the next question comes.
+        let limits = Limits {
+            kept_tokens: cache_tokens,
+            draft_tokens: DRAFT_TOKENS,
+            cache,
+            ..Limits::new(1, 256, cache_tokens)
+        };
+        let engine = Engine::new(loaded.ops.clone(), loaded.model.clone(), limits);
+        Conversation { loaded, engine, settings, context, exchanges: Vec::new(), forgotten: 0, interrupt }
     }
 
     /// Everything that was said.
@@ -175,13 +188,10 @@ impl Conversation {
         mut show: impl FnMut(&Piece) -> io::Result<()>,
     ) -> Result<(Message, Answered)> {
         let began = Instant::now();
-        let Loaded { model, ops, chat, .. } = &self.loaded;
+        let (chat, engine) = (&self.loaded.chat, &mut self.engine);
         let Settings { sampling, thinking_budget, max_tokens, seed, .. } = self.settings;
         let sampling = Sampling { seed, ..sampling };
         self.settings.seed = seed.wrapping_add(1);
-        let cache_tokens = Limits::cache_for::<Backend>(1, self.context);
-        let limits = Limits { sequences: 1, batch_tokens: 256, cache_tokens };
-        let mut engine = Engine::new(ops.clone(), model.clone(), limits);
         let (prompt_tokens, room) = (ids.len(), self.context - ids.len());
         let stop = chat.ends().ids().to_vec();
         let thinking = match thinking_budget {
@@ -194,33 +204,39 @@ impl Conversation {
                 Some(Thinking { budget, open, close })
             }
         };
-        let (control, wants) = (Control { thinking, ..Control::default() }, Wants::default());
-        let request = Request { prompt: ids, max_tokens: max_tokens.min(room), stop, sampling, control, wants };
-        engine.submit(request)?;
+        let control = Control { thinking, ..Control::default() };
+        let id = engine.submit(Request { stop, sampling, control, ..Request::new(ids, max_tokens.min(room)) })?;
 
         let (mut reply, mut whole, mut ending) = (Reply::new(&text, Vec::new()), Piece::default(), Ending::Whole);
         let _answering = self.interrupt.answering();
-        while !engine.is_idle() {
-            if self.interrupt.is_pressed() {
-                ending = Ending::Interrupted;
-                break;
-            }
-            let step = engine.step();
-            if let Some(dropped) = step.dropped.into_iter().next() {
-                return Err(dropped.into());
-            }
-            for event in step.events {
-                let mut piece = reply.push(chat, event.token);
-                if event.finish.is_some() && !reply.is_stopped() {
-                    piece += reply.finish();
+        let mut follow = || -> Result<()> {
+            while !engine.is_idle() {
+                if self.interrupt.is_pressed() {
+                    ending = Ending::Interrupted;
+                    break;
                 }
-                if event.finish == Some(Finish::Length) && room < max_tokens {
-                    ending = Ending::CutOff;
+                let step = engine.step();
+                if let Some(dropped) = step.dropped.into_iter().next() {
+                    return Err(dropped.into());
                 }
-                show(&piece).context(CANNOT_WRITE)?;
-                whole += piece;
+                for event in step.events {
+                    let mut piece = reply.push(chat, event.token);
+                    if event.finish.is_some() && !reply.is_stopped() {
+                        piece += reply.finish();
+                    }
+                    if event.finish == Some(Finish::Length) && room < max_tokens {
+                        ending = Ending::CutOff;
+                    }
+                    show(&piece).context(CANNOT_WRITE)?;
+                    whole += piece;
+                }
             }
-        }
+            Ok(())
+        };
+        let followed = follow();
+        // What was not answered to its end leaves nothing behind.
+        engine.cancel(id);
+        followed?;
         let answered = Answered {
             tokens: reply.tokens(),
             seconds: began.elapsed().as_secs_f64(),

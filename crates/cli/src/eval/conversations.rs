@@ -6,6 +6,7 @@ use crate::load::Loaded;
 use anyhow::{Result, ensure};
 use picnic_data::shuffled;
 use picnic_engine::Sampling;
+use picnic_model::CacheForm;
 use picnic_tasks::{Mixture, Verdict};
 use picnic_train::recipe::{Eval, Recipe};
 use picnic_train::report::Share;
@@ -24,7 +25,7 @@ pub struct Conversations {
     pub could_not_judge: usize,
 }
 
-/// Holds conversations of `questions` questions each. The problems of all tasks come in a random order; the model sees its
+/// Holds conversations of `questions` questions each, in a cache of `cache`'s form. The problems of all tasks come in a random order; the model sees its
 /// own answers, right or wrong, as far back as its conversations go.
 ///
 /// # Errors
@@ -32,6 +33,7 @@ pub struct Conversations {
 pub fn hold(
     recipe: &Recipe<Eval>,
     loaded: Loaded,
+    cache: CacheForm,
     questions: usize,
     progress: impl Fn(usize, usize),
 ) -> Result<Conversations> {
@@ -56,7 +58,7 @@ pub fn hold(
         max_tokens: stage.max_tokens,
         seed: stage.problem_seed,
     };
-    let mut conversation = Conversation::new(loaded, settings, Interrupt::listen()?);
+    let mut conversation = Conversation::new(loaded, cache, settings, Interrupt::listen()?);
     let (mut judged, mut could_not_judge) = (Vec::new(), 0);
     let conversations = order.len() / questions;
     for (done, places) in order.chunks_exact(questions).enumerate() {

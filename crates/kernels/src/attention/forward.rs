@@ -1,7 +1,7 @@
 //! Attention forward: from the rows of a batch, or from pages that a cache holds.
 
 use super::Shape;
-use super::pages::{PAGE, append, copy, keys, page_len, values};
+use super::pages::{Form, PAGE, append, copy, keys, page_len, room, values};
 use super::rows::{BLOCK, Rows, scaled, share, weights};
 use crate::gemm::{Matrix, panel_product};
 use crate::simd::{Isa, LANES};
@@ -35,7 +35,8 @@ pub fn forward(
     stats: &mut [f32],
 ) {
     shape.check();
-    let (k_width, v_width, page_len) = (shape.kv_heads * shape.dk, shape.kv_heads * shape.dv, page_len(shape));
+    let (k_width, v_width, page_len) =
+        (shape.kv_heads * shape.dk, shape.kv_heads * shape.dv, page_len(shape, Form::F32));
     let tokens = q.len() / (shape.heads * shape.dk);
     assert_eq!(k.len(), tokens * k_width, "keys of {tokens} rows");
     assert_eq!(v.len(), tokens * v_width, "values of {tokens} rows");
@@ -49,7 +50,7 @@ pub fn forward(
                 // SAFETY: teams get disjoint pages.
                 let to = unsafe { shared.part(page * page_len..(page + 1) * page_len) };
                 for (slot, t) in starts[page].clone().enumerate() {
-                    append(shape, &k[t * k_width..][..k_width], &v[t * v_width..][..v_width], to, slot);
+                    append(shape, Form::F32, &k[t * k_width..][..k_width], &v[t * v_width..][..v_width], to, slot);
                 }
             }
         });
@@ -63,19 +64,27 @@ pub fn forward(
                 CachedSpan { rows: rows.clone(), start: 0, pages: &pages[from..next] }
             })
             .collect();
-        attend(cpu, shape, q, &cached, out, Some(stats));
+        attend(cpu, shape, Form::F32, q, &cached, out, Some(stats));
     });
 }
 
-/// Attention of the rows in `spans`, whose keys and values are in pages: `q` `[T, H, dk]`, `out` `[T, H, dv]`
-/// overwritten. The bits are those of [`forward`].
-pub fn forward_cached(cpu: &Cpu, shape: &Shape, q: &[f32], spans: &[CachedSpan], out: &mut [f32]) {
+/// Attention of the rows in `spans`, whose keys and values are in pages of `form`: `q` `[T, H, dk]`, `out` `[T, H, dv]`
+/// overwritten. The bits are those of [`forward`] with keys and values as the pages have them.
+pub fn forward_cached(cpu: &Cpu, shape: &Shape, form: Form, q: &[f32], spans: &[CachedSpan], out: &mut [f32]) {
     shape.check();
-    attend(cpu, shape, q, spans, out, None);
+    attend(cpu, shape, form, q, spans, out, None);
 }
 
 /// Shares the blocks of rows out over the team.
-fn attend(cpu: &Cpu, shape: &Shape, q: &[f32], spans: &[CachedSpan], out: &mut [f32], stats: Option<&mut [f32]>) {
+fn attend(
+    cpu: &Cpu,
+    shape: &Shape,
+    form: Form,
+    q: &[f32],
+    spans: &[CachedSpan],
+    out: &mut [f32],
+    stats: Option<&mut [f32]>,
+) {
     let tokens = q.len() / (shape.heads * shape.dk);
     assert_eq!(q.len(), tokens * shape.heads * shape.dk, "queries are not rows");
     assert_eq!(out.len(), tokens * shape.heads * shape.dv, "out of {tokens} rows");
@@ -90,7 +99,7 @@ fn attend(cpu: &Cpu, shape: &Shape, q: &[f32], spans: &[CachedSpan], out: &mut [
             pages.len(),
             span.start + len
         );
-        assert!(pages.iter().all(|page| page.len() == page_len(shape)), "length of a page");
+        assert!(pages.iter().all(|page| page.len() == page_len(shape, form)), "length of a page");
         multiply_adds += len * shape.heads * (span.start + len) * (shape.dk + shape.dv);
         let pairs = len * shape.group();
         for head in 0..shape.kv_heads {
@@ -103,14 +112,14 @@ fn attend(cpu: &Cpu, shape: &Shape, q: &[f32], spans: &[CachedSpan], out: &mut [
     let (out, stats) = (Shared::new(out), stats.map(Shared::new));
     share(&cpu.team, blocks.len(), multiply_adds, |unit| {
         let (span, rows) = &blocks[unit];
-        block(cpu.isa, shape, q, spans[*span].pages, rows, &out, stats.as_ref());
+        block(cpu.isa, (shape, form), q, spans[*span].pages, rows, &out, stats.as_ref());
     });
 }
 
 /// One block of rows of one head. Each row of `out` and `stats` belongs to one block.
 fn block(
     isa: Isa,
-    shape: &Shape,
+    (shape, form): (&Shape, Form),
     q: &[f32],
     pages: &[&[f32]],
     rows: &Rows,
@@ -122,21 +131,23 @@ fn block(
     let pages = &pages[..end.div_ceil(PAGE)];
     // Not a power of two, or the rows of a tile would share one cache set.
     let (width, out_width) = (pages.len() * PAGE + LANES / 2, dv.next_multiple_of(LANES));
-    scratch::with(n * (width + dk + out_width), |buffer| {
+    scratch::with(n * (width + dk + out_width) + room(shape, form), |buffer| {
         let (scores, rest) = buffer.split_at_mut(n * width);
-        let (queries, sums) = rest.split_at_mut(n * dk);
+        let (queries, rest) = rest.split_at_mut(n * dk);
+        let (sums, room) = rest.split_at_mut(n * out_width);
         for (query, i) in queries.chunks_exact_mut(dk).zip(rows.indices(shape)) {
             copy(&q[i * dk..][..dk], query);
         }
         for (i, page) in pages.iter().enumerate() {
             let to = &mut scores[i * PAGE..];
-            panel_product(isa, Matrix::rows(queries, dk), n, dk, keys(shape, page, rows.head), to, width, PAGE, false);
+            let keys = keys(isa, shape, form, page, rows.head, room);
+            panel_product(isa, Matrix::rows(queries, dk), n, dk, keys, to, width, PAGE, false);
         }
         let mut row_stats = [[0.0; 2]; BLOCK];
         softmax(isa, shape, rows, scores, width, &mut row_stats);
         for (i, page) in pages.iter().enumerate() {
             let p = Matrix { data: &scores[i * PAGE..], row_stride: width, column_stride: 1 };
-            for (c, panel) in values(shape, page, rows.head).enumerate() {
+            for (c, panel) in values(isa, shape, form, page, rows.head, room).enumerate() {
                 let to = &mut sums[c * LANES..];
                 panel_product(isa, p, n, PAGE.min(end - i * PAGE), panel, to, out_width, LANES, i > 0);
             }

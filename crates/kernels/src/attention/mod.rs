@@ -1,7 +1,7 @@
 //! Causal attention with grouped queries (Vaswani et al. 2017, §3.2; GQA: Ainslie et al. 2023), forward and backward.
 //!
 //! out = softmax(scale · Q·Kᵀ, causal) · V. Keys may be wider than values, as in MLA without absorption (DeepSeek-V2,
-//! §2.1), where every head has its own keys.
+//! §2.1), where every head has its own keys; with absorption all heads have one key, and its beginning is the value.
 //!
 //! Arithmetic, for one query row: s = (chain q·k) · scale; the maximum of s; p = exp(s − max); their sum by 32 lanes of
 //! the key's position; then (chain over keys in order of p·v) / sum. Masked keys have p = +0. So a row's bits are the
@@ -21,7 +21,7 @@ mod tests;
 
 pub use backward::backward;
 pub use forward::{CachedSpan, forward, forward_cached};
-pub use pages::{PAGE, append, page_len};
+pub use pages::{Form, PAGE, append, page_len};
 
 /// Sizes of an attention layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,6 +36,8 @@ pub struct Shape {
     pub dv: usize,
     /// What q·k is multiplied by, usually dk^−½.
     pub scale: f32,
+    /// Whether a value is the first `dv` numbers of its key, and pages keep keys alone (MLA's latents).
+    pub latent: bool,
 }
 
 impl Shape {
@@ -51,5 +53,6 @@ impl Shape {
             self.heads,
             self.kv_heads
         );
+        assert!(!self.latent || self.dv <= self.dk, "values of {} within keys of {}", self.dv, self.dk);
     }
 }

@@ -50,7 +50,7 @@ struct Case {
 impl Case {
     fn new(kv_heads: usize, group: usize, dk: usize, dv: usize, lens: &[usize], seed: u32) -> Case {
         let heads = kv_heads * group;
-        let shape = Shape { heads, kv_heads, dk, dv, scale: 1.7 / (dk as f32).sqrt() };
+        let shape = Shape { heads, kv_heads, dk, dv, scale: 1.7 / (dk as f32).sqrt(), latent: false };
         let mut t = 0;
         let spans = lens
             .iter()
@@ -113,7 +113,7 @@ impl Case {
 
     /// Gradients by the definition.
     fn slow_backward(&self, out: &[f32], stats: &[f32]) -> [Vec<f32>; 3] {
-        let Shape { heads, dk, dv, scale, kv_heads } = self.shape;
+        let Shape { heads, dk, dv, scale, kv_heads, .. } = self.shape;
         let [mut dq, mut dkeys, mut dvalues] = [&self.q, &self.k, &self.v].map(|x| vec![0f32; x.len()]);
         for (span, t, h) in self.rows() {
             let row = t * heads + h;
@@ -155,15 +155,15 @@ impl Case {
         [dq, dk, dv]
     }
 
-    /// Through the cache, `step` tokens of every sequence at a time.
-    fn cached(&self, cpu: &Cpu, step: usize) -> Vec<f32> {
+    /// Through a cache of `form`, `step` tokens of every sequence at a time.
+    fn cached(&self, cpu: &Cpu, form: Form, step: usize) -> Vec<f32> {
         let shape = &self.shape;
         let (q_width, out_width) = (shape.heads * shape.dk, shape.heads * shape.dv);
         let (k_width, v_width) = (shape.kv_heads * shape.dk, shape.kv_heads * shape.dv);
         let mut out = vec![9.0; self.tokens() * out_width];
         // What a page held before must not matter.
         let mut pages: Vec<Vec<Vec<f32>>> =
-            self.spans.iter().map(|s| vec![vec![f32::NAN; page_len(shape)]; s.len().div_ceil(PAGE)]).collect();
+            self.spans.iter().map(|s| vec![vec![f32::NAN; page_len(shape, form)]; s.len().div_ceil(PAGE)]).collect();
         let longest = self.spans.iter().map(Range::len).max().unwrap_or(0);
         for start in (0..longest).step_by(step) {
             let mut q = Vec::new();
@@ -173,7 +173,7 @@ impl Case {
                 for i in tokens.clone() {
                     let t = span.start + i;
                     let (k, v) = (&self.k[t * k_width..][..k_width], &self.v[t * v_width..][..v_width]);
-                    append(shape, k, v, &mut pages[i / PAGE], i % PAGE);
+                    append(shape, form, k, v, &mut pages[i / PAGE], i % PAGE);
                     q.extend(&self.q[t * q_width..][..q_width]);
                 }
                 rows.push(tokens);
@@ -189,13 +189,26 @@ impl Case {
                 })
                 .collect();
             let mut part = vec![9.0; next * out_width];
-            forward_cached(cpu, shape, &q, &spans, &mut part);
+            forward_cached(cpu, shape, form, &q, &spans, &mut part);
             for ((span, tokens), cached) in self.spans.iter().zip(&rows).zip(&spans) {
                 let to = (span.start + tokens.start) * out_width..(span.start + tokens.end) * out_width;
                 out[to].copy_from_slice(&part[cached.rows.start * out_width..cached.rows.end * out_width]);
             }
         }
         out
+    }
+}
+
+/// `row` of one position and head as a page of `form` has it.
+fn rounded(form: Form, row: &[f32]) -> Vec<f32> {
+    match form {
+        Form::F32 => row.to_vec(),
+        Form::F16 => row.iter().map(|x| half::f16::from_f32(x.clamp(-65504.0, 65504.0)).to_f32()).collect(),
+        Form::Q8 => {
+            let scale = row.iter().fold(0_f32, |most, x| most.max(x.abs())) / 127.0;
+            let code = |x: &f32| if scale > 0.0 { (x / scale).round_ties_even() } else { 0.0 };
+            row.iter().map(|x| code(x) * scale).collect()
+        }
     }
 }
 
@@ -216,7 +229,7 @@ proptest! {
                 let cpu = Cpu { isa, team: Team::new(threads).unwrap() };
                 let (out2, stats2) = case.forward(&cpu);
                 prop_assert!(same_bits(&out, &out2) && same_bits(&stats, &stats2), "forward on {}", isa.name());
-                prop_assert!(same_bits(&out, &case.cached(&cpu, step)), "cached on {}", isa.name());
+                prop_assert!(same_bits(&out, &case.cached(&cpu, Form::F32, step)), "cached on {}", isa.name());
                 let grads2 = case.backward(&cpu, &out, &stats);
                 for i in 0..3 {
                     prop_assert!(same_bits(&grads[i], &grads2[i]), "gradient {i} on {}", isa.name());
@@ -226,11 +239,60 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(30))]
+    #[test]
+    fn a_rounded_cache_is_the_definition_on_rounded_rows(
+        kv_heads in 1usize..3, group in 1usize..4, dk in 1usize..70, dv in 1usize..70,
+        lens in prop::collection::vec(0usize..80, 1..4), step in 1usize..50, seed: u32, large in 0u32..3,
+    ) {
+        for form in [Form::F16, Form::Q8] {
+            let mut case = Case::new(kv_heads, group, dk, dv, &lens, seed);
+            // Rows of zeros, and numbers beyond 16 bits.
+            case.k.iter_mut().take(dk).for_each(|x| *x = 0.0);
+            case.v.iter_mut().take(dv).for_each(|x| *x *= 10_f32.powi(3 * large as i32));
+            let mut slow = Case::new(kv_heads, group, dk, dv, &lens, seed);
+            slow.k = case.k.chunks_exact(dk).flat_map(|row| rounded(form, row)).collect();
+            slow.v = case.v.chunks_exact(dv).flat_map(|row| rounded(form, row)).collect();
+            let (out, _) = slow.slow_forward();
+            for isa in Isa::available() {
+                let cpu = Cpu { isa, team: Team::new(2).unwrap() };
+                prop_assert!(same_bits(&out, &case.cached(&cpu, form, step)), "{form:?} on {}", isa.name());
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(30))]
+    #[test]
+    fn latents_are_keys_whose_beginning_is_the_value(
+        heads in 1usize..5, dv in 1usize..70, more in 0usize..20,
+        lens in prop::collection::vec(0usize..80, 1..4), step in 1usize..50, seed: u32,
+    ) {
+        let dk = dv + more;
+        for form in [Form::F32, Form::F16, Form::Q8] {
+            let mut case = Case::new(1, heads, dk, dv, &lens, seed);
+            case.v = case.k.chunks_exact(dk).flat_map(|key| key[..dv].to_vec()).collect();
+            let mut slow = Case::new(1, heads, dk, dv, &lens, seed);
+            let halves = |key: &[f32]| [rounded(form, &key[..dv]), rounded(form, &key[dv..])].concat();
+            slow.k = case.k.chunks_exact(dk).flat_map(halves).collect();
+            slow.v = case.v.chunks_exact(dv).flat_map(|row| rounded(form, row)).collect();
+            let (out, _) = slow.slow_forward();
+            case.shape.latent = true;
+            for isa in Isa::available() {
+                let cpu = Cpu { isa, team: Team::new(2).unwrap() };
+                prop_assert!(same_bits(&out, &case.cached(&cpu, form, step)), "{form:?} on {}", isa.name());
+            }
+        }
+    }
+}
+
 #[test]
 fn token_by_token_is_one_pass() {
     let case = Case::new(2, 2, 24, 40, &[70, 1, 33], 7);
     let cpu = Cpu { isa: Isa::detect(), team: Team::solo() };
-    assert!(same_bits(&case.forward(&cpu).0, &case.cached(&cpu, 1)));
+    assert!(same_bits(&case.forward(&cpu).0, &case.cached(&cpu, Form::F32, 1)));
 }
 
 /// Central differences of Σ dout·out with h = 2⁻⁶: the third derivative's share is below h² = 2·10⁻⁴ relative to values

@@ -59,13 +59,11 @@ impl DenseLayer {
         params: &'a ParamStore<O>,
         x: &Var<O>,
     ) -> Result<Var<O>, OutOfMemory> {
-        let project = |tape: &mut Tape<'a, O>, x: &Var<O>, p: Projection| {
-            tape.linear(x, params.get(p.weight), p.bias.map(|bias| params.get(bias)))
-        };
-        let gate = project(tape, x, self.gate)?;
-        let up = project(tape, x, self.up)?;
+        let weight = |p: Projection| (params.get(p.weight), p.bias.map(|bias| params.get(bias)));
+        let [gate, up] = tape.linear_each(x, [weight(self.gate), weight(self.up)])?;
         let hidden = tape.swiglu(&gate, &up)?;
         drop((gate, up));
-        project(tape, &hidden, self.down)
+        let (down, bias) = weight(self.down);
+        tape.linear(&hidden, down, bias)
     }
 }

@@ -146,7 +146,7 @@ impl GqaLayer {
         let v = project("v", kv_heads, false);
         let scale = gqa.softmax_scale() as f32;
         GqaLayer {
-            shape: AttentionShape { heads, kv_heads, dk: head_dim, dv: head_dim, scale },
+            shape: AttentionShape { heads, kv_heads, dk: head_dim, dv: head_dim, scale, latent: false },
             eps: place.eps,
             rotation: place.rotation(head_dim),
             q,
@@ -164,14 +164,13 @@ impl GqaLayer {
         x: Var<O>,
     ) -> Result<Var<O>, OutOfMemory> {
         let params = pass.params;
-        let mut project = |p: &Projection| {
-            let y = tape.linear(&x, params.get(p.weight), p.bias.map(|bias| params.get(bias)))?;
-            match p.norm {
-                Some(norm) => tape.rmsnorm(&y, params.get(norm), self.eps),
-                None => Ok(y),
-            }
+        let weight = |p: &Projection| (params.get(p.weight), p.bias.map(|bias| params.get(bias)));
+        let [q, k, v] = tape.linear_each(&x, [weight(&self.q), weight(&self.k), weight(&self.v)])?;
+        let mut norm = |p: &Projection, y: Var<O>| match p.norm {
+            Some(norm) => tape.rmsnorm(&y, params.get(norm), self.eps),
+            None => Ok(y),
         };
-        let (q, k, v) = (project(&self.q)?, project(&self.k)?, project(&self.v)?);
+        let (q, k, v) = (norm(&self.q, q)?, norm(&self.k, k)?, norm(&self.v, v)?);
         let k = tape.rope(k, &self.rotation, &pass.batch.positions)?;
         drop(x);
         let q = tape.rope(q, &self.rotation, &pass.batch.positions)?;

@@ -11,8 +11,8 @@ use super::mla::MlaLayer;
 use super::moe::MoeLayer;
 use super::specs::Specs;
 use crate::config::{Attention, FeedForward, LayerConfig, ModelConfig, Rope};
-use crate::layers::Past;
-use crate::ops::{AttentionShape, Ops, OutOfMemory, RotaryTable, Rotation};
+use crate::layers::{AbsorbedLayer, Past};
+use crate::ops::{AttentionShape, CacheForm, Ops, OutOfMemory, RotaryTable, Rotation};
 use crate::params::{ParamId, ParamStore};
 use crate::tape::{Tape, Var};
 use std::sync::Arc;
@@ -133,11 +133,23 @@ impl Layer {
         }
     }
 
-    /// What its cache holds of a position.
-    pub(super) fn cache(&self) -> AttentionShape {
+    /// What its cache holds of a position in this form.
+    pub(super) fn cache(&self, form: CacheForm) -> AttentionShape {
         match &self.attention {
             AttentionLayer::Gqa(gqa) => gqa.shape,
-            AttentionLayer::Mla(mla) => mla.shape,
+            AttentionLayer::Mla(mla) => mla.cache(form),
+        }
+    }
+
+    /// What it multiplies by where its cache has latents; `None` for a layer that makes none.
+    pub(super) fn absorb<O: Ops>(
+        &self,
+        ops: &O,
+        params: &ParamStore<O>,
+    ) -> Result<Option<AbsorbedLayer<O>>, OutOfMemory> {
+        match &self.attention {
+            AttentionLayer::Gqa(_) => Ok(None),
+            AttentionLayer::Mla(mla) => mla.absorb(ops, params).map(Some),
         }
     }
 

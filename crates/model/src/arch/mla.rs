@@ -3,13 +3,16 @@
 //!
 //!   c = norm(x·W_DKVᵀ),  [k_nope; v] = c·W_UKVᵀ,  k = [k_nope; rope(x·W_KRᵀ)];   q likewise, perhaps through a latent
 //!
-//! x `[T, d]`, q and k `[T, heads·(nope + rope)]`, v `[T, heads·v]`. The cache holds k and v of every head. Left out: the
-//! absorbed form, whose cache holds the latent alone (docs/mla.md).
+//! x `[T, d]`, q and k `[T, heads·(nope + rope)]`, v `[T, heads·v]`. An exact cache holds k and v of every head. One that
+//! rounds holds c and the rotated key alone, and W_UKV is absorbed into queries and outputs (docs/mla.md): of a head
+//!
+//!   q·k = [q_nope·W_UK; q_rope]·[c; k_rope],   Σ p·v = (Σ p·c)·W_UVᵀ
 
 use super::layer::{At, Pass, Place};
 use super::specs::Specs;
 use crate::config::{Bounds, ConfigError, Keys, Put, Rope};
-use crate::ops::{AttentionShape, MlaDims, Ops, OutOfMemory, Rotation};
+use crate::layers::AbsorbedLayer;
+use crate::ops::{AttentionShape, CacheForm, Dims, MlaDims, Ops, OutOfMemory, Rotation};
 use crate::params::{ParamId, ParamStore};
 use crate::tape::{Tape, Var};
 use serde_json::json;
@@ -103,9 +106,11 @@ impl Mla {
 
 /// The layer's attention: sizes, tensors, rotations.
 pub(super) struct MlaLayer {
-    /// What it attends with and what its cache holds.
-    pub(super) shape: AttentionShape,
+    /// What it attends with and what an exact cache holds.
+    shape: AttentionShape,
     dims: MlaDims,
+    /// Width of the latent.
+    rank: usize,
     query_rotation: Rotation,
     key_rotation: Rotation,
     query: Query,
@@ -138,7 +143,8 @@ impl MlaLayer {
         let query_rotation = Rotation { head_dim: dk, offset: dims.nope, ..key_rotation.clone() };
         let scale = mla.softmax_scale(place.rope) as f32;
         MlaLayer {
-            shape: AttentionShape { heads, kv_heads: heads, dk, dv: dims.v, scale },
+            shape: AttentionShape { heads, kv_heads: heads, dk, dv: dims.v, scale, latent: false },
+            rank: mla.kv_lora_rank,
             dims,
             query_rotation,
             key_rotation,
@@ -157,32 +163,105 @@ impl MlaLayer {
         x: Var<O>,
     ) -> Result<Var<O>, OutOfMemory> {
         let params = pass.params;
-        let q = self.query(tape, params, &x)?;
-        let joint = tape.linear(&x, params.get(self.kv_a), None)?;
+        let [q, joint] = match self.query {
+            Query::Full(weight) | Query::Latent { a: weight, .. } => {
+                tape.linear_each(&x, [(params.get(weight), None), (params.get(self.kv_a), None)])?
+            }
+        };
         let rope = self.dims.rope;
         let (latent, k_rope) = tape.split_columns(&joint, (joint.width - rope, rope))?;
         drop(joint);
         let latent = tape.rmsnorm(&latent, params.get(self.kv_norm), LATENT_EPS)?;
-        let kv = tape.linear(&latent, params.get(self.kv_b), None)?;
         let k_rope = tape.rope(k_rope, &self.key_rotation, &pass.batch.positions)?;
+        if pass.past.absorbed(pass.layer).is_some() {
+            drop(x);
+            let q = self.query(tape, params, q)?;
+            let q = tape.rope(q, &self.query_rotation, &pass.batch.positions)?;
+            return self.attend_to_latents(tape, pass, q, latent, k_rope);
+        }
+        let kv = tape.linear(&latent, params.get(self.kv_b), None)?;
         let (k, v) = tape.mla_keys(&kv, &k_rope, self.dims)?;
         drop((x, latent, kv, k_rope));
+        let q = self.query(tape, params, q)?;
         let q = tape.rope(q, &self.query_rotation, &pass.batch.positions)?;
         let y = tape.attention(self.shape, &q, &k, &v, pass.layer, pass.past)?;
         tape.linear(&y, params.get(self.output), None)
     }
 
+    /// What its cache holds of a position in this form.
+    pub(super) fn cache(&self, form: CacheForm) -> AttentionShape {
+        match form {
+            CacheForm::Exact => self.shape,
+            CacheForm::F16 | CacheForm::Q8 => AttentionShape {
+                kv_heads: 1,
+                dk: self.rank + self.dims.rope,
+                dv: self.rank,
+                latent: true,
+                ..self.shape
+            },
+        }
+    }
+
+    /// `kv_b_proj` taken apart for [`MlaLayer::attend_to_latents`].
+    pub(super) fn absorb<O: Ops>(&self, ops: &O, params: &ParamStore<O>) -> Result<AbsorbedLayer<O>, OutOfMemory> {
+        let MlaDims { heads, nope, v, .. } = self.dims;
+        let rows = params.get(self.kv_b).to_rows(ops);
+        let (mut keys, mut values) = (Vec::with_capacity(heads), Vec::with_capacity(heads));
+        for head in rows.chunks_exact((nope + v) * self.rank) {
+            let (up_k, up_v) = head.split_at(nope * self.rank);
+            let column = |at: usize| up_k.iter().skip(at).step_by(self.rank).copied();
+            let turned: Vec<f32> = (0..self.rank).flat_map(column).collect();
+            keys.push(ops.freeze_rows(&turned, self.key_dims())?);
+            values.push(ops.freeze_rows(up_v, self.value_dims())?);
+        }
+        Ok(AbsorbedLayer { keys, values })
+    }
+
+    fn key_dims(&self) -> Dims {
+        Dims { n: self.rank, k: self.dims.nope }
+    }
+
+    fn value_dims(&self) -> Dims {
+        Dims { n: self.dims.v, k: self.rank }
+    }
+
+    /// The layer's output for rotated queries, over a cache of latents that these rows extend.
+    fn attend_to_latents<'a, O: Ops>(
+        &'a self,
+        tape: &mut Tape<'a, O>,
+        pass: &mut Pass<'a, '_, '_, O>,
+        q: Var<O>,
+        latent: Var<O>,
+        k_rope: Var<O>,
+    ) -> Result<Var<O>, OutOfMemory> {
+        let (rows, MlaDims { heads, nope, rope, .. }) = (q.rows, self.dims);
+        let (q_nope, q_rope) = tape.split_columns(&q.as_rows(rows * heads), (nope, rope))?;
+        drop(q);
+        let missing = "whoever gives a layer a cache of latents has its weights absorbed";
+        let absorbed = pass.past.absorbed(pass.layer).expect(missing);
+        let q_nope = tape.heads_linear(&q_nope.as_rows(rows), &absorbed.keys, self.key_dims())?;
+        let q = tape.join_columns(&q_nope.as_rows(rows * heads), &q_rope)?.as_rows(rows);
+        drop((q_nope, q_rope));
+        let k = tape.join_columns(&latent, &k_rope)?;
+        let shape = self.cache(CacheForm::F16);
+        let y = tape.attention(shape, &q, &k, &latent, pass.layer, pass.past)?;
+        drop((q, k, latent, k_rope));
+        let absorbed = pass.past.absorbed(pass.layer).expect(missing);
+        let y = tape.heads_linear(&y, &absorbed.values, self.value_dims())?;
+        tape.linear(&y, pass.params.get(self.output), None)
+    }
+
+    /// The queries of all heads, of what the first weight made of the row.
     fn query<'a, O: Ops>(
         &self,
         tape: &mut Tape<'a, O>,
         params: &'a ParamStore<O>,
-        x: &Var<O>,
+        first: Var<O>,
     ) -> Result<Var<O>, OutOfMemory> {
         match self.query {
-            Query::Full(weight) => tape.linear(x, params.get(weight), None),
-            Query::Latent { a, norm, b } => {
-                let latent = tape.linear(x, params.get(a), None)?;
-                let latent = tape.rmsnorm(&latent, params.get(norm), LATENT_EPS)?;
+            Query::Full(_) => Ok(first),
+            Query::Latent { norm, b, .. } => {
+                let latent = tape.rmsnorm(&first, params.get(norm), LATENT_EPS)?;
                 tape.linear(&latent, params.get(b), None)
             }
         }

@@ -112,6 +112,11 @@ impl RopeScaling {
 }
 
 impl Rope {
+    /// Whether how far a token is turned depends on how long the whole is in which it stands.
+    pub fn depends_on_length(&self) -> bool {
+        matches!(self.scaling, RopeScaling::Dynamic { .. })
+    }
+
     /// Radians per position of each of the `dim / 2` pairs.
     pub fn inv_freq(&self, dim: usize) -> Vec<f32> {
         let wavelengths = (0..dim).step_by(2).map(|i| {

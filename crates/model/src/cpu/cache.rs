@@ -2,19 +2,28 @@
 
 use crate::ops::OutOfMemory;
 use crate::pool::{Block, Pool};
+use picnic_kernels::attention::Form;
+use std::sync::Arc;
 
 /// Pages of keys and values.
 pub struct CpuCache {
+    form: Form,
     /// Values that a page takes in each layer.
     page_lens: Vec<usize>,
-    /// By number; a page that was never written, or is in another part, is empty.
-    pages: Vec<Vec<Block>>,
+    /// By number, the layers of each; a page that was never written, or is in another part, is empty. Parts that read one
+    /// page hold it together.
+    pages: Vec<Arc<Vec<Block>>>,
 }
 
 impl CpuCache {
-    /// An empty cache for layers whose pages take `page_lens` values.
-    pub(super) fn new(page_lens: Vec<usize>) -> CpuCache {
-        CpuCache { page_lens, pages: Vec::new() }
+    /// An empty cache of `form` for layers whose pages take `page_lens` values.
+    pub(super) fn new(page_lens: Vec<usize>, form: Form) -> CpuCache {
+        CpuCache { form, page_lens, pages: Vec::new() }
+    }
+
+    /// How its pages keep numbers.
+    pub(super) fn form(&self) -> Form {
+        self.form
     }
 
     /// The values of `page` in `layer`, which were written.
@@ -26,9 +35,9 @@ impl CpuCache {
     pub(super) fn page_mut(&mut self, page: u32, layer: usize, pool: &Pool) -> Result<&mut [f32], OutOfMemory> {
         let page = page as usize;
         if self.pages.len() <= page {
-            self.pages.resize_with(page + 1, Vec::new);
+            self.pages.resize_with(page + 1, Arc::default);
         }
-        let layers = &mut self.pages[page];
+        let layers = Arc::get_mut(&mut self.pages[page]).expect("a page that several parts read is not written");
         // Layers are written in order, so at most the one asked for is missing.
         while layers.len() <= layer {
             layers
@@ -37,24 +46,35 @@ impl CpuCache {
         Ok(&mut layers[layer])
     }
 
-    /// Moves `pages` into a cache of their own.
-    pub(super) fn take(&mut self, pages: &[u32]) -> CpuCache {
-        let mut part = CpuCache::new(self.page_lens.clone());
-        for &page in pages {
-            let page = page as usize;
-            if let Some(layers) = self.pages.get_mut(page).map(std::mem::take) {
-                part.pages.resize_with(part.pages.len().max(page + 1), Vec::new);
-                part.pages[page] = layers;
+    /// A cache of its own for each of `parts`, with its pages, which leave this one.
+    pub(super) fn split(&mut self, parts: &[Vec<u32>]) -> Vec<CpuCache> {
+        let part = |numbers: &Vec<u32>| {
+            let mut part = CpuCache::new(self.page_lens.clone(), self.form);
+            for &page in numbers {
+                let page = page as usize;
+                if let Some(layers) = self.pages.get(page) {
+                    part.pages.resize_with(part.pages.len().max(page + 1), Arc::default);
+                    part.pages[page] = Arc::clone(layers);
+                }
+            }
+            part
+        };
+        let split = parts.iter().map(part).collect();
+        for &page in parts.iter().flatten() {
+            if let Some(layers) = self.pages.get_mut(page as usize) {
+                *layers = Arc::default();
             }
         }
-        part
+        split
     }
 
-    /// Moves the pages of `part` back.
-    pub(super) fn put(&mut self, part: CpuCache) {
-        self.pages.resize_with(self.pages.len().max(part.pages.len()), Vec::new);
-        for (mine, theirs) in self.pages.iter_mut().zip(part.pages).filter(|(_, theirs)| !theirs.is_empty()) {
-            *mine = theirs;
+    /// Takes the pages of `parts` back.
+    pub(super) fn join(&mut self, parts: Vec<CpuCache>) {
+        for part in parts {
+            self.pages.resize_with(self.pages.len().max(part.pages.len()), Arc::default);
+            for (mine, theirs) in self.pages.iter_mut().zip(part.pages).filter(|(_, theirs)| !theirs.is_empty()) {
+                *mine = theirs;
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::StoredRows;
 use crate::ops::{OutOfMemory, WeightForm};
+use half::f16;
 use picnic_kernels::stored::StoredType;
 use picnic_kernels::weight::{Frozen, RowScales, Stored, integer};
 use picnic_kernels::{Cpu, embedding};
@@ -31,6 +32,15 @@ impl CpuFrozen {
         });
         let frozen = frozen.map_err(|_| OutOfMemory { operation: "a weight", bytes: stored.bytes() })?;
         Ok(if is_integer { CpuFrozen::Integer(frozen) } else { CpuFrozen::Weight(frozen) })
+    }
+
+    /// Rows `[n, k]` in 16-bit floats.
+    pub(super) fn rounded(cpu: &Cpu, rows: &[f32], n: usize, k: usize) -> Result<CpuFrozen, OutOfMemory> {
+        let bytes: Vec<u8> = rows.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect();
+        let row = |row: usize| &bytes[2 * row * k..][..2 * k];
+        let stored = Stored { ty: StoredType::F16, n, k, row: &row, scales: None };
+        let frozen = Frozen::repack(&cpu.team, &stored);
+        frozen.map(CpuFrozen::Weight).map_err(|_| OutOfMemory { operation: "a weight", bytes: bytes.len() })
     }
 
     /// Rows `ids`, one after another.

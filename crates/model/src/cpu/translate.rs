@@ -3,8 +3,8 @@
 use super::{CpuFrozen, CpuOps};
 use crate::config::{GroupScore, RopeStyle, Scoring};
 use crate::ops::{
-    AdamW, AllowedTokens, AttentionShape, Dims, Draw, DrawLimits, Growth, LogitChange, MlaDims, Muon, Position,
-    RotaryTable, RouterConfig, Weight,
+    AdamW, AllowedTokens, AttentionShape, CacheForm, Dims, Draw, DrawLimits, Growth, LogitChange, MlaDims, Muon,
+    Position, RotaryTable, RouterConfig, Weight,
 };
 use picnic_kernels::panels::Panels;
 use picnic_kernels::rope::{self, RopeTable, Style};
@@ -12,8 +12,16 @@ use picnic_kernels::{adamw, attention, columns, muon, router, sampling, weight};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 pub(super) fn attention(shape: &AttentionShape) -> attention::Shape {
-    let AttentionShape { heads, kv_heads, dk, dv, scale } = *shape;
-    attention::Shape { heads, kv_heads, dk, dv, scale }
+    let AttentionShape { heads, kv_heads, dk, dv, scale, latent } = *shape;
+    attention::Shape { heads, kv_heads, dk, dv, scale, latent }
+}
+
+pub(super) fn cache_form(form: CacheForm) -> attention::Form {
+    match form {
+        CacheForm::Exact => attention::Form::F32,
+        CacheForm::F16 => attention::Form::F16,
+        CacheForm::Q8 => attention::Form::Q8,
+    }
 }
 
 pub(super) fn weight(weight: Weight<'_, CpuOps>, dims: Dims) -> weight::Weight<'_> {

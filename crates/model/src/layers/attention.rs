@@ -10,7 +10,35 @@ pub enum Past<'c, O: Ops> {
     /// Whole sequences after one another: each row sees the earlier rows of its own sequence.
     Within(Arc<[Range<usize>]>),
     /// Each sequence goes on from its pages in a cache. Not for training.
-    Cached(&'c mut O::Cache, &'c [CachedSpan]),
+    Cached(&'c mut O::Cache, &'c [CachedSpan], &'c Absorbed<O>),
+}
+
+/// What layers multiply by whose cache has latents: their `kv_b_proj` by heads, as [`Model::absorb`](crate::Model::absorb)
+/// takes it apart. By default no layer does.
+pub struct Absorbed<O: Ops>(pub(crate) Vec<Option<AbsorbedLayer<O>>>);
+
+impl<O: Ops> Default for Absorbed<O> {
+    fn default() -> Absorbed<O> {
+        Absorbed(Vec::new())
+    }
+}
+
+/// A layer's two weights of each head.
+pub(crate) struct AbsorbedLayer<O: Ops> {
+    /// From queries to what meets latents, `[rank, nope]`.
+    pub(crate) keys: Vec<O::Frozen>,
+    /// From sums of latents to values, `[v, rank]`.
+    pub(crate) values: Vec<O::Frozen>,
+}
+
+impl<O: Ops> Past<'_, O> {
+    /// What layer `layer` multiplies by, if its cache has latents.
+    pub(crate) fn absorbed(&self, layer: usize) -> Option<&AbsorbedLayer<O>> {
+        match self {
+            Past::Within(_) => None,
+            Past::Cached(_, _, absorbed) => absorbed.0.get(layer)?.as_ref(),
+        }
+    }
 }
 
 impl<'a, O: Ops> Tape<'a, O> {
@@ -30,7 +58,7 @@ impl<'a, O: Ops> Tape<'a, O> {
         let (rows, width) = (q.rows, shape.heads * shape.dv);
         let mut out = self.scratch("attention", rows * width)?;
         let spans = match past {
-            Past::Cached(cache, spans) => {
+            Past::Cached(cache, spans, _) => {
                 assert!(!self.is_recording(), "training does not go through a cache");
                 self.ops.attention_cached(&shape, q.value(), k.value(), v.value(), cache, layer, spans, &mut out)?;
                 return Ok(self.var(out, rows, width, false));

@@ -4,7 +4,7 @@
 //! the target tokens with denominators known beforehand, so a chunk's logits become their gradient as soon as they are
 //! there and are never computed twice.
 
-use crate::ops::{Loss, Ops, OutOfMemory};
+use crate::ops::{Linear, Loss, Ops, OutOfMemory};
 use crate::params::Param;
 use crate::tape::{Tape, Var};
 
@@ -64,7 +64,8 @@ impl<'a, O: Ops> Tape<'a, O> {
             let (len, ids) = (end - start, &targets.ids[start..end]);
             let chunk = ops.slice_rows(rows.value(), start..end, dims.k)?;
             let mut logits = self.scratch(HEAD, len * dims.n)?;
-            ops.linear(0..len, &chunk, head.weight(), None, &mut logits, dims);
+            let layer = Linear { weight: head.weight(), bias: None, y: &mut logits, dims };
+            ops.linear(0..len, &chunk, &mut [layer]);
             let (mut said, mut stats) = (self.scratch(HEAD, len)?, self.scratch(HEAD, 2 * len)?);
             ops.logprobs(&logits, ids, &mut said, &mut stats);
             ops.write_rows(&mut logprobs, start, 1, &said);

@@ -28,6 +28,8 @@ pub struct AttentionShape {
     pub dv: usize,
     /// What q·k is multiplied by, usually dk^−½.
     pub scale: f32,
+    /// Whether a value is the first `dv` numbers of its key, so that a cache has keys alone (MLA's latents).
+    pub latent: bool,
 }
 
 /// Sizes of multi-head latent attention.
@@ -157,6 +159,19 @@ pub struct CachedSpan {
     pub start: usize,
     /// Pages of the sequence in order, enough for all its positions.
     pub pages: Vec<u32>,
+}
+
+/// How a cache keeps keys and values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CacheForm {
+    /// As the pass over a whole sequence has them.
+    #[default]
+    Exact,
+    /// In 16-bit floats: half the memory. Of MLA the latents, from which all heads' keys and values are made.
+    F16,
+    /// In bytes with a scale for each position and head: somewhat more than a quarter of the memory; else as
+    /// [`F16`](CacheForm::F16).
+    Q8,
 }
 
 /// How often the experts of a layer were chosen.

@@ -1,11 +1,12 @@
 //! What linear layers multiply by, and what embeddings look rows up in.
 
-use super::Ops;
+use super::{Dims, Ops};
 
 /// How the weights of a model that does not learn are kept and multiplied.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum WeightForm {
     /// They stay as the file has them, and each product is exact: the bits of training.
+    #[default]
     Exact,
     /// Floats, be they of 8 bits, are rounded to Q8_0; ggml's other block types stay as the file has them. Products are of
     /// integers, for which inputs are rounded to 8 bits as well.
@@ -20,6 +21,18 @@ pub enum Weight<'a, O: Ops> {
     Learning(&'a O::Buffer),
     /// One as it was stored.
     Frozen(&'a O::Frozen),
+}
+
+/// One of several linear layers that read the same rows.
+pub struct Linear<'a, O: Ops> {
+    /// Its weight.
+    pub weight: Weight<'a, O>,
+    /// What is added to each row, `[n]`.
+    pub bias: Option<&'a O::Buffer>,
+    /// Where its outputs go, `[T, n]`.
+    pub y: &'a mut O::Buffer,
+    /// Outputs and inputs of the weight.
+    pub dims: Dims,
 }
 
 /// The table of an embedding.

@@ -50,7 +50,6 @@ pub(crate) fn forward(cpu: &Cpu, x: &[f32], offsets: &[usize], weights: &[&Froze
     let (Some(first), Some(&m)) = (weights.first(), offsets.last()) else { return };
     let (n, k) = (first.n(), first.k());
     for w in weights {
-        assert!(super::is_defined(w.stored_type()), "{} has no integer product", w.stored_type());
         assert!(w.n() == n && w.k() == k, "a weight of {} × {} beside one of {n} × {k}", w.n(), w.k());
     }
     assert!(y.len() == m * n && x.len() == m * k, "x {} and y {} for {m} rows of {n} × {k}", x.len(), y.len());
@@ -58,20 +57,60 @@ pub(crate) fn forward(cpu: &Cpu, x: &[f32], offsets: &[usize], weights: &[&Froze
         return y.fill(0.0);
     }
     let tiles = tiles(offsets, most_rows(cpu.isa));
-    with_rounded(cpu, x, k, &tiles, |rows| {
-        let y = Shared::new(y);
+    let y = Shared::new(y);
+    let runs = tiles.chunk_by(|a, b| a.weight == b.weight);
+    let products: Vec<Product> = runs.map(|tiles| Product { tiles, weight: weights[tiles[0].weight], y: &y }).collect();
+    multiply_all(cpu, x, k, &tiles, &products);
+}
+
+/// Each of `ys` `[M, N]` = the integer product of all of `x` `[M, K]` with its weight `[N, K]`, for which the rows are
+/// rounded once. Panics as [`forward`] does.
+pub(crate) fn forward_each(cpu: &Cpu, x: &[f32], weights: &[&Frozen], ys: Vec<&mut [f32]>) {
+    let Some(k) = weights.first().map(|first| first.k()).filter(|&k| k > 0) else { return };
+    let m = x.len() / k;
+    assert_eq!(ys.len(), weights.len(), "an output for each weight");
+    for (w, y) in weights.iter().zip(&ys) {
+        assert!(w.k() == k, "a weight of {} inputs beside one of {k}", w.k());
+        assert!(y.len() == m * w.n() && x.len() == m * k, "x {} and y {} for {m} rows", x.len(), y.len());
+    }
+    let tiles = tiles(&[0, m], most_rows(cpu.isa));
+    let ys: Vec<Shared<f32>> = ys.into_iter().map(Shared::new).collect();
+    let product = |(weight, y)| Product { tiles: &tiles, weight, y };
+    let products: Vec<Product> = weights.iter().copied().zip(&ys).map(product).collect();
+    multiply_all(cpu, x, k, &tiles, &products);
+}
+
+/// Tiles by one weight.
+struct Product<'a> {
+    tiles: &'a [Tile],
+    weight: &'a Frozen,
+    y: &'a Shared<'a, f32>,
+}
+
+/// Does all `products` of the rows `x` of `tiles`, shared out over the team.
+fn multiply_all(cpu: &Cpu, x: &[f32], k: usize, tiles: &[Tile], products: &[Product]) {
+    for Product { weight, .. } in products {
+        assert!(super::is_defined(weight.stored_type()), "{} has no integer product", weight.stored_type());
+    }
+    with_rounded(cpu, x, k, tiles, |rows| {
+        let rows_of = |tiles: &[Tile]| tiles.iter().map(|tile| tile.rows).sum::<usize>();
+        let multiply_adds: usize = products.iter().map(|product| rows_of(product.tiles) * product.weight.n() * k).sum();
         let alone = Team::solo();
-        let team = if m * n * k < SMALL { &alone } else { &cpu.team };
-        // Runs of tiles that have one weight; more than one run of each where the panels are too few for all threads.
-        let panels = n.div_ceil(LANES);
+        let team = if multiply_adds < SMALL { &alone } else { &cpu.team };
+        // Runs of tiles; more than one run for each weight where the panels are too few for all threads.
+        let panels = products.iter().map(|product| product.weight.n().div_ceil(LANES)).max().unwrap_or(1).max(1);
         let pieces = if team.size() > 1 { (UNITS * team.size()).div_ceil(panels) } else { 1 };
         let most = tiles.len().div_ceil(pieces).max(1);
-        let runs: Vec<&[Tile]> = tiles.chunk_by(|a, b| a.weight == b.weight).flat_map(|run| run.chunks(most)).collect();
-        team.share(runs.len() * panels, |unit| {
+        let units: Vec<(&Product, &[Tile], usize)> = products
+            .iter()
+            .flat_map(|product| product.tiles.chunks(most).map(move |run| (product, run)))
+            .flat_map(|(product, run)| (0..product.weight.n()).step_by(LANES).map(move |column| (product, run, column)))
+            .collect();
+        team.share(units.len(), |unit| {
             // Panels have columns of their own, and tiles rows of their own.
-            let (run, column) = (runs[unit / panels], unit % panels * LANES);
-            let w = weights[run[0].weight];
-            multiply(cpu.isa, w.form(), w.panel(column), rows, run, &Columns { y: &y, n, column });
+            let (Product { weight, y, .. }, run, column) = units[unit];
+            let to = Columns { y, n: weight.n(), column };
+            multiply(cpu.isa, weight.form(), weight.panel(column), rows, run, &to);
         });
     });
 }
@@ -456,6 +495,41 @@ mod tests {
             let mut alone = vec![9.0; (rows[1] - rows[0]) * n];
             linear::forward(&plain(), &x[rows[0] * k..rows[1] * k], w, None, &mut alone);
             assert_same_bits("an expert", &y[rows[0] * n..rows[1] * n], &alone);
+        }
+    }
+
+    #[test]
+    fn several_at_once_have_the_bits_of_each() {
+        let k = 512;
+        let frozen: Vec<Frozen> = [(StoredType::Q4_K, 70), (StoredType::Q8_0, 5), (StoredType::Q4_0, 33)]
+            .map(|(ty, n)| {
+                let bytes = bytes(ty, n, k, 7);
+                let width = bytes.len() / n;
+                let row = |row: usize| &bytes[row * width..][..width];
+                Frozen::repack(&Team::solo(), &Stored { ty, n, k, row: &row, scales: None }).unwrap()
+            })
+            .into();
+        for m in [1, 3, 40] {
+            let (x, bias) = (noise(m * k, 5), noise(33, 6));
+            let ys = same_everywhere(|cpu| {
+                let mut ys = [70, 5, 33].map(|n| vec![9.0; m * n]);
+                let mut layers: Vec<linear::Layer> = frozen
+                    .iter()
+                    .zip(&mut ys)
+                    .map(|(w, y)| {
+                        let bias = (w.n() == 33).then_some(&bias[..]);
+                        linear::Layer { weight: Weight::Integer(w), bias, y }
+                    })
+                    .collect();
+                linear::forward_each(cpu, &x, &mut layers);
+                ys
+            });
+            for (w, y) in frozen.iter().zip(&ys) {
+                let mut alone = vec![9.0; m * w.n()];
+                let bias = (w.n() == 33).then_some(&bias[..]);
+                linear::forward(&plain(), &x, Weight::Integer(w), bias, &mut alone);
+                assert_same_bits("one of three", y, &alone);
+            }
         }
     }
 

@@ -1,0 +1,42 @@
+//! What an engine has done and what it holds, in numbers.
+
+/// Counts since the engine began, and what is there now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Requests that have not started, or wait to go on.
+    pub waiting: usize,
+    /// Requests that run.
+    pub running: usize,
+    /// Tokens that the cache can hold.
+    pub cache_tokens: usize,
+    /// Tokens in pages that running requests use.
+    pub used_tokens: usize,
+    /// Tokens in pages that nobody uses, kept for whoever begins alike.
+    pub idle_tokens: usize,
+    /// Pages that were kept and had to make room.
+    pub evicted_pages: u64,
+    /// Requests taken.
+    pub submitted: u64,
+    /// Requests whose last token has come.
+    pub finished: u64,
+    /// Requests cancelled before that.
+    pub cancelled: u64,
+    /// Requests that ended because memory ran out.
+    pub dropped: u64,
+    /// Times that a request had to give its pages to others, to be read again later.
+    pub preempted: u64,
+    /// Forward passes.
+    pub passes: u64,
+    /// Tokens of prompts of requests that have started.
+    pub prompt_tokens: u64,
+    /// Those of them that were in the cache already.
+    pub reused_tokens: u64,
+    /// Rows of all passes: tokens read, tokens read again, and guesses.
+    pub rows: u64,
+    /// Tokens drawn for answers.
+    pub drawn: u64,
+    /// Guesses at tokens that were checked.
+    pub guessed: u64,
+    /// Guesses that came true.
+    pub guessed_right: u64,
+}
