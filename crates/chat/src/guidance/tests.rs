@@ -19,10 +19,12 @@ static CHATS: LazyLock<Vec<ChatFormat>> = LazyLock::new(|| {
         r#"{"name": "Анна", "годы": [1, 20, 300], "a": {"b": null, "цвет": "красный"}} true, false; "#.repeat(20);
     let config = TrainConfig { vocab_size: 400, individual_digits: false, ..TrainConfig::default() };
     let merged = Tokenizer::train([text], &config).unwrap();
-    let folder =
-        |name: &str| ChatFormat::from_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)).unwrap();
     vec![ChatFormat::picnic(bytes()), ChatFormat::picnic(merged), folder("models/nano"), folder("golden/pieces/llama")]
 });
+
+fn folder(name: &str) -> ChatFormat {
+    ChatFormat::from_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)).unwrap()
+}
 
 static GUIDANCES: LazyLock<Vec<Guidance>> =
     LazyLock::new(|| CHATS.iter().map(|chat| Guidance::new(chat).unwrap()).collect());
@@ -338,10 +340,22 @@ fn what_cannot_be_kept_to_is_refused_by_name() {
     }
     // Nested as deep as it may be, which serde_json does not read, but a caller may build.
     assert!(GUIDANCES[0].guide(&Form::JsonSchema(deep)).is_ok());
-    // Of a character that the vocabulary has no token for, there is no answer. All of ours have all bytes.
     let endless = ChatFormat::new(Tokenizer::from_bytes(bytes_json()).unwrap());
     let error = Guidance::new(&endless).err().unwrap().to_string();
     assert!(error.contains("eos_token_id"), "{error}");
+}
+
+#[test]
+fn what_the_vocabulary_cannot_spell_does_not_come() {
+    // Some symbols, and no bytes to spell others with.
+    let chat = folder("golden/pieces/symbols");
+    let guidance = Guidance::new(&chat).unwrap();
+    let guide = |expression: &str| guidance.guide(&Form::Regex(expression.to_owned()));
+    let error = guide("🤖").unwrap_err().to_string();
+    assert!(error.contains("none of the model's tokens"), "{error}");
+    let mut guide = guide("a🤖").unwrap();
+    assert!(guide.accept(spell(&chat, "a")[0]) && members_are_ends(&chat, &guide));
+    assert!(guide.failure().reason().is_some_and(|reason| reason.contains("none of the model's tokens")));
 }
 
 /// A tokenizer without its settings, and so without an end.
@@ -355,10 +369,13 @@ fn bytes_json() -> Vec<u8> {
 fn survives(form: &Form, seed: u64) {
     let Ok(mut guide) = GUIDANCES[1].guide(form) else { return };
     let mut random = picnic_random::stream(seed);
-    for _ in 0..30 {
+    for step in 0..30 {
+        if step == 3 {
+            guide = guide.clone();
+        }
         let members = members(&guide.allowed());
         let token = members[(picnic_random::uniform(&mut random) * members.len() as f64) as usize];
-        if guide.clone().accept(token) | guide.accept(token) {
+        if guide.accept(token) {
             return;
         }
     }
