@@ -23,6 +23,17 @@ pub enum Error {
          or encode plain text"
     )]
     NoTemplate,
+    /// A form that no answer can be held to.
+    #[error("the {form} cannot be used: {problem}")]
+    Form {
+        /// What kind of form it is.
+        form: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A model whose answers cannot be held to any form.
+    #[error("the answers of this model cannot be held to a form: {0}")]
+    Unguidable(String),
 }
 
 impl From<minijinja::Error> for Error {

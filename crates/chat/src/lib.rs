@@ -4,6 +4,7 @@
 //!   tokens with which it ends a turn. Chat, server, training and evaluation hold this and no bare tokenizer.
 //! * [`Message`]: a turn, in the wire names of OpenAI and DeepSeek.
 //! * [`Reply`]: from the tokens of an answer to its two texts, thinking and content, while they are being drawn.
+//! * [`Guidance`]: answers that are held to a form, such as JSON of a schema.
 //!
 //! Nothing here knows of weights, engines or HTTP. Left out: calls of tools in a reply, which stay text.
 
@@ -11,6 +12,7 @@ mod end_tokens;
 mod error;
 mod folder;
 mod format;
+mod guidance;
 mod message;
 mod methods;
 mod page;
@@ -26,6 +28,7 @@ mod template;
 pub use end_tokens::{EndTokens, ends_a_turn_by_name};
 pub use error::Error;
 pub use format::{ChatFormat, Prompt};
+pub use guidance::{FormFailure, Form, Guidance, Guide};
 pub use message::{FunctionCall, Message, Role, ToolCall};
 pub use page::{R1_ZERO, page_template};
 pub use picnic::CHAT_TEMPLATE;

@@ -4,6 +4,9 @@
 //! `<think>` reasoning `</think>` `<answer>` answer `</answer>`. Any may be missing. Text outside of the first pair is
 //! content, the marks themselves belong to neither side, and a mark out of its turn is ordinary text: an answer may
 //! quote `<think>`. A side begins with its first character that is no white space.
+//!
+//! In an answer that is held to a form no text is a mark, as a string of its JSON may hold any text. There, whoever
+//! reads the tokens says where the thinking begins and ends, and the content is kept to the character.
 
 use crate::stop::begun;
 use picnic_tokenizer::MARKS;
@@ -16,6 +19,7 @@ pub struct Splitter {
     held: String,
     reasoning_begun: bool,
     content_begun: bool,
+    reads_marks: bool,
 }
 
 /// What a piece of text adds to each side.
@@ -50,19 +54,32 @@ impl Splitter {
     pub fn after(prompt: &str) -> Splitter {
         let thinking = prompt.trim_end().ends_with(MARKS[0]);
         let stage = if thinking { Stage::Thinking } else { Stage::Start };
-        Splitter { stage, held: String::new(), reasoning_begun: false, content_begun: false }
+        Splitter { stage, held: String::new(), reasoning_begun: false, content_begun: false, reads_marks: true }
+    }
+
+    /// The same where no text is a mark and [`Self::turn`] is called instead.
+    pub(crate) fn without_marks(prompt: &str) -> Splitter {
+        Splitter { content_begun: true, reads_marks: false, ..Splitter::after(prompt) }
+    }
+
+    /// Begins the thinking, or ends it.
+    pub(crate) fn turn(&mut self) {
+        self.stage = if self.is_thinking() { Stage::Thought } else { Stage::Thinking };
     }
 
     /// Adds text and returns what is now certain.
     pub fn push(&mut self, text: &str) -> Piece {
         let mut text = std::mem::take(&mut self.held) + text;
         let mut piece = Piece::default();
-        while let Some((at, mark, next)) = self.stage.next_mark(&text) {
+        while self.reads_marks
+            && let Some((at, mark, next)) = self.stage.next_mark(&text)
+        {
             self.emit(&text[..at], &mut piece);
             text.drain(..at + mark.len());
             self.stage = next;
         }
-        let held = begun(&text, self.stage.marks().iter().map(|(mark, _)| *mark));
+        let marks = if self.reads_marks { self.stage.marks() } else { &[] };
+        let held = begun(&text, marks.iter().map(|(mark, _)| *mark));
         self.held = text.split_off(text.len() - held);
         self.emit(&text, &mut piece);
         piece

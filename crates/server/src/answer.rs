@@ -2,10 +2,11 @@
 
 use crate::App;
 use crate::error::ApiError;
-use crate::wire::{ChatRequest, CompletionTokensDetails, PromptTokensDetails, Stop, Usage};
+use crate::held::Held;
+use crate::wire::{ChatRequest, CompletionTokensDetails, PromptTokensDetails, ResponseFormat, Stop, Usage};
 use crate::worker::Update;
-use picnic_chat::{ChatOptions, Piece, Prompt, Reply};
-use picnic_engine::{Control, Finish, Request, Sampling, Thinking};
+use picnic_chat::{ChatOptions, Form, FormFailure, Guidance, Guide, Piece, Prompt, Reply, Splitter};
+use picnic_engine::{Constraint, Control, Finish, Request, Sampling, Thinking};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -20,6 +21,8 @@ pub(crate) struct Answer {
     app: Arc<App>,
     updates: UnboundedReceiver<Update>,
     reply: Reply,
+    /// Of the form that it is held to.
+    failure: FormFailure,
     finish: Option<Finish>,
     prompt_tokens: usize,
     /// Those of them that were in the cache.
@@ -37,10 +40,10 @@ impl Answer {
             move || (app.encode(request), place)
         });
         let (encoded, place) = encoding.await.map_err(|_| ApiError::Panicked)?;
-        let (request, reply) = encoded?;
+        let Encoded { request, reply, failure } = encoded?;
         let prompt_tokens = request.prompt.len();
         let updates = app.worker.submit(place, request).await?;
-        Ok(Answer { app, updates, reply, finish: None, prompt_tokens, cached_tokens: 0 })
+        Ok(Answer { app, updates, reply, failure, finish: None, prompt_tokens, cached_tokens: 0 })
     }
 
     /// The next text, never empty on both sides; `None` once the answer is complete.
@@ -56,6 +59,10 @@ impl Answer {
             };
             let mut piece = self.reply.push(&self.app.chat, id);
             self.finish = finish;
+            if let Some(reason) = self.failure.reason().filter(|_| finish.is_some()) {
+                let problem = format!("could not be kept to until the end: {reason}; ask for a simpler form");
+                return Err(ApiError::parameter("response_format", problem));
+            }
             if self.reply.is_stopped() {
                 self.finish = Some(Finish::Stop);
             } else if finish.is_some() {
@@ -91,9 +98,17 @@ impl Answer {
     }
 }
 
+/// What is made of a request before anything is generated.
+struct Encoded {
+    /// For the engine.
+    request: Request,
+    /// Makes text of the answer.
+    reply: Reply,
+    failure: FormFailure,
+}
+
 impl App {
-    /// Tokens for the engine, and what makes text of its answer.
-    fn encode(&self, request: ChatRequest) -> Result<(Request, Reply), ApiError> {
+    fn encode(&self, request: ChatRequest) -> Result<Encoded, ApiError> {
         let options = ChatOptions {
             add_generation_prompt: true,
             variables: request.chat_template_kwargs.as_ref(),
@@ -147,14 +162,37 @@ impl App {
                 Some(Thinking { budget: usize::try_from(budget).unwrap_or(usize::MAX), open, close })
             }
         };
-        let control = Control { bias, thinking, constraint: None };
+        let form = request.response_format.as_ref().map_or(Ok(None), ResponseFormat::form)?;
+        let guide = form.map(|form| self.guide(&form, &text)).transpose()?;
+        let failure = guide.as_ref().map(Guide::failure).unwrap_or_default();
         let stops = match request.stop {
             None => Vec::new(),
             Some(Stop::One(stop)) => vec![stop],
             Some(Stop::Many(stops)) => stops,
         };
-        let (reply, stop) = (Reply::new(&text, stops), self.chat.ends().ids().to_vec());
-        Ok((Request { stop, sampling, control, ..Request::new(ids, max_tokens) }, reply))
+        let reply = match guide {
+            None => Reply::new(&text, stops),
+            Some(_) => Reply::held(&text, stops, self.chat.thinking_tokens(&text)),
+        };
+        let constraint = guide.map(|guide| Box::new(Held(guide)) as Box<dyn Constraint>);
+        let (control, stop) = (Control { bias, thinking, constraint }, self.chat.ends().ids().to_vec());
+        let request = Request { stop, sampling, control, ..Request::new(ids, max_tokens) };
+        Ok(Encoded { request, reply, failure })
+    }
+
+    /// What holds the answer to the prompt `text` to a form, once it has thought.
+    fn guide(&self, form: &Form, text: &str) -> Result<Guide, ApiError> {
+        let refuse = |problem: String| ApiError::parameter("response_format", format!("is refused: {problem}"));
+        let guidance = self.guidance.get_or_init(|| Guidance::new(&self.chat).map_err(|error| error.to_string()));
+        let guidance = guidance.as_ref().map_err(|problem| refuse(problem.clone()))?;
+        let guide = guidance.guide(form).map_err(|error| refuse(error.to_string()))?;
+        match self.chat.thinking_tokens(text) {
+            Some((open, close)) => Ok(guide.after_thinking(open, close)),
+            None if Splitter::after(text).is_thinking() => {
+                Err(refuse("the prompt opens the thinking, and this model has no token that ends it".to_owned()))
+            }
+            None => Ok(guide),
+        }
     }
 }
 
@@ -217,7 +255,6 @@ fn check(request: &ChatRequest, served: &str) -> Result<(), ApiError> {
     let unsupported = [
         ("logprobs", request.logprobs == Some(true)),
         ("tools", request.tools.as_ref().is_some_and(|tools| !tools.is_empty())),
-        ("response_format", request.response_format.as_ref().is_some_and(|format| format.kind != "text")),
     ];
     match unsupported.iter().find(|(_, asked)| *asked) {
         Some((param, _)) => refuse(param, "is not supported: leave it out"),

@@ -2,11 +2,12 @@
 //!
 //! [`serve`] runs until told to stop; [`router`] is the same application for tests in-process. One thread owns the
 //! model and generates for everybody at once; handlers hold a channel to it each. How the model talks is
-//! [`picnic_chat`]'s to know. Left out: keys and accounts, tools, constrained output, log-probabilities, and every other
-//! path of the two contracts.
+//! [`picnic_chat`]'s to know. Left out: keys and accounts, tools, log-probabilities, and every other path of the two
+//! contracts.
 
 mod answer;
 mod error;
+mod held;
 mod routes;
 mod wire;
 mod worker;
@@ -15,11 +16,11 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use error::ApiError;
-use picnic_chat::ChatFormat;
+use picnic_chat::{ChatFormat, Guidance};
 use picnic_engine::{Engine, Limits as EngineLimits};
 use picnic_model::{CacheForm, Model, Ops, SharedModel};
 use routes::{chat_completions, health, models};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -118,6 +119,8 @@ struct App {
     /// Seconds since 1970.
     started: u64,
     chat: ChatFormat,
+    /// Made for the first request that asks for a form.
+    guidance: OnceLock<Result<Guidance, String>>,
     limits: Limits,
     worker: Worker,
 }
@@ -129,7 +132,7 @@ fn application(
     generator: impl Generator,
 ) -> Result<Router, ServeError> {
     let worker = Worker::start(generator, limits.places).map_err(ServeError::Thread)?;
-    let app = App { name, started: seconds_since_1970(), chat, limits, worker };
+    let app = App { name, started: seconds_since_1970(), chat, guidance: OnceLock::new(), limits, worker };
     // Both of DeepSeek's base paths.
     let api =
         Router::new().route("/chat/completions", post(chat_completions::create)).route("/models", get(models::list));

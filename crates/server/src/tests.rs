@@ -4,7 +4,7 @@ use super::*;
 use axum::body::Body;
 use axum::http::{Request as HttpRequest, StatusCode};
 use http_body_util::BodyExt;
-use picnic_engine::{Event, Finish, Request, RequestError, RequestId, Sampling, Step};
+use picnic_engine::{Constraint, Event, Finish, Request, RequestError, RequestId, Sampling, Step};
 use picnic_tokenizer::{ASSISTANT, Tokenizer, TrainConfig, USER};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -20,7 +20,8 @@ fn tokenizer() -> Tokenizer {
     Tokenizer::train([""], &config).unwrap()
 }
 
-/// Says what the last message says. Where that is `PANIC`, it panics; `ENDLESS` repeats for ever.
+/// Says what the last message says, which ends where a constraint ends it. Where it is `PANIC`, it panics; `ENDLESS`
+/// repeats for ever.
 struct Echo {
     tokenizer: Tokenizer,
     requests: Vec<Echoing>,
@@ -37,6 +38,7 @@ struct Echoing {
     script: Vec<u32>,
     said: usize,
     max_tokens: usize,
+    constraint: Option<Box<dyn Constraint>>,
 }
 
 impl Generator for Echo {
@@ -50,7 +52,8 @@ impl Generator for Echo {
         *self.drawn.lock().unwrap() = Some((request.sampling, request.control.bias.clone()));
         let id = RequestId(self.next);
         self.next += 1;
-        self.requests.push(Echoing { id, script, said: 0, max_tokens: request.max_tokens });
+        let (max_tokens, constraint) = (request.max_tokens, request.control.constraint);
+        self.requests.push(Echoing { id, script, said: 0, max_tokens, constraint });
         self.active.store(self.requests.len(), Ordering::SeqCst);
         Ok(id)
     }
@@ -63,13 +66,14 @@ impl Generator for Echo {
     fn step(&mut self) -> Step {
         std::thread::sleep(Duration::from_micros(100));
         let (eos, mut events) = (self.tokenizer.eos(), Vec::new());
-        for Echoing { id, script, said, max_tokens } in &mut self.requests {
+        for Echoing { id, script, said, max_tokens, constraint } in &mut self.requests {
             let token = script[*said % script.len()];
             *said += 1;
             let text = self.tokenizer.decode(&script[..*said % (script.len() + 1)], false);
             assert!(!text.ends_with("PANIC"), "as the message asks");
             let length = (*said == *max_tokens).then_some(Finish::Length);
-            let finish = if Some(token) == eos { Some(Finish::Stop) } else { length };
+            let is_whole = constraint.as_mut().is_some_and(|constraint| constraint.accept(token));
+            let finish = if is_whole || Some(token) == eos { Some(Finish::Stop) } else { length };
             events.push(Event {
                 id: *id,
                 token,
@@ -274,7 +278,12 @@ async fn errors_have_a_status_and_a_body() {
         (422, message(json!({"stop": "a".repeat(257)}))),
         (422, message(json!({"tools": [{}]}))),
         (422, message(json!({"logprobs": true}))),
-        (422, message(json!({"response_format": {"type": "json_object"}}))),
+        (400, message(json!({"response_format": "json"}))),
+        (422, message(json!({"response_format": {"type": "xml"}}))),
+        (422, message(json!({"response_format": {"type": "json_schema"}}))),
+        (422, message(held_to(json!({"not": {"type": "string"}})))),
+        (422, message(held_to(json!({"type": "string", "pattern": "("})))),
+        (422, message(held_to(json!("object")))),
     ];
     for (expected, body) in post {
         let (status, answer) = call(&router, "POST", "/v1/chat/completions", body.clone()).await;
@@ -380,12 +389,11 @@ async fn the_official_client_works() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The real engine and a small model with random weights: a seed fixes the answer, whatever else is being answered.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_seed_fixes_the_answer() {
+/// The real engine and a small model with random weights.
+fn random_model() -> Router {
     let config = json!({
         "model_type": "llama", "vocab_size": 264, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256, "rms_norm_eps": 1e-5,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 1024, "rms_norm_eps": 1e-5,
         "tie_word_embeddings": true, "rope_theta": 10000.0, "initializer_range": 0.1
     });
     let config = picnic_model::config::ModelConfig::from_value(&config, "test".as_ref()).unwrap();
@@ -394,7 +402,13 @@ async fn a_seed_fixes_the_answer() {
     let params = picnic_model::initialise(&ops, &model, 1).unwrap();
     let (format, limits) = (ChatFormat::picnic(tokenizer()), Limits::new(&ops, &model, CacheForm::Exact, 1 << 20));
     let model = picnic_model::SharedModel::new(model, params);
-    let router = router(Served { name: "echo".to_owned(), model, ops, chat: format, limits }).unwrap();
+    router(Served { name: "echo".to_owned(), model, ops, chat: format, limits }).unwrap()
+}
+
+/// A seed fixes the answer, whatever else is being answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seed_fixes_the_answer() {
+    let router = random_model();
     let ask = |seed: u64| {
         let router = router.clone();
         async move {
@@ -407,6 +421,93 @@ async fn a_seed_fixes_the_answer() {
     let (together, other, _) = tokio::join!(ask(1), ask(2), ask(3));
     assert_eq!(alone, together);
     assert_ne!(alone, other);
+}
+
+/// The settings of a request whose answer is held to a schema.
+fn held_to(schema: Value) -> Value {
+    json!({"response_format": {"type": "json_schema", "json_schema": {"name": "it", "strict": true, "schema": schema}}})
+}
+
+/// A model that knows nothing, drawn from at temperature 1, answers by the schema whenever it comes to an end.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_held_to_a_schema() {
+    let router = random_model();
+    let schema = json!({
+        "type": "object", "additionalProperties": false, "required": ["цвет", "count", "is_new"],
+        "properties": {
+            "цвет": {"enum": ["красный", "синий", "зелёный"]},
+            "count": {"type": "integer", "minimum": 0, "maximum": 300},
+            "is_new": {"type": "boolean"}
+        }
+    });
+    let is_valid = |answer: &Value| {
+        let known = ["красный", "синий", "зелёный"].map(Value::from).contains(&answer["цвет"]);
+        let counted = answer["count"].as_u64().is_some_and(|count| count <= 300);
+        known
+            && counted
+            && answer["is_new"].is_boolean()
+            && answer.as_object().is_some_and(|members| members.len() == 3)
+    };
+    let (mut whole, mut thought) = (0, 0);
+    for seed in 0..24 {
+        // Whoever thinks has to come to an end with it, or a model that knows nothing never would.
+        let mut more = held_to(schema.clone());
+        let settings = json!({"seed": seed, "temperature": 1, "max_tokens": 900, "thinking_budget": 8});
+        more.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let (status, answer) = chat(&router, "hi", more).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let choice = &answer["choices"][0];
+        let content = choice["message"]["content"].as_str().unwrap();
+        thought += usize::from(answer["usage"]["completion_tokens_details"]["reasoning_tokens"] != 0);
+        match choice["finish_reason"].as_str() {
+            Some("stop") => assert!(serde_json::from_str(content).is_ok_and(|json| is_valid(&json)), "{content}"),
+            finish => assert_eq!(finish, Some("length"), "{answer}"),
+        }
+        whole += usize::from(choice["finish_reason"] == "stop");
+    }
+    assert!(whole > 12 && (1..24).contains(&thought), "{whole} came to an end, {thought} thought");
+
+    // What reads like a mark is text, whole and as a stream.
+    let quoted = "<think>a</think><answer>b</answer>";
+    let mut more = held_to(json!({"const": quoted}));
+    more["thinking_budget"] = 2.into();
+    more["seed"] = 1.into();
+    let (_, answer) = chat(&router, "hi", more.clone()).await;
+    assert_eq!(answer["choices"][0]["message"]["content"], format!("{quoted:?}"), "{answer}");
+    more["stream"] = true.into();
+    let chunks = stream(&router, "hi", more).await;
+    let text: String = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str()).collect();
+    assert_eq!(text, format!("{quoted:?}"));
+    assert_eq!(chunks.last().unwrap()["choices"][0]["finish_reason"], "stop");
+}
+
+#[tokio::test]
+async fn the_form_of_an_answer_begins_after_its_thinking() {
+    let (router, _) = echo();
+    let object = json!({"response_format": {"type": "json_object"}});
+    let beside = json!({"response_format": {"type": "json_object", "schema": {"required": ["a"]}}});
+    let text = json!({"response_format": {"type": "text"}});
+    for (message, more, reasoning, content) in [
+        ("{\"a\": [1, \"é\"]}", &object, "", "{\"a\": [1, \"é\"]}"),
+        ("<think>{ 1 </think>{\"a\": 1}", &object, "{ 1 ", "{\"a\": 1}"),
+        // Nothing follows what is whole.
+        ("{\"a\": 1} and so on", &object, "", "{\"a\": 1}"),
+        ("{\"a\": 1}", &beside, "", "{\"a\": 1}"),
+        ("no JSON", &text, "", "no JSON"),
+    ] {
+        let (status, answer) = chat(&router, message, more.clone()).await;
+        let choice = &answer["choices"][0];
+        assert_eq!((status, &choice["finish_reason"]), (StatusCode::OK, &json!("stop")), "{message} {answer}");
+        let thought = choice["message"]["reasoning_content"].as_str().unwrap_or("");
+        assert_eq!((thought, choice["message"]["content"].as_str().unwrap()), (reasoning, content), "{message}");
+    }
+    // This generator says what its constraint does not allow, as if llguidance had given up.
+    let (status, answer) = chat(&router, "no JSON", object.clone()).await;
+    assert_eq!((status.as_u16(), &answer["error"]["param"]), (422, &json!("response_format")), "{answer}");
+    let mut streamed = object;
+    streamed["stream"] = true.into();
+    let (_, body) = call(&router, "POST", "/v1/chat/completions", asking("{\"a\"no", streamed)).await;
+    assert!(body.contains("could not be kept to") && !body.contains("[DONE]"), "{body}");
 }
 
 /// Whatever bytes come, an answer goes out.

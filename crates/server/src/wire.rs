@@ -56,10 +56,19 @@ pub(crate) struct StreamOptions {
     pub include_usage: Option<bool>,
 }
 
+/// What an answer has to be. Whether it is to be `strict` is not asked: it always is.
 #[derive(Deserialize)]
 pub(crate) struct ResponseFormat {
     #[serde(rename = "type")]
     pub kind: String,
+    pub json_schema: Option<NamedSchema>,
+    /// Beside `json_object`, where llama.cpp takes it.
+    pub schema: Option<Value>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct NamedSchema {
+    pub schema: Option<Value>,
 }
 
 /// A whole answer.
