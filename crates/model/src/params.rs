@@ -28,6 +28,19 @@ pub enum Role {
     RouterBias,
 }
 
+impl Role {
+    /// The form of a matrix of this role in a model whose weights are asked for in `form`. What routes to experts is
+    /// exact in every form, because a token that goes elsewhere is another token; what tokens are drawn by has 8 bits
+    /// at least.
+    pub fn kept_in(self, form: WeightForm) -> WeightForm {
+        match (self, form) {
+            (Role::Router, _) => WeightForm::Exact,
+            (Role::Head | Role::TiedEmbedding, WeightForm::Q4) => WeightForm::Q8,
+            _ => form,
+        }
+    }
+}
+
 /// A tensor's name, shape and role.
 #[derive(Clone, Debug)]
 pub struct ParamSpec {

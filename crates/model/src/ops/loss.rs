@@ -34,6 +34,14 @@ pub struct PolicyLoss {
     pub reference: Vec<f32>,
 }
 
+impl PolicyLoss {
+    /// The derivative of the loss by the logprob of target number `target`, which is of sample number `sample`.
+    pub fn dloss_dlogprob(&self, target: usize, sample: usize, logprob: f32) -> f32 {
+        let (sample, _) = self.samples[sample];
+        self.objective.dloss_dlogprob(sample, logprob, self.old[target], self.reference[target])
+    }
+}
+
 /// What all tokens of a sample share.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sample {
