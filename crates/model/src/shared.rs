@@ -38,8 +38,8 @@ impl<O: Ops> SharedModel<O> {
         SharedModel::assemble(Arc::new(model), params)
     }
 
-    /// The same architecture with other parameters, made from its specs. From now on the two know nothing of each other:
-    /// a change of the one is none of the other.
+    /// The same architecture with other parameters, made from its specs. A change of one model's parameters is none of
+    /// the other's.
     pub fn with_params(&self, params: ParamStore<O>) -> SharedModel<O> {
         SharedModel::assemble(Arc::clone(&self.0.model), params)
     }
