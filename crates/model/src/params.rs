@@ -263,8 +263,8 @@ impl<O: Ops> ParamStore<O> {
         Ok(ParamStore { params: params.collect::<Result<_, OutOfMemory>>()? })
     }
 
-    /// A frozen copy whose weights are in `form`, each as [`load`](crate::load) would keep it if a file held it in f32;
-    /// what no product multiplies by is copied as it is. One tensor at a time passes through rows.
+    /// A frozen copy whose weights are in `form`, each as [`load`](fn@crate::load) would keep it if a file held it in
+    /// f32; what no product multiplies by is copied as it is. One tensor at a time passes through rows.
     ///
     /// # Errors
     /// If memory runs out.
