@@ -41,6 +41,7 @@ fn chain(out: &Path, threads: &str) -> Command {
     // What has a state of its own, or makes examples of more than problems.
     command
         .args(["rl.curriculum={}", "rl.extra_rollouts=1", "sft.turns=2", "sft.replay=0.1", "sft.optimizer.rule=muon"]);
+    command.arg("rl2.rollout=q8");
     for (stage, steps) in [("pretrain", 10), ("zero", 4), ("rl", 5), ("sft2", 6), ("rl2", 4), ("on_policy", 6)] {
         command.args([format!("{stage}.checkpoint_every=1"), format!("{stage}.steps={steps}")]);
     }

@@ -475,9 +475,7 @@ impl Ops for CpuOps {
             Loss::Policy(policy) => {
                 for (i, (d, &logprob)) in d.iter_mut().zip(&logprobs[..]).enumerate() {
                     let target = first + i;
-                    let (sample, _) = policy.samples[loss.sample_of[target] as usize];
-                    let (old, reference) = (policy.old[target], policy.reference[target]);
-                    *d = policy.objective.dloss_dlogprob(sample, logprob, old, reference);
+                    *d = policy.dloss_dlogprob(target, loss.sample_of[target] as usize, logprob);
                 }
             }
         }

@@ -4,12 +4,12 @@ use crate::arch::mtp_mark;
 use crate::checkpoint::{Checkpoint, CheckpointError, FloatType, TensorView, Values, write_folder};
 use crate::init::initial_values;
 use crate::ops::{OutOfMemory, WeightForm};
-use crate::params::{Role, Source};
+use crate::params::Source;
 use crate::{Model, Ops, ParamStore};
 use std::path::Path;
 
 /// The model of `checkpoint` and its parameters, which learn in f32 if `weights` is `None`, and do not in the form that it
-/// names. What routes to experts is exact in every form: a token that goes elsewhere is another token.
+/// names, as far as [`Role::kept_in`](crate::Role::kept_in) allows.
 ///
 /// The module of multi-token prediction is there if the configuration names one and the checkpoint holds it: folders
 /// that transformers saved have the key without the tensors. Of several modules the first is read. Tensors that the
@@ -34,12 +34,8 @@ pub fn load<O: Ops>(
         }
         match (&spec.shape[..], weights) {
             (&[n, k], Some(form)) => {
-                let form = match (spec.role, form) {
-                    (Role::Router, _) => WeightForm::Exact,
-                    (Role::Head | Role::TiedEmbedding, WeightForm::Q4) => WeightForm::Q8,
-                    _ => form,
-                };
-                Ok::<_, CheckpointError>(Source::Stored(checkpoint.stored_rows(&spec.name, [n, k])?, form))
+                let rows = checkpoint.stored_rows(&spec.name, [n, k])?;
+                Ok::<_, CheckpointError>(Source::Stored(rows, spec.role.kept_in(form)))
             }
             _ => Ok(Source::Values(checkpoint.read_expected(&spec.name, &spec.shape)?)),
         }

@@ -28,6 +28,19 @@ pub enum Role {
     RouterBias,
 }
 
+impl Role {
+    /// The form of a matrix of this role in a model whose weights are asked for in `form`. What routes to experts is
+    /// exact in every form, because a token that goes elsewhere is another token; what tokens are drawn by has 8 bits
+    /// at least.
+    pub fn kept_in(self, form: WeightForm) -> WeightForm {
+        match (self, form) {
+            (Role::Router, _) => WeightForm::Exact,
+            (Role::Head | Role::TiedEmbedding, WeightForm::Q4) => WeightForm::Q8,
+            _ => form,
+        }
+    }
+}
+
 /// A tensor's name, shape and role.
 #[derive(Clone, Debug)]
 pub struct ParamSpec {
@@ -169,7 +182,7 @@ pub fn rows_of<O: Ops>(ops: &O, spec: &ParamSpec, value: &O::Buffer) -> Vec<f32>
     }
 }
 
-/// All tensors of one model: the policy, a reference, an average each have a store of their own.
+/// All tensors of one model: the policy, a reference, a copy that draws each have a store of their own.
 pub struct ParamStore<O: Ops> {
     params: Vec<Param<O>>,
 }
@@ -245,6 +258,27 @@ impl<O: Ops> ParamStore<O> {
                 Value::Weight(value) => Value::Weight(copy(value)?),
                 Value::Frozen(_) => panic!("{} does not change", p.spec.name),
             };
+            Ok(Param { id: p.id, spec: p.spec.clone(), trainable: false, value })
+        });
+        Ok(ParamStore { params: params.collect::<Result<_, OutOfMemory>>()? })
+    }
+
+    /// A frozen copy whose weights are in `form`, each as [`load`](fn@crate::load) would keep it if a file held it in
+    /// f32; what no product multiplies by is copied as it is. One tensor at a time passes through rows.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn copy_in_form(&self, ops: &O, form: WeightForm) -> Result<Self, OutOfMemory> {
+        let params = self.params.iter().map(|p| {
+            let rows = p.to_rows(ops);
+            let value = match p.spec.product() {
+                Some(Dims { n, k }) => {
+                    let form = p.spec.role.kept_in(form);
+                    ops.freeze_weight(&StoredRows::of_values(&rows, [n, k]), form).map(Value::Frozen)
+                }
+                None => ops.upload(&rows).map(Value::Rows),
+            };
+            let value = value.map_err(|e| e.during("a copy of the parameters that draws"))?;
             Ok(Param { id: p.id, spec: p.spec.clone(), trainable: false, value })
         });
         Ok(ParamStore { params: params.collect::<Result<_, OutOfMemory>>()? })

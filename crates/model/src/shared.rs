@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 pub struct SharedModel<O: Ops>(Arc<Shared<O>>);
 
 struct Shared<O: Ops> {
-    model: Model,
+    model: Arc<Model>,
     params: RwLock<Versioned<O>>,
 }
 
@@ -35,6 +35,16 @@ impl<O: Ops> Clone for SharedModel<O> {
 impl<O: Ops> SharedModel<O> {
     /// Shares `model` with the parameters that were made from its [`Model::specs`].
     pub fn new(model: Model, params: ParamStore<O>) -> SharedModel<O> {
+        SharedModel::assemble(Arc::new(model), params)
+    }
+
+    /// The same architecture with other parameters, made from its specs. A change of one model's parameters is none of
+    /// the other's.
+    pub fn with_params(&self, params: ParamStore<O>) -> SharedModel<O> {
+        SharedModel::assemble(Arc::clone(&self.0.model), params)
+    }
+
+    fn assemble(model: Arc<Model>, params: ParamStore<O>) -> SharedModel<O> {
         SharedModel(Arc::new(Shared { model, params: RwLock::new(Versioned { params, version: 0 }) }))
     }
 

@@ -6,7 +6,7 @@ use picnic_model::config::ModelConfig;
 use picnic_model::kernels::stored::StoredType;
 use picnic_model::kernels::{Cpu, Isa, Team};
 use picnic_model::layers::Past;
-use picnic_model::{Batch, CpuOps, Model, Tape, WeightForm, initialise, load, save};
+use picnic_model::{Batch, CpuOps, Model, ParamStore, Tape, WeightForm, initialise, load, save};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -21,14 +21,18 @@ fn logits(ops: &CpuOps, checkpoint: &Checkpoint, weights: Option<WeightForm>) ->
 
 fn values(ops: &CpuOps, checkpoint: &Checkpoint, weights: Option<WeightForm>) -> Vec<f32> {
     let (model, params) = load(ops, checkpoint, weights).unwrap();
+    forward(ops, &model, &params)
+}
+
+fn forward(ops: &CpuOps, model: &Model, params: &ParamStore<CpuOps>) -> Vec<f32> {
     let vocabulary = model.config().vocab_size as u32;
     let ids: Vec<u32> = (0..20).map(|i| (i * 7 + 3) % vocabulary).collect();
     let batch = Batch::sequences([&ids[..13], &ids[13..]]);
     let mut tape = Tape::inference(ops);
     let past = &mut Past::Within(batch.spans.clone());
-    let hidden = model.forward(&mut tape, &params, &batch, past).unwrap();
+    let hidden = model.forward(&mut tape, params, &batch, past).unwrap();
     let rows: Vec<u32> = (0..20).collect();
-    let logits = tape.logits(&hidden, model.head(&params), &rows).unwrap();
+    let logits = tape.logits(&hidden, model.head(params), &rows).unwrap();
     logits.value().to_vec()
 }
 
@@ -111,6 +115,36 @@ fn some_weights_are_never_rounded() {
         kept.extend(same.then_some(a.spec.name.as_str()));
     }
     assert_eq!(kept, ["model.layers.0.self_attn.o_proj.weight", "model.layers.0.mlp.gate.weight"]);
+}
+
+/// A copy of weights that learn is what loading them from a file gives, in every form: logits and bytes, experts, router
+/// and tied embeddings included.
+#[test]
+fn a_copy_in_a_form_is_what_a_file_gives() {
+    let ops = CpuOps::with_threads(2).unwrap();
+    let experts = json!({
+        "model_type": "qwen3_moe", "vocab_size": 48, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 20, "num_experts": 4, "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32, "norm_topk_prob": true, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0, "tie_word_embeddings": false, "bos_token_id": 0, "eos_token_id": 1,
+    });
+    let tied = json!({
+        "model_type": "qwen2", "vocab_size": 48, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0, "tie_word_embeddings": true, "bos_token_id": 0, "eos_token_id": 1,
+    });
+    for config in [experts, tied] {
+        let folder = saved(&ops, &config);
+        let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        let (model, learning) = load(&ops, &checkpoint, None).unwrap();
+        for form in [WeightForm::Exact, WeightForm::Q8, WeightForm::Q4] {
+            let copy = learning.copy_in_form(&ops, form).unwrap();
+            let bits: Vec<u32> = forward(&ops, &model, &copy).iter().map(|x| x.to_bits()).collect();
+            assert!(bits == logits(&ops, &checkpoint, Some(form)), "{form:?} of {}", config["model_type"]);
+            assert_eq!(copy.bytes(&ops), load(&ops, &checkpoint, Some(form)).unwrap().1.bytes(&ops), "{form:?}");
+            assert!(copy.iter().all(|param| !param.trainable));
+        }
+    }
 }
 
 /// In 8 and 4 bits: loaded frozen, its values are those that the file decodes to.

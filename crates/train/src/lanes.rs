@@ -75,10 +75,13 @@ pub enum BatchLoss<'l> {
 pub struct PolicySequence<'l> {
     /// What its tokens share.
     pub sample: Sample,
-    /// Log-probability of each target when it was drawn.
+    /// Log-probability of each target under the policy as it was when the sequence was drawn.
     pub old: &'l [f32],
     /// Log-probability of each target under the reference.
     pub reference: &'l [f32],
+    /// What each target's loss is multiplied by where another policy drew it; `None` for all sequences of a batch or for
+    /// none of them.
+    pub importance: Option<&'l [f64]>,
 }
 
 impl BatchLoss<'_> {
@@ -92,6 +95,7 @@ impl BatchLoss<'_> {
                 samples: now.iter().map(|&i| (all[i].sample, all[i].old.len())).collect(),
                 old: now.iter().flat_map(|&i| all[i].old).copied().collect(),
                 reference: now.iter().flat_map(|&i| all[i].reference).copied().collect(),
+                importance: now.iter().map(|&i| all[i].importance).collect::<Option<Vec<_>>>().map(|all| all.concat()),
             }),
         }
     }

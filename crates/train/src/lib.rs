@@ -3,7 +3,8 @@
 //! One file a stage: [`tokenizer`], [`pretrain`](mod@pretrain), [`sft`](mod@sft), [`rl`](mod@rl),
 //! [`reject`](mod@reject), [`distill`](mod@distill), [`eval`], and all of them in order in [`r1`](mod@r1). What they
 //! share: [`recipe`] (everything that decides what is computed), [`place`] (what a name stands for), [`load`] (a model from its files), [`training`] (model,
-//! step, checkpoint), [`lanes`] (gradients on threads), [`optimizer`], [`rollout`] and [`grpo`] (the objective). What a person sees: [`plan`] and
+//! step, checkpoint), [`lanes`] (gradients on threads), [`optimizer`], [`rollout`], [`grpo`] (the objective) and [`importance`] (answers of a rounded
+//! policy). What a person sees: [`plan`] and
 //! [`progress`] (what there is to do and what happens), [`watch`] (what a run that stalls is at), [`report`]
 //! and [`alone`] (the report of one stage by itself).
 
@@ -13,6 +14,7 @@ pub mod distill;
 mod error;
 pub mod eval;
 pub mod grpo;
+pub mod importance;
 pub mod lanes;
 pub mod likelihood;
 pub mod load;

@@ -125,8 +125,9 @@ impl Planned for Rl {
         self.steps as u64
     }
     fn step(&self, operations: f64) -> Work {
-        // Drawn, read by the reference if there is one, learned from.
-        let passes = 1.0 + f64::from(u8::from(self.kl_beta > 0.0)) + 3.0;
+        // Drawn, learned from; read by the reference if there is one, and by the policy if another one draws.
+        let reads = [self.kl_beta > 0.0, self.importance_cap().is_some()];
+        let passes = 1.0 + 3.0 + reads.into_iter().filter(|&read| read).count() as f64;
         let (sequences, length) = ((self.questions * self.group_size) as f64, Length::Answer(self.max_tokens as f64));
         Work { kind: Kind::Reinforcing, sequences, length, passes, operations }
     }

@@ -33,7 +33,7 @@ pub use read::Fault;
 use read::{keys_of, unknown_key, within};
 pub use stages::{
     Advantage, Decay, Eval, KlEstimator, LossAverage, OnPolicy, Optimizer, Pretrain, R1, Ratio, Reject, RewardSource,
-    Rl, Rule, Sft, Student, Surrogate,
+    Rl, RolloutWeights, Rule, Sft, Student, Surrogate,
 };
 
 /// The recipe of one stage, or with [`R1`] of the whole chain.

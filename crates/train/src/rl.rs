@@ -2,11 +2,13 @@
 //!
 //! Each step asks questions, draws a group of answers to each from the current policy, scores them by rules, and takes
 //! optimizer steps on the objective in [`grpo`](crate::grpo). A rollout's logprobs are the trainer's own, bit for bit,
-//! because both come from the same parameters through the same code: the first minibatch's ratios are exactly 1.
+//! because both come from the same parameters through the same code: the first minibatch's ratios are exactly 1. Where
+//! a rounded copy of the policy draws instead, [`importance`](crate::importance) weighs what it drew.
 //! What later papers changed is a key of the recipe, and this file does not know which keys belong to whom.
 
 use crate::error::Error;
 use crate::grpo::{advantages, mean_log_ratio, no_variance, objective, overlong_punishment, token_weights};
+use crate::importance::{self, Importance};
 use crate::lanes::{BatchLoss, PolicySequence, Sequence};
 use crate::progress::{Answer, Event};
 use crate::recipe::{Recipe, RewardSource, Rl};
@@ -17,7 +19,8 @@ use crate::training::{Opening, Outcome, Setting, Start, StepPlan, StepStats, Tra
 use picnic_chat::ChatFormat;
 use picnic_data::ProblemFormat;
 use picnic_engine::Finish;
-use picnic_model::{CacheForm, add_counts, ops};
+use picnic_model::layers::TokenStats;
+use picnic_model::{Backend, CacheForm, SharedModel, add_counts, ops};
 use picnic_tasks::{Curriculum, Mixture, Problem, Reward, RewardWeights, Split, Task};
 use std::ops::Range;
 use std::time::Instant;
@@ -55,8 +58,10 @@ struct Rollout {
 /// One answer with what it needs to be learned from.
 struct Experience {
     sequence: Sequence,
-    /// Logprobs when it was drawn.
+    /// Logprobs under the policy as it was when the answer was drawn.
     old: Vec<f32>,
+    /// What its tokens weigh where a copy of that policy drew them.
+    importance: Option<Importance>,
     /// Logprobs under the reference.
     reference: Vec<f32>,
     /// `None` if it could not be judged.
@@ -120,9 +125,14 @@ pub fn rl(recipe: &Recipe<Rl>, setting: &Setting, start: Start, chat: ChatFormat
             run.balance_experts(&expert_counts, stage.router_bias_speed);
         }
         let tokens: usize = experiences.iter().map(|e| e.sequence.ids.len()).sum();
-        // Each token was generated once and, beside the training pass that `step` counts, read by the reference once.
-        run.outcome.read(tokens * if stage.kl_beta > 0.0 { 2 } else { 1 } + rollout.thrown_tokens);
-        let values = curves(&numbers, &rollout, stage, tokens as f64 / clock.elapsed().as_secs_f64());
+        // Each token was generated once and, beside the training pass that `step` counts, read by the reference once,
+        // and by the policy once where a copy of it had generated.
+        let reads = usize::from(stage.kl_beta > 0.0) + usize::from(stage.importance_cap().is_some());
+        run.outcome.read(tokens * (1 + reads) + rollout.thrown_tokens);
+        let mut values = curves(&numbers, &rollout, stage, tokens as f64 / clock.elapsed().as_secs_f64());
+        if stage.importance_cap().is_some() {
+            values.extend(importance::curves(experiences.iter().filter_map(|e| e.importance.as_ref())));
+        }
         if let Some(curriculum) = &run.curriculum {
             let rates = curriculum.arms().iter().zip(curriculum.pass_rates());
             for (arm, &rate) in rates {
@@ -150,11 +160,13 @@ fn shown(run: &Training, group: &Group) -> Result<Answer, Error> {
 }
 
 /// This step's groups. Those whose rewards are all equal are replaced by answers to new questions up to
-/// `extra_rollouts` times; what is still without variance then stays (DAPO, section 3.2).
+/// `extra_rollouts` times; what is still without variance then stays (DAPO, section 3.2). A copy of the policy that
+/// draws is made once and gone when all is drawn.
 fn rollout(run: &mut Training, recipe: &Recipe<Rl>, tasks: &Mixture) -> Result<Rollout, Error> {
     let Rl { questions, extra_rollouts, .. } = recipe.stage;
     let first = FIRST_PROBLEM + recipe.stage.round * ROUND + run.step * questions as u64;
-    let groups = answers(run, recipe, tasks, first..first + questions as u64, 0)?;
+    let drawer = run.drawer(recipe.stage.rollout.form())?;
+    let groups = answers(run, recipe, tasks, &drawer, first..first + questions as u64, 0)?;
     let mut rollout = Rollout { groups, thrown_groups: 0, thrown_tokens: 0 };
     for extra in 0..extra_rollouts {
         let flat: Vec<usize> = (0..questions).filter(|&i| no_variance(&rollout.groups[i].totals)).collect();
@@ -163,7 +175,7 @@ fn rollout(run: &mut Training, recipe: &Recipe<Rl>, tasks: &Mixture) -> Result<R
         }
         let before = run.step * extra_rollouts as u64 + extra as u64;
         let first = FIRST_EXTRA_PROBLEM + recipe.stage.round * ROUND + before * questions as u64;
-        let groups = answers(run, recipe, tasks, first..first + flat.len() as u64, 1 + extra as u64)?;
+        let groups = answers(run, recipe, tasks, &drawer, first..first + flat.len() as u64, 1 + extra as u64)?;
         for (i, group) in flat.into_iter().zip(groups) {
             let thrown = std::mem::replace(&mut rollout.groups[i], group);
             rollout.thrown_groups += 1;
@@ -187,11 +199,12 @@ fn questions(run: &Training, tasks: &Mixture, numbers: Range<u64>) -> (Vec<Probl
     numbers.map(question).unzip()
 }
 
-/// A group of judged answers to each question; `draw` counts the rollouts of the step.
+/// A group of judged answers of `drawer` to each question; `draw` counts the rollouts of the step.
 fn answers(
     run: &mut Training,
     recipe: &Recipe<Rl>,
     tasks: &Mixture,
+    drawer: &SharedModel<Backend>,
     numbers: Range<u64>,
     draw: u64,
 ) -> Result<Vec<Group>, Error> {
@@ -207,7 +220,7 @@ fn answers(
         top_p: stage.top_p,
         seed: picnic_random::rollout(common.seed, step, draw),
     };
-    let samples = roll_out(&run.ops, &run.policy, &prompts, run.chat.ends().ids(), CacheForm::Exact, sampling)?;
+    let samples = roll_out(&run.ops, drawer, &prompts, run.chat.ends().ids(), CacheForm::Exact, sampling)?;
     let coins = picnic_random::coins(common.seed, step, draw);
     let weights = RewardWeights { language: stage.language_weight as f32 };
     let judged = samples.into_iter().enumerate().map(|(i, sample)| {
@@ -251,7 +264,7 @@ fn pass_rate(group: &Group, source: RewardSource) -> f64 {
     right.count() as f64 / judged().count() as f64
 }
 
-/// Advantages by group, and the reference's logprobs.
+/// Advantages by group, the logprobs of policy and reference, and what tokens weigh that a copy of the policy drew.
 fn experiences(run: &mut Training, recipe: &Recipe<Rl>, groups: &[Group]) -> Result<Vec<Experience>, Error> {
     let Recipe { common, stage } = recipe;
     let samples: Vec<(&Group, &Sample)> =
@@ -261,20 +274,30 @@ fn experiences(run: &mut Training, recipe: &Recipe<Rl>, groups: &[Group]) -> Res
         Sequence { ids, first_target: group.prompt.len() }
     };
     let sequences: Vec<Sequence> = samples.iter().map(sequence).collect();
-    let reference: Vec<Vec<f32>> = if stage.kl_beta > 0.0 {
-        run.reference_logprobs(common, &sequences)?.into_iter().map(|stats| stats.logprob).collect()
-    } else {
-        samples.iter().map(|(_, sample)| sample.completion.logprobs.clone()).collect()
+    let logprobs = |stats: Vec<TokenStats>| -> Vec<Vec<f32>> { stats.into_iter().map(|s| s.logprob).collect() };
+    let drawn = || samples.iter().map(|(_, sample)| &sample.completion.logprobs);
+    let cap = stage.importance_cap();
+    // Where the policy itself drew, what it said then is what it would say now.
+    let old = match cap {
+        Some(_) => logprobs(run.policy_logprobs(common, &sequences)?),
+        None => drawn().cloned().collect(),
+    };
+    let importance: Vec<Option<Importance>> =
+        old.iter().zip(drawn()).map(|(old, drawn)| Some(Importance::new(old, drawn, cap?))).collect();
+    let reference = match stage.kl_beta > 0.0 {
+        true => logprobs(run.reference_logprobs(common, &sequences)?),
+        false => old.clone(),
     };
     let advantages = groups.iter().flat_map(|group| advantages(&group.totals, stage.advantage));
-    let experiences = sequences.into_iter().zip(samples).zip(reference).zip(advantages);
-    let experience = |(((sequence, (_, sample)), reference), advantage): (((_, (_, &Sample)), _), _)| Experience {
+    let known = old.into_iter().zip(importance).zip(reference);
+    let experience = |((sequence, ((old, importance), reference)), advantage)| Experience {
         sequence,
-        old: sample.completion.logprobs.clone(),
+        old,
+        importance,
         reference,
         advantage,
     };
-    Ok(experiences.map(experience).collect())
+    Ok(sequences.into_iter().zip(known).zip(advantages).map(experience).collect())
 }
 
 /// One optimizer step on some of the answers.
@@ -314,7 +337,12 @@ fn learn(
         teaches,
     };
     let policy: Vec<PolicySequence> = (shared.iter().zip(part))
-        .map(|(&sample, e)| PolicySequence { sample, old: &e.old, reference: &e.reference })
+        .map(|(&sample, e)| PolicySequence {
+            sample,
+            old: &e.old,
+            reference: &e.reference,
+            importance: e.importance.as_ref().map(|importance| &importance.weights[..]),
+        })
         .collect();
     let done = run.step(common, &sequences, plan, &BatchLoss::Policy(objective, &policy))?;
     for (i, stats) in done.tokens.iter().enumerate() {
@@ -322,7 +350,8 @@ fn learn(
         for (t, (&logprob, &entropy)) in stats.logprob.iter().zip(&stats.entropy).enumerate() {
             let [logprob, old, reference] = [logprob, e.old[t], e.reference[t]].map(f64::from);
             let token = objective.token(sample, logprob, old, reference);
-            numbers.loss += sample.weight * token.loss;
+            let importance = e.importance.as_ref().map_or(1.0, |importance| importance.weights[t]);
+            numbers.loss += sample.weight * importance * token.loss;
             numbers.kl += token.kl;
             numbers.clipped_low += f64::from(u8::from(token.clipped == Some(ops::Side::Low)));
             numbers.clipped_high += f64::from(u8::from(token.clipped == Some(ops::Side::High)));

@@ -23,7 +23,9 @@ use crate::watch;
 use picnic_chat::ChatFormat;
 use picnic_model::checkpoint::{Checkpoint, FloatType, SHARD_BYTES};
 use picnic_model::layers::TokenStats;
-use picnic_model::{Backend, Balance, Model, Ops, OutOfMemory, ParamStore, SharedModel, backend, initialise, save};
+use picnic_model::{
+    Backend, Balance, Model, Ops, OutOfMemory, ParamStore, SharedModel, WeightForm, backend, initialise, save,
+};
 use picnic_tasks::Curriculum;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -281,6 +283,18 @@ impl<'s> Training<'s> {
         Ok(())
     }
 
+    /// Who draws the answers of a rollout: the policy itself, or a copy of what it is now with weights in `form`, which
+    /// takes memory until its last handle is dropped.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn drawer(&self, form: WeightForm) -> Result<SharedModel<Backend>, OutOfMemory> {
+        Ok(match form {
+            WeightForm::Exact => self.policy.clone(),
+            _ => self.policy.with_params(self.policy.params().copy_in_form(&self.ops, form)?),
+        })
+    }
+
     /// One optimizer step on `sequences` under `loss`. The router's bias stays where it is.
     ///
     /// # Errors
@@ -437,7 +451,7 @@ fn teach(model: &mut Model, common: &Common, questions: Vec<String>) -> Result<(
 /// What a curve is measured in.
 fn unit(name: &str) -> &'static str {
     match name {
-        "loss" | "mtp loss" | "entropy" | "kl" => "nats per token",
+        "loss" | "mtp loss" | "entropy" | "kl" | "rollout gap" => "nats per token",
         "length" => "tokens",
         "tokens/s" => "tokens per second",
         _ => "",

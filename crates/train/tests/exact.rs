@@ -9,7 +9,7 @@ use models::{Noise, models, weights};
 use picnic_model::kernels::{Cpu, Isa, Team};
 use picnic_model::layers::{Past, Targets, TokenStats};
 use picnic_model::ops::{KlEstimator, Loss, Objective, Ratio, Sample, Surrogate};
-use picnic_model::{Balance, Batch, CacheForm, CpuOps, Grads, Model, ParamStore, SharedModel, Statistics, Tape};
+use picnic_model::{Balance, Batch, CacheForm, CpuOps, Grads, Model, ParamStore, SharedModel, Statistics, Tape, WeightForm};
 use picnic_train::lanes::{BatchLoss, Lanes, Pass, PolicySequence, Sequence};
 use picnic_train::optimizer::Optimizer;
 use picnic_train::recipe::{Optimizer as Settings, Rule};
@@ -57,8 +57,10 @@ fn gradient(
     pass: Pass,
 ) -> (Vec<TokenStats>, Statistics) {
     let all = policy(sequences);
-    let parts: Vec<PolicySequence> =
-        all.iter().map(|(sample, old, reference)| PolicySequence { sample: *sample, old, reference }).collect();
+    let parts: Vec<PolicySequence> = all
+        .iter()
+        .map(|(sample, old, reference)| PolicySequence { sample: *sample, old, reference, importance: None })
+        .collect();
     lanes.gradient(model, params, sequences, pass, &BatchLoss::Policy(OBJECTIVE, &parts)).unwrap()
 }
 
@@ -130,6 +132,71 @@ fn a_rollouts_logprobs_are_the_trainers() {
             }
             assert_eq!(first.get_or_insert_with(|| drawn.clone()), &drawn, "{name}: lanes and threads do not show");
         }
+    }
+}
+
+/// A copy in 8 bits keeps matrices whose rows are no whole groups of 32 as they are. Where that is all that a rollout
+/// multiplies by, it draws like the policy.
+#[test]
+fn a_copy_that_rounds_nothing_draws_like_the_policy() {
+    let ops = CpuOps::with_threads(2).unwrap();
+    let prompts: Vec<Vec<u32>> = [9, 1].map(|n| Noise(5).ids(n)).into();
+    let draw = Draw { samples: 3, max_tokens: 20, temperature: 1.0, top_p: 1.0, seed: 11 };
+    let mut rounded = Vec::new();
+    for (name, model) in models() {
+        let params = weights(&ops, &model);
+        let policy = SharedModel::new(model, params);
+        let copy = policy.with_params(policy.params().copy_in_form(&ops, WeightForm::Q8).unwrap());
+        let drawn = |by: &SharedModel<CpuOps>| -> Vec<(Vec<u32>, Vec<u32>)> {
+            let samples = roll_out(&ops, by, &prompts, &[0], draw).unwrap();
+            samples.into_iter().map(|s| (s.completion.tokens, bits(&s.completion.logprobs))).collect()
+        };
+        let (params, copied) = (policy.params(), copy.params());
+        // No rollout asks the module of multi-token prediction.
+        let asked = params.iter().zip(copied.iter()).filter(|(p, _)| policy.model().mtp_params().all(|id| id != p.id));
+        let changes = asked.filter(|(p, copied)| p.to_rows(&ops) != copied.to_rows(&ops)).count();
+        assert_eq!(drawn(&policy) == drawn(&copy), changes == 0, "{name}: {changes} matrices are rounded");
+        assert!(copied.iter().all(|param| !param.trainable), "{name}");
+        rounded.push(changes > 0);
+    }
+    assert_eq!(rounded, [false, false, true], "heads of 24 make rows of 96 in Qwen3");
+}
+
+/// Tokens that all weigh c are those of a sample that weighs c, to the bit, through lanes and micro-batches.
+#[test]
+fn importance_is_a_weight() {
+    let ops = CpuOps::with_threads(2).unwrap();
+    let sequences = batch();
+    let importance = |i: usize| 0.3 + 0.25 * i as f64;
+    let all = policy(&sequences);
+    let each: Vec<Vec<f64>> = sequences.iter().enumerate().map(|(i, s)| vec![importance(i); s.targets()]).collect();
+    let by_token: Vec<PolicySequence> = (all.iter().zip(&each))
+        .map(|((sample, old, reference), each)| PolicySequence {
+            sample: *sample,
+            old,
+            reference,
+            importance: Some(each),
+        })
+        .collect();
+    let by_sample: Vec<PolicySequence> = (all.iter().enumerate())
+        .map(|(i, (sample, old, reference))| {
+            let sample = Sample { weight: sample.weight * importance(i), ..*sample };
+            PolicySequence { sample, old, reference, importance: None }
+        })
+        .collect();
+    for (name, model) in models() {
+        let params = weights(&ops, &model);
+        let gradient = |parts: &[PolicySequence]| {
+            let mut lanes = lanes(3, 2);
+            let loss = BatchLoss::Policy(OBJECTIVE, parts);
+            lanes.gradient(&model, &params, &sequences, pass(&model, 150), &loss).unwrap();
+            all_of(&params, lanes.grads().unwrap())
+        };
+        let weighed = gradient(&by_token);
+        assert!(weighed == gradient(&by_sample), "{name}");
+        let plain: Vec<PolicySequence> =
+            by_token.iter().map(|part| PolicySequence { importance: None, ..*part }).collect();
+        assert!(weighed != gradient(&plain), "{name}");
     }
 }
 

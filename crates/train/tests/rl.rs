@@ -1,14 +1,15 @@
-//! Whole runs of RL on a model that knows nothing: presets, dynamic sampling, and that threads do not show.
+//! Whole runs of RL on a model that knows nothing: presets, dynamic sampling, rollouts in 8 bits, and that threads do
+//! not show.
 //! Left out: what the objectives compute (`golden.rs`) and whether anything is learned.
 
-use picnic_train::progress::{Progress, Quiet};
+use picnic_train::progress::{Display, Event, Progress, Quiet};
 use picnic_train::recipe::{Recipe, Rl};
 use picnic_train::rl::rl;
 use picnic_train::tokenizer::train_tokenizer;
 use picnic_train::training::{Outcome, Setting, Start};
 use picnic_train::{Error, LockedFolder};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// Some steps of RL by the smoke recipe: the outcome and the bytes of the model.
@@ -19,6 +20,16 @@ fn run(overrides: &[&str], threads: usize) -> (Outcome, Vec<u8>) {
 }
 
 fn rl_in(folder: &TempDir, overrides: &[&str], threads: usize, resume: bool) -> Result<Outcome, Error> {
+    rl_shown(folder, overrides, threads, resume, Progress::new(Quiet))
+}
+
+fn rl_shown(
+    folder: &TempDir,
+    overrides: &[&str],
+    threads: usize,
+    resume: bool,
+    progress: Progress,
+) -> Result<Outcome, Error> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/smoke");
     // The recipe's own objective would win over a preset's.
     let text = fs::read_to_string(root.join("rl.toml")).unwrap().replace("clip_epsilon = 0.2", "");
@@ -27,7 +38,6 @@ fn rl_in(folder: &TempDir, overrides: &[&str], threads: usize, resume: bool) -> 
     let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
     let recipe = Recipe::<Rl>::load(&folder.path().join("rl.toml"), &overrides).unwrap();
     let chat = train_tokenizer(&recipe.common).unwrap();
-    let progress = Progress::new(Quiet);
     let out = LockedFolder::take(&folder.path().join("out"))?;
     let setting = Setting { out, threads, resume, progress: &progress };
     rl(&recipe, &setting, Start::Fresh, chat)
@@ -121,6 +131,103 @@ fn questions_can_be_put_as_r1_zero_was_asked() {
         run(&["steps=1", "reward=random", "template=r1-zero", "model.max_position_embeddings=1024"], 2);
     assert!(curve(&outcome, "grad norm")[0] > 0.0);
     assert!(asked != run(&["steps=1", "reward=random", "model.max_position_embeddings=1024"], 2).1);
+}
+
+/// Rewards, and steps off the policy that drew.
+const IN_8_BITS: [&str; 5] = ["rollout=q8", "reward=random", "steps=3", "minibatches=2", "extra_rollouts=1"];
+
+const OF_THE_COPY: [&str; 3] = ["importance weight", "importance cut", "rollout gap"];
+
+#[test]
+fn a_copy_in_8_bits_draws() {
+    let (outcome, model) = run(&IN_8_BITS, 1);
+    let (other, same) = run(&IN_8_BITS, 3);
+    assert!(model == same, "threads do not show");
+    let [weight, cut, gap] = OF_THE_COPY.map(|name| curve(&outcome, name));
+    assert_eq!([&weight, &cut, &gap], OF_THE_COPY.map(|name| curve(&other, name)).each_ref());
+    for step in 0..3 {
+        // The copy is near the policy, and not the policy.
+        assert!(gap[step] > 0.0 && gap[step] < 0.1, "{gap:?}");
+        assert!(weight[step] != 1.0 && (weight[step] - 1.0).abs() < 0.05, "{weight:?}");
+        assert!(cut[step] == 0.0, "{cut:?}");
+    }
+    let (exact, plain) = run(&[&["rollout=exact"], &IN_8_BITS[1..]].concat(), 2);
+    assert!(plain == run(&IN_8_BITS[1..], 2).1, "which is what happens by itself");
+    assert!(plain != model && exact.curves.iter().all(|curve| !OF_THE_COPY.contains(&curve.name.as_str())));
+}
+
+#[test]
+fn what_the_copy_drew_is_read_once_more() {
+    // Nothing is thrown away, so every token is drawn, read by the reference, and learned from for three.
+    let (exact, _) = run(&["steps=2"], 2);
+    assert_eq!(exact.passes * 3, exact.tokens * 5);
+    let (in_8_bits, _) = run(&["steps=2", "rollout=q8"], 2);
+    assert_eq!(in_8_bits.passes * 4, in_8_bits.tokens * 6);
+    let (without_reference, _) = run(&["steps=2", "rollout=q8", "kl_beta=0"], 2);
+    assert_eq!(without_reference.passes * 3, without_reference.tokens * 5);
+}
+
+#[test]
+fn a_copy_that_rounds_nothing_teaches_what_the_policy_does() {
+    // No row of a matrix is whole groups of 32, so that all of them stay exact.
+    let odd = ["model.hidden_size=24", "model.intermediate_size=40"];
+    for preset in ["preset=r1-zero", "preset=gspo", "preset=v3.2"] {
+        let of = |rollout: &str| run(&[&odd[..], &[preset, rollout], &IN_8_BITS[1..]].concat(), 2);
+        let ((outcome, model), (_, exact)) = (of("rollout=q8"), of("rollout=exact"));
+        assert!(model == exact, "{preset}");
+        assert_eq!(OF_THE_COPY.map(|name| curve(&outcome, name)), [[1.0; 3], [0.0; 3], [0.0; 3]], "{preset}");
+    }
+}
+
+#[test]
+fn the_cap_holds_weights_down() {
+    let (outcome, capped) = run(&[&IN_8_BITS[..], &["rollout_cap=0.5"]].concat(), 2);
+    // Ratios are near 1, so that every one is cut.
+    assert_eq!(curve(&outcome, "importance weight"), [0.5; 3]);
+    assert_eq!(curve(&outcome, "importance cut"), [1.0; 3]);
+    assert!(capped != run(&IN_8_BITS, 2).1);
+    assert!(run(&[&IN_8_BITS[..], &["rollout_cap=2"]].concat(), 2).1 == run(&IN_8_BITS, 2).1, "2 is the default");
+}
+
+/// Copies the run's folder when a checkpoint is written, which is what a kill right after it would leave.
+struct Copying {
+    from: PathBuf,
+    to: PathBuf,
+}
+
+impl Display for Copying {
+    fn show(&mut self, event: &Event) {
+        if *event == Event::Saved(2) {
+            copy_folder(&self.from, &self.to);
+        }
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy_folder(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+#[test]
+fn a_copy_in_8_bits_survives_a_kill() {
+    let [whole, killed] = [(); 2].map(|()| TempDir::new().unwrap());
+    let (from, to) = (whole.path().join("out"), killed.path().join("out"));
+    let progress = Progress::new(Copying { from: from.clone(), to: to.clone() });
+    let outcome = rl_shown(&whole, &IN_8_BITS, 1, false, progress).unwrap();
+    assert!(to.join("checkpoints/step-00000002").exists());
+    let resumed = rl_in(&killed, &IN_8_BITS, 3, true).unwrap();
+    let [one, other] = [from, to].map(|out| fs::read(out.join("model.safetensors")).unwrap());
+    assert!(one == other);
+    for name in OF_THE_COPY.iter().chain(&["reward", "loss", "kl", "grad norm"]) {
+        assert_eq!(curve(&outcome, name), curve(&resumed, name), "{name}");
+    }
+    assert_eq!((outcome.tokens, outcome.passes), (resumed.tokens, resumed.passes));
 }
 
 #[test]

@@ -61,6 +61,23 @@ pub struct StoredRows {
 }
 
 impl StoredRows {
+    /// Rows of f32 that no file holds, such as those of a weight that learns.
+    ///
+    /// # Panics
+    /// If they are not n·k `values`.
+    pub(crate) fn of_values(values: &[f32], [n, k]: [usize; 2]) -> StoredRows {
+        assert_eq!(values.len(), n * k, "rows of {n} × {k}");
+        let mut bytes = vec![0; size_of_val(values)];
+        bytes.as_chunks_mut().0.iter_mut().zip(values).for_each(|(bytes, x)| *bytes = x.to_le_bytes());
+        StoredRows {
+            stored: StoredType::F32,
+            shape: [n, k],
+            data: SharedBytes::Made(bytes),
+            paired: None,
+            scales: None,
+        }
+    }
+
     /// The type that says what the bytes mean.
     pub fn stored(&self) -> StoredType {
         self.stored
@@ -157,11 +174,7 @@ impl Entry {
                 let data = files[slice.file].shared(slice.bytes.clone());
                 Some(StoredRows { stored, shape, data, paired: slice.paired, scales })
             }
-            Source::KeysAndValues { .. } => {
-                let bytes: Vec<u8> = self.values(files)?.iter().flat_map(|x| x.to_le_bytes()).collect();
-                let data = SharedBytes::Made(bytes);
-                Some(StoredRows { stored: StoredType::F32, shape, data, paired: None, scales: None })
-            }
+            Source::KeysAndValues { .. } => Some(StoredRows::of_values(&self.values(files)?, shape)),
         }
     }
 }

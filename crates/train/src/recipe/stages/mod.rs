@@ -20,7 +20,7 @@ pub use pretrain::Pretrain;
 pub(super) use r1::NAMES;
 pub use r1::{R1, Student};
 pub use reject::Reject;
-pub use rl::{Advantage, KlEstimator, LossAverage, Ratio, RewardSource, Rl, Surrogate};
+pub use rl::{Advantage, KlEstimator, LossAverage, Ratio, RewardSource, Rl, RolloutWeights, Surrogate};
 pub use sft::Sft;
 
 use super::Stage;

@@ -1,5 +1,6 @@
 //! The keys of reinforcement learning.
 
+use picnic_model::WeightForm;
 pub use picnic_model::ops::{KlEstimator, Ratio, Surrogate};
 use picnic_tasks::CurriculumSettings;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,13 @@ pub struct Rl {
     /// Share of the probability that is sampled from; less than 1 is another policy too.
     #[serde(default = "default::one")]
     pub top_p: f64,
+    /// The weights that samples are drawn with.
+    #[serde(default, skip_serializing_if = "RolloutWeights::is_exact")]
+    pub rollout: RolloutWeights,
+    /// C, the most that a token weighs for being likelier under the policy than under the weights that drew it; only
+    /// with `rollout = "q8"`, where it is 2 if not given (truncated importance sampling, Yao et al. 2025).
+    #[serde(default)]
+    pub rollout_cap: Option<f64>,
     /// Optimizer steps per rollout, each on another equal part of its samples. R1: 16, so 512 samples each.
     #[serde(default = "default::minibatches")]
     pub minibatches: usize,
@@ -105,6 +113,43 @@ pub struct Rl {
     pub checkpoint_every: usize,
 }
 
+impl Rl {
+    /// C, the cap of the importance weights; `None` where the policy itself draws and there are none.
+    pub fn importance_cap(&self) -> Option<f64> {
+        match self.rollout {
+            RolloutWeights::Exact => None,
+            RolloutWeights::Q8 => Some(self.rollout_cap.unwrap_or(2.0)),
+        }
+    }
+}
+
+/// The weights that samples are drawn with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RolloutWeights {
+    /// The policy's own, so that the log-probabilities of a rollout are those of training, bit for bit.
+    #[default]
+    Exact,
+    /// A copy of them in 8 bits that is made for each rollout, multiplied in integers as `--weights q8` does. Learning
+    /// corrects for the difference and reads every sample once more to know it.
+    Q8,
+}
+
+impl RolloutWeights {
+    /// How these weights are kept and multiplied.
+    pub fn form(self) -> WeightForm {
+        match self {
+            RolloutWeights::Exact => WeightForm::Exact,
+            RolloutWeights::Q8 => WeightForm::Q8,
+        }
+    }
+
+    /// A resolved recipe then leaves the key out, so that runs from before it existed can be resumed.
+    fn is_exact(&self) -> bool {
+        *self == RolloutWeights::Exact
+    }
+}
+
 /// From the rewards of a group to the advantages of its samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -157,6 +202,11 @@ impl Stage for Rl {
         if self.temperature == 0.0 {
             let cure = "give a value above 0; R1's is 1";
             return Err(Fault::new("temperature", "0 makes all samples of a group the same", cure));
+        }
+        within("rollout_cap", self.rollout_cap.unwrap_or(1.0), 1e-6..=1e6)?;
+        if self.rollout_cap.is_some() && self.rollout == RolloutWeights::Exact {
+            let problem = "is given, but the policy itself draws the samples, so that each token weighs 1";
+            return Err(Fault::new("rollout_cap", problem, "remove it, or add rollout = \"q8\""));
         }
         let samples = self.questions * self.group_size;
         within("minibatches", self.minibatches, 1..=samples)?;

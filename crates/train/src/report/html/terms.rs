@@ -67,6 +67,15 @@ pub fn curve(name: &str) -> Option<&'static str> {
             "The share of tokens that no longer teach, because their probability has fallen or risen by as much as one \
              rollout may change it."
         }
+        "importance weight" => {
+            "How much a token counts on average where a copy of the model in 8 bits drew the answers: 1 if the copy is like \
+             the model, less by what the cap takes away."
+        }
+        "importance cut" => "The share of tokens whose importance weight the cap held down.",
+        "rollout gap" => {
+            "How far the copy in 8 bits that drew the answers is from the model itself: the mean difference of the \
+             log-probabilities of a token, either way, in nats."
+        }
         "grad norm" => "The length of the gradient before clipping; spikes mark steps that wanted to go far.",
         "lr" => "The learning rate that the schedule gives each step.",
         "tokens/s" => "Training speed, which is no part of the result.",
