@@ -57,15 +57,14 @@ impl Sampler {
         Draw { changes: self.changes(), allowed, temperature, limits, uniform, likeliest }
     }
 
-    /// The next draw, and those after it if `tokens` come, one by one; none behind what would make the answer whole.
+    /// The next draw, and those after it if `tokens` come, one by one. A constraint is never asked about tokens that may
+    /// not come.
     pub(crate) fn draws(&mut self, tokens: &[u32]) -> Vec<Draw> {
         let mut draws = vec![self.next()];
-        if !tokens.is_empty() {
+        if !tokens.is_empty() && self.constraint.is_none() {
             let mut ahead = self.clone();
             for &token in tokens {
-                if ahead.drawn(token) {
-                    break;
-                }
+                ahead.drawn(token);
                 draws.push(ahead.next());
             }
         }

@@ -148,7 +148,7 @@ fn a_copy_that_rounds_nothing_draws_like_the_policy() {
         let policy = SharedModel::new(model, params);
         let copy = policy.with_params(policy.params().copy_in_form(&ops, WeightForm::Q8).unwrap());
         let drawn = |by: &SharedModel<CpuOps>| -> Vec<(Vec<u32>, Vec<u32>)> {
-            let samples = roll_out(&ops, by, &prompts, &[0], draw).unwrap();
+            let samples = roll_out(&ops, by, &prompts, &[0], CacheForm::Exact, draw).unwrap();
             samples.into_iter().map(|s| (s.completion.tokens, bits(&s.completion.logprobs))).collect()
         };
         let (params, copied) = (policy.params(), copy.params());
