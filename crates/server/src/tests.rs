@@ -405,6 +405,26 @@ fn random_model() -> Router {
     router(Served { name: "echo".to_owned(), model, ops, chat: format, limits }).unwrap()
 }
 
+/// Asked the same again, a model reads only the end of it, says so, and answers the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_is_not_read_again() {
+    let router = random_model();
+    let ask = async || {
+        let more = json!({"max_tokens": 40, "temperature": 0.0});
+        let (status, answer) = chat(&router, &"picnic ".repeat(20), more).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let usage = &answer["usage"];
+        let [hit, miss, all] = ["prompt_cache_hit_tokens", "prompt_cache_miss_tokens", "prompt_tokens"]
+            .map(|key| usage[key].as_u64().unwrap());
+        assert_eq!((hit + miss, &usage["prompt_tokens_details"]["cached_tokens"]), (all, &json!(hit)));
+        (answer["choices"][0]["message"].clone(), hit, all)
+    };
+    let (first, second) = (ask().await, ask().await);
+    assert_eq!((first.0, first.1), (second.0, 0));
+    // Whole pages before the last token.
+    assert_eq!(second.1, (second.2 - 1) / 32 * 32);
+}
+
 /// A seed fixes the answer, whatever else is being answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_seed_fixes_the_answer() {

@@ -9,7 +9,9 @@ use models::{Noise, models, weights};
 use picnic_model::kernels::{Cpu, Isa, Team};
 use picnic_model::layers::{Past, Targets, TokenStats};
 use picnic_model::ops::{KlEstimator, Loss, Objective, Ratio, Sample, Surrogate};
-use picnic_model::{Balance, Batch, CacheForm, CpuOps, Grads, Model, ParamStore, SharedModel, Statistics, Tape, WeightForm};
+use picnic_model::{
+    Balance, Batch, CacheForm, CpuOps, Grads, Model, ParamStore, SharedModel, Statistics, Tape, WeightForm,
+};
 use picnic_train::lanes::{BatchLoss, Lanes, Pass, PolicySequence, Sequence};
 use picnic_train::optimizer::Optimizer;
 use picnic_train::recipe::{Optimizer as Settings, Rule};
