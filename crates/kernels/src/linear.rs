@@ -52,7 +52,7 @@ pub fn forward_each(cpu: &Cpu, x: &[f32], layers: &mut [Layer]) {
                 integer::product::forward(cpu, x, &[0, m], &[w], y);
             } else {
                 let shape = Shape { m, n, k, accumulate: false };
-                let (a, b, c) = (Matrix::rows(x, k), Right::Weight(*weight), Target::rows(&mut **y, n));
+                let (a, b, c) = (Matrix::rows(x, k), Right::Weight(*weight), Target::rows(y, n));
                 gemm(cpu.isa, &cpu.team, Product { shape, a, b, c });
             }
         }
