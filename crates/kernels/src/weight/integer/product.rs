@@ -14,7 +14,7 @@ use crate::simd::{Dot, Isa, Kind, LANES, Scalar, Simd};
 use crate::simd::{FourAtOnce, InPairs};
 use crate::team::{Shared, Team};
 use crate::weight::Frozen;
-use crate::weight::decode::{AHEAD, Quads, scales, visit_quads};
+use crate::weight::decode::{Quads, scales, visit_quads};
 use crate::weight::form::{Form, QUAD, Scales};
 
 /// Multiply-adds below which a product stays on the calling thread.
@@ -25,6 +25,12 @@ const PART: usize = 16;
 
 /// Units of work for each thread, so that uneven ones even out.
 const UNITS: usize = 4;
+
+/// Bytes ahead of the codes that are multiplied: what memory takes to answer in the time that it takes.
+const AHEAD: usize = 4096;
+
+/// Panels of a unit at most.
+const TOGETHER: usize = 8;
 
 /// Numbers of rows that a tile may have, the largest first.
 const TILES: [usize; 5] = [12, 8, 4, 2, 1];
@@ -101,16 +107,21 @@ fn multiply_all(cpu: &Cpu, x: &[f32], k: usize, tiles: &[Tile], products: &[Prod
         let panels = products.iter().map(|product| product.weight.n().div_ceil(LANES)).max().unwrap_or(1).max(1);
         let pieces = if team.size() > 1 { (UNITS * team.size()).div_ceil(panels) } else { 1 };
         let most = tiles.len().div_ceil(pieces).max(1);
+        // Panels that follow each other in memory stay together, so that the next one is fetched while one is multiplied.
+        let all: usize = products.iter().map(|product| product.weight.n().div_ceil(LANES)).sum();
+        let width = (all / (UNITS * team.size())).clamp(1, TOGETHER) * LANES;
         let units: Vec<(&Product, &[Tile], usize)> = products
             .iter()
             .flat_map(|product| product.tiles.chunks(most).map(move |run| (product, run)))
-            .flat_map(|(product, run)| (0..product.weight.n()).step_by(LANES).map(move |column| (product, run, column)))
+            .flat_map(|(product, run)| (0..product.weight.n()).step_by(width).map(move |first| (product, run, first)))
             .collect();
         team.share(units.len(), |unit| {
-            // Panels have columns of their own, and tiles rows of their own.
-            let (Product { weight, y, .. }, run, column) = units[unit];
-            let to = Columns { y, n: weight.n(), column };
-            multiply(cpu.isa, weight.form(), weight.panel(column), rows, run, &to);
+            let (Product { weight, y, .. }, run, first) = units[unit];
+            let n = weight.n();
+            for column in (first..n.min(first + width)).step_by(LANES) {
+                // Panels have columns of their own, and tiles rows of their own.
+                multiply(cpu.isa, weight.form(), weight.panel(column), rows, run, &Columns { y, n, column });
+            }
         });
     });
 }
