@@ -73,7 +73,9 @@ pub(crate) struct Opened {
     pub(crate) pages: Vec<u32>,
     /// How many of them others have, or are reading now.
     pub(crate) reused: usize,
-    /// What stands before its next page.
+    /// How many of them can be found.
+    pub(crate) entered: usize,
+    /// What stands before the next one.
     pub(crate) before: Before,
 }
 
@@ -124,9 +126,12 @@ impl Pages {
         &self.free
     }
 
-    /// Pages for a sequence of these tokens, but for the one that its last token is on: those that are there already, if
-    /// the caller `holds` them, and new ones, which others find from now on. `None` if that would leave fewer than
+    /// Pages for a sequence of these tokens, but for the one that its last token is on: those that are there already, as
+    /// far as the caller `holds` them, and new ones, which others find from now on. `None` if that would leave fewer than
     /// `reserve` pages. `ended` are pages in use that the caller is about to give back.
+    ///
+    /// Behind a page that is there and not held, all are the sequence's own until they are full: of two that share a page,
+    /// both share all before it, and so wait for the same one.
     pub(crate) fn open(
         &mut self,
         space: Option<Space>,
@@ -135,41 +140,35 @@ impl Pages {
         ended: &mut Vec<u32>,
         holds: impl Fn(u32) -> bool,
     ) -> Option<Opened> {
-        let mut before = Before::Start(space.unwrap_or_default());
         let whole = tokens.len().saturating_sub(1) / self.page_tokens;
-        // By place: a page that is there, or how a new one is to be entered.
-        let mut found = Vec::new();
+        let (mut before, mut pages, mut enters) =
+            (Before::Start(space.unwrap_or_default()), Vec::with_capacity(whole + 1), space.is_some());
         for tokens in tokens.chunks_exact(self.page_tokens).take(if space.is_some() { whole } else { 0 }) {
-            let prefix = Prefix { before, tokens: tokens.into() };
-            let Some(&page) = self.index.get(&prefix) else { break };
+            let Some(&page) = self.index.get(&Prefix { before, tokens: tokens.into() }) else { break };
+            enters = holds(page);
+            if !enters {
+                break;
+            }
             before = self.before(page);
-            found.push(Some(page).filter(|page| holds(*page)));
-        }
-        let reused: Vec<u32> = found.iter().flatten().copied().collect();
-        reused.iter().for_each(|&page| self.join(page));
-        let room = self.free.len() + self.idle.len() + (self.limit - self.pages.len());
-        let spare = ended.iter().filter(|page| self.pages[**page as usize].users == 1).count();
-        if room + spare < whole - reused.len() + reserve {
-            self.give(reused);
-            return None;
-        }
-        let (mut pages, reused) = (Vec::with_capacity(whole + 1), reused.len());
-        for (at, tokens) in tokens.chunks_exact(self.page_tokens).take(whole).enumerate() {
-            let page = match found.get(at) {
-                Some(&Some(page)) => page,
-                // Somebody else's that cannot be read from here.
-                Some(None) => self.take(ended)?,
-                None => {
-                    let page = self.take(ended)?;
-                    if space.is_some() {
-                        before = self.enter(before, tokens, page);
-                    }
-                    page
-                }
-            };
             pages.push(page);
         }
-        Some(Opened { pages, reused, before })
+        let reused = pages.len();
+        pages.iter().for_each(|&page| self.join(page));
+        let room = self.free.len() + self.idle.len() + (self.limit - self.pages.len());
+        let spare = ended.iter().filter(|page| self.pages[**page as usize].users == 1).count();
+        if room + spare < whole - reused + reserve {
+            self.give(pages);
+            return None;
+        }
+        for tokens in tokens.chunks_exact(self.page_tokens).take(whole).skip(reused) {
+            let page = self.take(ended)?;
+            if enters {
+                before = self.enter(before, tokens, page);
+            }
+            pages.push(page);
+        }
+        let entered = if enters { whole } else { reused };
+        Some(Opened { pages, reused, entered, before })
     }
 
     /// One page with nothing in it, if there is one; rather than none, one of `ended` that has no other user.
@@ -334,11 +333,14 @@ mod tests {
             assert_ne!(other.pages[0], a.pages[0]);
             pages.give(other.pages);
         }
-        // Not where it cannot be read; the page after it is still entered under it.
-        let apart = pages.open(Some(Space::default()), &[1, 2, 3, 4, 9, 9, 9, 9, 9], 0, &mut Vec::new(), |_| false);
-        let apart = apart.unwrap();
-        assert_ne!(apart.pages[0], a.pages[0]);
-        let after = open(&mut pages, &[1, 2, 3, 4, 9, 9, 9, 9, 9], 0).unwrap();
+        // Where it cannot be read, all from there on are the sequence's own, and nobody finds them before they are full.
+        let tokens = [1, 2, 3, 4, 9, 9, 9, 9, 9];
+        let apart = pages.open(Some(Space::default()), &tokens, 0, &mut Vec::new(), |_| false).unwrap();
+        assert!(apart.pages.len() == 2 && apart.pages[0] != a.pages[0]);
+        assert_eq!((apart.reused, apart.entered), (0, 0));
+        let first = pages.enter(apart.before, &tokens[..4], apart.pages[0]);
+        pages.enter(first, &tokens[4..8], apart.pages[1]);
+        let after = open(&mut pages, &tokens, 0).unwrap();
         assert_eq!(after.pages, [a.pages[0], apart.pages[1]]);
     }
 

@@ -97,7 +97,7 @@ impl Sequence {
     /// Starts in the pages that were found or taken for it. Returns how much of its prompt was there, the first time.
     pub(crate) fn open(&mut self, opened: Opened, pages: &Pages) -> Option<usize> {
         // Those of its neighbours too that they are about to read for it.
-        self.entered = opened.pages.len();
+        self.entered = opened.entered;
         let reused = opened.reused * pages.page_tokens();
         (self.pages, self.before) = (opened.pages, opened.before);
         self.catch_up(pages);

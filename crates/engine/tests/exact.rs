@@ -196,6 +196,31 @@ fn samples_share_their_prompt() {
     }
 }
 
+/// Prompts that begin alike start on several threads while others are in the middle of the same beginning.
+#[test]
+fn beginnings_are_shared_across_threads() {
+    let model = open(&CpuOps::with_threads(1).unwrap(), "llama");
+    let request = |i: usize| Request::new(ids(40 + i * 37 % 150, i % 2), 1 + i % 9);
+    let requests: Vec<Request> = (0..120).map(request).collect();
+    let (alone, _) = answers(&CpuOps::with_threads(1).unwrap(), &model, Limits::new(1, 64, 1024), &requests);
+    for threads in 2..=3 {
+        let ops = CpuOps::with_threads(threads).unwrap();
+        for (sequences, cache_tokens, rounds) in [(6, 4096, 8), (8, 768, 3), (9, 512, 16)] {
+            let limits = Limits { kept_tokens: 256, ..Limits::new(sequences, 32, cache_tokens) };
+            let mut engine = Engine::new(ops.clone(), open(&ops, "llama"), limits);
+            let sent: Vec<_> = requests.iter().map(|request| engine.submit(request.clone()).unwrap()).collect();
+            let mut tokens = vec![Vec::new(); sent.len()];
+            while !engine.is_idle() {
+                for event in engine.steps(rounds).events {
+                    tokens[sent.iter().position(|id| *id == event.id).unwrap()].push(event.token);
+                }
+            }
+            assert!(alone.iter().zip(&tokens).all(|(alone, tokens)| alone.tokens == *tokens), "{threads} threads");
+            assert!(engine.counters().reused_tokens > 0 && engine.cache_tokens_used() == 0);
+        }
+    }
+}
+
 /// Whoever reads for others may go in the middle of it: another goes on from there.
 #[test]
 fn a_reader_for_others_may_be_cancelled() {
@@ -512,15 +537,17 @@ fn changed_weights_invalidate_what_was_cached() {
 fn what_comes_and_goes_leaves_nothing() {
     let ops = CpuOps::with_threads(2).unwrap();
     let model = open(&ops, "llama");
-    let kinds = requests();
+    let mut kinds = requests();
+    // Many that begin alike: some start while others, on another thread, are reading the same.
+    kinds.extend((0..20).map(|i| Request::new(ids(70 + 7 * i, 3), 1 + i % 9)));
     let (alone, _) = answers(&ops, &model, Limits::new(1, 64, 1024), &kinds);
-    let limits = Limits { kept_tokens: 256, draft_tokens: 3, ..Limits::new(5, 48, 320) };
+    let limits = Limits { kept_tokens: 256, draft_tokens: 3, ..Limits::new(8, 48, 352) };
     let mut engine = Engine::new(ops, model, limits);
     let mut random = picnic_random::stream(5);
     let mut below = |n: usize| (picnic_random::uniform(&mut random) * n as f64) as usize;
     let (mut under_way, mut ended) = (Vec::new(), 0);
     for step in 0..1500 {
-        if step < 1200 && under_way.len() < 12 && below(3) == 0 {
+        if step < 1200 && under_way.len() < 20 && below(2) == 0 {
             let kind = below(kinds.len());
             let request = Request { priority: below(2) as i32, tenant: below(2) as u64, ..kinds[kind].clone() };
             under_way.push((engine.submit(request).unwrap(), kind, Vec::new()));
@@ -529,7 +556,7 @@ fn what_comes_and_goes_leaves_nothing() {
             let (id, ..) = under_way.swap_remove(below(under_way.len()));
             engine.cancel(id);
         }
-        for event in engine.steps(1 + below(4)).events {
+        for event in engine.steps(1 + below(8)).events {
             let Some(at) = under_way.iter().position(|(id, ..)| *id == event.id) else { panic!("it was cancelled") };
             under_way[at].2.push(event.token);
             if event.finish.is_some() {
