@@ -18,7 +18,7 @@ import gguf
 import numpy as np
 
 VOCABULARY, LAYERS, WIDTH, HEADS = 102400, 27, 2048, 16
-KV_RANK, NOPE, ROPE, VALUE = 512, 128, 64, 128
+KV_RANK, Q_RANK, NOPE, ROPE, VALUE = 512, 768, 128, 64, 128
 DENSE, EXPERTS, USED, SHARED, EXPERT = 10944, 64, 6, 2, 1408
 IS_SPLIT = False
 Q4_0 = gguf.GGMLQuantizationType.Q4_0
@@ -38,7 +38,12 @@ def shapes():
         def at(name):
             return f"blk.{layer}.{name}.weight"
         yield at("attn_norm"), (WIDTH,)
-        yield at("attn_q"), (HEADS * (NOPE + ROPE), WIDTH)
+        if IS_SPLIT:
+            yield at("attn_q_a"), (Q_RANK, WIDTH)
+            yield at("attn_q_a_norm"), (Q_RANK,)
+            yield at("attn_q_b"), (HEADS * (NOPE + ROPE), Q_RANK)
+        else:
+            yield at("attn_q"), (HEADS * (NOPE + ROPE), WIDTH)
         yield at("attn_kv_a_mqa"), (KV_RANK + ROPE, WIDTH)
         yield at("attn_kv_a_norm"), (KV_RANK,)
         if IS_SPLIT:
@@ -80,12 +85,12 @@ def values(rng, name, shape):
 
 
 def tokens():
-    """A byte-level vocabulary of the right size: 256 bytes, pairs of letters without merges, and three special ones."""
+    """A byte-level vocabulary of the right size: 256 bytes, one pair of letters, words without merges, and three special ones."""
     shown = [b for b in range(256) if chr(b).isprintable() and b != 0x20 and not 0x7F <= b <= 0xA0 and b != 0xAD]
     letters = {b: chr(b) for b in shown} | {
         b: chr(256 + i) for i, b in enumerate(b for b in range(256) if b not in shown)}
     words = [letters[b] for b in range(256)] + ["<bos>", "<eos>", "<user>"]
-    words += [f"word{i}" for i in range(VOCABULARY - len(words))]
+    words += ["ab"] + [f"word{i}" for i in range(VOCABULARY - len(words) - 1)]
     types = [gguf.TokenType.NORMAL] * VOCABULARY
     types[256:259] = [gguf.TokenType.CONTROL] * 3
     return words, types
@@ -100,7 +105,9 @@ def write(path):
     writer.add_feed_forward_length(DENSE)
     writer.add_head_count(HEADS)
     if IS_SPLIT:
-        # To attention all heads have one key, the latent with what is rotated.
+        # To attention all heads have one key, the latent with what is rotated. Queries have a latent too, which llama.cpp
+        # wants of every model but those of V2-Lite's number of layers.
+        writer.add_q_lora_rank(Q_RANK)
         writer.add_head_count_kv(1)
         writer.add_key_length(KV_RANK + ROPE)
         writer.add_value_length(KV_RANK)
@@ -128,7 +135,7 @@ def write(path):
     words, types = tokens()
     writer.add_token_list(words)
     writer.add_token_types(types)
-    writer.add_token_merges([])
+    writer.add_token_merges(["a b"])  # llama.cpp wants one
     writer.add_bos_token_id(256)
     writer.add_eos_token_id(257)
     writer.add_chat_template("{{ bos_token }}{% for m in messages %}<user>{{ m.content }}{% endfor %}")

@@ -38,11 +38,11 @@ torch.set_num_threads({threads})
 model = transformers.AutoModelForCausalLM.from_pretrained({str(model)!r}, dtype=torch.float32).eval()
 ids = torch.tensor([[(row * 7919 + at * 104729) % model.config.vocab_size for at in range({PROMPT})]
                     for row in range({rollouts})])
-settings = dict(do_sample=True, top_k=0, top_p=1.0, temperature=1.0, pad_token_id=0, attention_mask=torch.ones_like(ids))
+settings = dict(do_sample=True, top_k=0, top_p=1.0, temperature=1.0, pad_token_id=0)
 with torch.no_grad():
-    model.generate(ids[:2], max_new_tokens=4, min_new_tokens=4, **settings)
+    model.generate(ids[:2], attention_mask=torch.ones_like(ids[:2]), max_new_tokens=4, min_new_tokens=4, **settings)
     start = time.perf_counter()
-    model.generate(ids, max_new_tokens={tokens}, min_new_tokens={tokens}, **settings)
+    model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens={tokens}, min_new_tokens={tokens}, **settings)
 print(time.perf_counter() - start)
 """
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
