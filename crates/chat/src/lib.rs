@@ -28,7 +28,7 @@ mod template;
 pub use end_tokens::{EndTokens, ends_a_turn_by_name};
 pub use error::Error;
 pub use format::{ChatFormat, Prompt};
-pub use guidance::{FormFailure, Form, Guidance, Guide};
+pub use guidance::{Form, FormFailure, Guidance, Guide};
 pub use message::{FunctionCall, Message, Role, ToolCall};
 pub use page::{R1_ZERO, page_template};
 pub use picnic::CHAT_TEMPLATE;
