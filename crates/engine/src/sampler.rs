@@ -57,11 +57,15 @@ impl Sampler {
         Draw { changes: self.changes(), allowed, temperature, limits, uniform, likeliest }
     }
 
-    /// The next draw, and those after it if `tokens` come, one by one. A constraint is never asked about tokens that may
-    /// not come.
+    /// Whether nothing has to be asked about a token before it has come. A constraint is never asked about one that may not.
+    pub(crate) fn can_look_ahead(&self) -> bool {
+        self.constraint.is_none()
+    }
+
+    /// The next draw, and those after it if `tokens` come, one by one.
     pub(crate) fn draws(&mut self, tokens: &[u32]) -> Vec<Draw> {
         let mut draws = vec![self.next()];
-        if !tokens.is_empty() && self.constraint.is_none() {
+        if !tokens.is_empty() {
             let mut ahead = self.clone();
             for &token in tokens {
                 ahead.drawn(token);

@@ -148,7 +148,10 @@ impl Sequence {
     /// Returns how many.
     pub(crate) fn draft(&mut self, most: usize, bar: f64) -> usize {
         // The last token of all is drawn from the row before it.
-        let left = (self.prompt + self.max_tokens).saturating_sub(self.tokens.len() + 1);
+        let left = match self.sampler.can_look_ahead() {
+            true => (self.prompt + self.max_tokens).saturating_sub(self.tokens.len() + 1),
+            false => 0,
+        };
         self.tried = self.drafts.next(&self.tokens, most.min(left), bar);
         self.tried.len()
     }
@@ -161,7 +164,6 @@ impl Sequence {
             self.tried.clear();
         }
         let draws = if is_ready { self.sampler.draws(&self.tried) } else { Vec::new() };
-        self.tried.truncate(draws.len().saturating_sub(1));
         let predicted = if self.wants.prompt_logprobs { start + 1..(end + 1).min(self.prompt) } else { 0..0 };
         let ids = [&self.tokens[start..end], &self.tried].concat();
         plan.add(&ids, (start, self.prompt), &self.pages, |rows| {

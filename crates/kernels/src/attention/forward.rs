@@ -1,7 +1,7 @@
 //! Attention forward: from the rows of a batch, or from pages that a cache holds.
 
 use super::Shape;
-use super::pages::{Form, PAGE, append, copy, keys, page_len, room, values};
+use super::pages::{Form, Head, PAGE, append, copy, page_len, room};
 use super::rows::{BLOCK, Rows, scaled, share, weights};
 use crate::gemm::{Matrix, panel_product};
 use crate::simd::{Isa, LANES};
@@ -140,14 +140,14 @@ fn block(
         }
         for (i, page) in pages.iter().enumerate() {
             let to = &mut scores[i * PAGE..];
-            let keys = keys(isa, shape, form, page, rows.head, room);
+            let keys = Head::of(isa, shape, form, page, rows.head).keys(room);
             panel_product(isa, Matrix::rows(queries, dk), n, dk, keys, to, width, PAGE, false);
         }
         let mut row_stats = [[0.0; 2]; BLOCK];
         softmax(isa, shape, rows, scores, width, &mut row_stats);
         for (i, page) in pages.iter().enumerate() {
             let p = Matrix { data: &scores[i * PAGE..], row_stride: width, column_stride: 1 };
-            for (c, panel) in values(isa, shape, form, page, rows.head, room).enumerate() {
+            for (c, panel) in Head::of(isa, shape, form, page, rows.head).values(room).enumerate() {
                 let to = &mut sums[c * LANES..];
                 panel_product(isa, p, n, PAGE.min(end - i * PAGE), panel, to, out_width, LANES, i > 0);
             }

@@ -12,6 +12,7 @@
 use super::Shape;
 use crate::simd::{Isa, LANES};
 use half::f16;
+use std::slice::ChunksExact;
 
 /// Positions in a page.
 pub const PAGE: usize = LANES;
@@ -185,7 +186,7 @@ pub(super) fn write_column(x: &[f32], panel: &mut [f32], slot: usize) {
     }
 }
 
-/// Values that [`keys`] and [`values`] may need room for.
+/// Values that [`Head::keys`] and [`Head::values`] may need room for.
 pub(super) fn room(shape: &Shape, form: Form) -> usize {
     let value = shape.dv.next_multiple_of(LANES);
     match form {
@@ -195,82 +196,80 @@ pub(super) fn room(shape: &Shape, form: Form) -> usize {
     }
 }
 
-/// The key panel of `head` in a page, in `room` if it has to be decoded.
-pub(super) fn keys<'a>(
+/// What one head has in a page.
+pub(super) struct Head<'a> {
     isa: Isa,
-    shape: &Shape,
+    shape: &'a Shape,
     form: Form,
-    page: &'a [f32],
-    head: usize,
-    room: &'a mut [f32],
-) -> &'a [f32] {
-    key_rows(isa, shape, form, page, head, shape.dk, room)
+    data: &'a [f32],
 }
 
-/// The first `rows` rows of the key panel.
-fn key_rows<'a>(
-    isa: Isa,
-    shape: &Shape,
-    form: Form,
-    page: &'a [f32],
-    head: usize,
-    rows: usize,
-    room: &'a mut [f32],
-) -> &'a [f32] {
-    let (page, count) = (&page[head * head_len(shape, form)..][..head_len(shape, form)], rows * PAGE);
-    let room = match form {
-        Form::F32 => return &page[..count],
-        Form::F16 | Form::Q8 => &mut room[..count],
-    };
-    if form == Form::F16 {
-        decode_f16(isa, &bytes(page)[..2 * count], room);
-    } else {
-        let (scales, codes) = page.split_at(2 * PAGE);
-        let (first, second) = (lanes(scales), lanes(&scales[PAGE..]));
-        let split = if shape.latent { count.min(shape.dv * PAGE) } else { count };
-        let codes = &bytes(codes)[..count];
-        decode_columns(isa, &codes[..split], first, &mut room[..split]);
-        decode_columns(isa, &codes[split..], second, &mut room[split..]);
+impl<'a> Head<'a> {
+    /// That of `head` in `page`.
+    pub(super) fn of(isa: Isa, shape: &'a Shape, form: Form, page: &'a [f32], head: usize) -> Head<'a> {
+        let len = head_len(shape, form);
+        Head { isa, shape, form, data: &page[head * len..][..len] }
     }
-    room
-}
 
-/// The value panels of `head` in a page, in `room` if they have to be decoded.
-pub(super) fn values<'a>(
-    isa: Isa,
-    shape: &Shape,
-    form: Form,
-    page: &'a [f32],
-    head: usize,
-    room: &'a mut [f32],
-) -> std::slice::ChunksExact<'a, f32> {
-    let count = shape.dv.next_multiple_of(LANES) * PAGE;
-    if shape.latent {
-        // Rows of keys are columns of values.
-        let (decoded, turned) = room.split_at_mut(count);
-        let read = shape.dv * PAGE;
-        if form == Form::F32 {
-            decoded[..read].copy_from_slice(key_rows(isa, shape, form, page, head, shape.dv, &mut []));
-        } else {
-            key_rows(isa, shape, form, page, head, shape.dv, decoded);
-        }
-        decoded[read..].fill(0.0);
-        turn(isa, decoded, &mut turned[..count]);
-        return turned[..count].chunks_exact(PAGE * LANES);
+    /// Its key panel, in `room` if it has to be decoded.
+    pub(super) fn keys<'r>(&self, room: &'r mut [f32]) -> &'r [f32]
+    where
+        'a: 'r,
+    {
+        self.key_rows(self.shape.dk, room)
     }
-    let page = &page[head * head_len(shape, form)..][..head_len(shape, form)];
-    let before = shape.dk * PAGE;
-    let panels = match form {
-        Form::F32 => &page[before..],
-        Form::F16 => {
-            decode_f16(isa, &bytes(page)[2 * before..], &mut room[..count]);
-            &room[..count]
+
+    /// The first `rows` rows of the key panel.
+    fn key_rows<'r>(&self, rows: usize, room: &'r mut [f32]) -> &'r [f32]
+    where
+        'a: 'r,
+    {
+        let count = rows * PAGE;
+        match self.form {
+            Form::F32 => return &self.data[..count],
+            Form::F16 => decode_f16(self.isa, &bytes(self.data)[..2 * count], &mut room[..count]),
+            Form::Q8 => {
+                let (scales, codes) = self.data.split_at(2 * PAGE);
+                let split = if self.shape.latent { count.min(self.shape.dv * PAGE) } else { count };
+                let codes = &bytes(codes)[..count];
+                decode_columns(self.isa, &codes[..split], lanes(scales), &mut room[..split]);
+                decode_columns(self.isa, &codes[split..], lanes(&scales[PAGE..]), &mut room[split..count]);
+            }
         }
-        Form::Q8 => {
-            let (scales, codes) = page.split_at(2 * PAGE);
-            decode_rows(isa, &bytes(codes)[before..], lanes(&scales[PAGE..]), &mut room[..count]);
-            &room[..count]
-        }
-    };
-    panels.chunks_exact(PAGE * LANES)
+        &room[..count]
+    }
+
+    /// Its value panels, in `room` if they have to be decoded.
+    pub(super) fn values<'r>(&self, room: &'r mut [f32]) -> ChunksExact<'r, f32>
+    where
+        'a: 'r,
+    {
+        let Head { isa, shape, form, data } = *self;
+        let (before, count) = (shape.dk * PAGE, shape.dv.next_multiple_of(LANES) * PAGE);
+        let panels = match form {
+            _ if shape.latent => {
+                // Rows of keys are columns of values.
+                let (decoded, turned) = room.split_at_mut(count);
+                let read = shape.dv * PAGE;
+                match form {
+                    Form::F32 => decoded[..read].copy_from_slice(&data[..read]),
+                    Form::F16 | Form::Q8 => _ = self.key_rows(shape.dv, decoded),
+                }
+                decoded[read..].fill(0.0);
+                turn(isa, decoded, &mut turned[..count]);
+                &turned[..count]
+            }
+            Form::F32 => &data[before..],
+            Form::F16 => {
+                decode_f16(isa, &bytes(data)[2 * before..], &mut room[..count]);
+                &room[..count]
+            }
+            Form::Q8 => {
+                let (scales, codes) = data.split_at(2 * PAGE);
+                decode_rows(isa, &bytes(codes)[before..], lanes(&scales[PAGE..]), &mut room[..count]);
+                &room[..count]
+            }
+        };
+        panels.chunks_exact(PAGE * LANES)
+    }
 }
