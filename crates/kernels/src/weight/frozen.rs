@@ -6,13 +6,13 @@
 
 use super::decode::{decode, row_product};
 use super::form::{Codes, Form};
+use super::memory::{Bytes, OutOfMemory};
 use super::{Stored, repack};
 use crate::panels::Panels;
 use crate::scratch;
 use crate::simd::{Isa, LANES};
 use crate::stored::StoredType;
 use crate::team::{Shared, Team};
-use std::collections::TryReserveError;
 use std::ops::Range;
 
 /// Inputs that are decoded at a time where one row of a weight is asked for.
@@ -24,13 +24,8 @@ pub struct Frozen {
     form: Form,
     n: usize,
     k: usize,
-    lines: Vec<Line>,
+    panels: Bytes,
 }
-
-/// A cache line: panels of f32 start on one.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
 
 impl Frozen {
     /// Takes the rows of `source`, each once, into panels, which the team shares out.
@@ -40,7 +35,7 @@ impl Frozen {
     ///
     /// # Panics
     /// If the source's rows or scales have other lengths than their type and number want, or its type is one of scales.
-    pub fn repack(team: &Team, source: &Stored) -> Result<Frozen, TryReserveError> {
+    pub fn repack(team: &Team, source: &Stored) -> Result<Frozen, OutOfMemory> {
         source.check();
         let Stored { ty, n, k, scales, .. } = *source;
         let form = Form::of(ty, scales.map(|scales| scale_block(scales.block_k, k)));
@@ -55,15 +50,10 @@ impl Frozen {
         n: usize,
         k: usize,
         lay_out: impl Fn(&Form, usize, &mut [u8]) + Sync,
-    ) -> Result<Frozen, TryReserveError> {
+    ) -> Result<Frozen, OutOfMemory> {
         let (panels, panel_bytes) = (n.div_ceil(LANES), form.panel_bytes(k));
-        let mut frozen = Frozen { ty, form, n, k, lines: Vec::new() };
-        let lines = (panels * panel_bytes).div_ceil(size_of::<Line>());
-        frozen.lines.try_reserve_exact(lines)?;
-        frozen.lines.resize(lines, Line([0; 64]));
-        // SAFETY: a line is 64 bytes without padding.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(frozen.lines.as_mut_ptr().cast::<u8>(), 64 * lines) };
-        let bytes = Shared::new(bytes);
+        let mut frozen = Frozen { ty, form, n, k, panels: Bytes::new(panels * panel_bytes)? };
+        let bytes = Shared::new(frozen.panels.as_mut_slice());
         team.share(panels, |panel| {
             // SAFETY: each panel is one unit of the work.
             let bytes = unsafe { bytes.part(panel * panel_bytes..(panel + 1) * panel_bytes) };
@@ -79,7 +69,7 @@ impl Frozen {
     ///
     /// # Panics
     /// As [`Frozen::repack`], or if rows are no whole blocks of `ty`, or [nobody writes it](StoredType::encode).
-    pub fn encode(team: &Team, source: &Stored, ty: StoredType) -> Result<Frozen, TryReserveError> {
+    pub fn encode(team: &Team, source: &Stored, ty: StoredType) -> Result<Frozen, OutOfMemory> {
         source.check();
         let Stored { n, k, .. } = *source;
         Frozen::with_panels(team, ty, Form::of(ty, None), n, k, |form, first, panel| {
@@ -112,7 +102,7 @@ impl Frozen {
 
     /// Bytes that it keeps in memory.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.lines.as_slice())
+        self.panels.as_slice().len()
     }
 
     /// Row `n`, the weights of one output, as f32. It decodes the panel of 32 outputs that the row belongs to.
@@ -132,8 +122,11 @@ impl Frozen {
     /// The panels, if they are f32 and can be read as they are.
     pub(crate) fn as_f32(&self) -> Option<Panels<'_>> {
         let len = crate::panels::len(self.n, self.k);
-        // SAFETY: as many values were written, on lines of memory; every pattern of bits is an f32.
-        let values = || unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast::<f32>(), len) };
+        let values = || {
+            let bytes = &self.panels.as_slice()[..size_of::<f32>() * len];
+            // SAFETY: so many bytes there are, from the start of a cache line on; every pattern of bits is an f32.
+            unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<f32>(), len) }
+        };
         (self.form.codes == Codes::F32).then(|| Panels::new(values(), self.n, self.k))
     }
 
@@ -157,10 +150,8 @@ impl Frozen {
 
     /// The panel of output `n`.
     pub(super) fn panel(&self, n: usize) -> &[u8] {
-        // SAFETY: a line is 64 bytes without padding.
-        let bytes = unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast::<u8>(), 64 * self.lines.len()) };
         let panel_bytes = self.form.panel_bytes(self.k);
-        &bytes[n / LANES * panel_bytes..][..panel_bytes]
+        &self.panels.as_slice()[n / LANES * panel_bytes..][..panel_bytes]
     }
 }
 

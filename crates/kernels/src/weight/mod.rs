@@ -6,6 +6,7 @@ mod decode;
 mod form;
 mod frozen;
 pub mod integer;
+mod memory;
 mod repack;
 mod stored;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use crate::simd::{Isa, LANES};
 use std::ops::Range;
 
 pub use frozen::Frozen;
+pub use memory::OutOfMemory;
 pub use stored::{RowScales, Stored};
 
 /// A weight W `[N, K]`.
