@@ -58,6 +58,8 @@ pub enum CorpusKind {
     CountingRu,
     /// More and less, larger and smaller.
     Comparisons,
+    /// Which numbers are in a row of others and which are not: what Countdown's worked problems look up.
+    Lookups,
     /// Worked problems of the recipe's tasks as a page with a conversation, `<think>` and `<answer>` included. For
     /// R1-Zero, which starts RL without a cold start, from a base model that has seen such pages as real ones have.
     Dialogues,
@@ -132,6 +134,7 @@ impl Corpus {
             CorpusKind::Sequences => lessons::sequence(rng),
             CorpusKind::CountingRu => pretrain::lines(rng, 3, word_problems::counting),
             CorpusKind::Comparisons => pretrain::lines(rng, 6, lessons::comparison),
+            CorpusKind::Lookups => pretrain::lines(rng, 4, lessons::lookup),
             CorpusKind::Dialogues => self.tasks.as_ref().map_or_else(String::new, |tasks| dialogue(tasks, index)),
         }
     }
@@ -187,8 +190,8 @@ mod tests {
 
     #[test]
     fn the_format_is_unseen() {
-        use CorpusKind::{Comparisons, CountingRu, Sequences, Spelling, Statements, Steps};
-        for kind in [Spelling, Steps, Statements, Sequences, CountingRu, Comparisons] {
+        use CorpusKind::{Comparisons, CountingRu, Lookups, Sequences, Spelling, Statements, Steps};
+        for kind in [Spelling, Steps, Statements, Sequences, CountingRu, Comparisons, Lookups] {
             let corpus = only(kind);
             for index in 0..1000 {
                 let text = corpus.text(index);

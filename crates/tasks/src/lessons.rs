@@ -8,6 +8,7 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
+use crate::countdown;
 use crate::knights_knaves::{self, Puzzle, Statement};
 use crate::letters;
 use crate::pretrain::until_held_out;
@@ -20,7 +21,7 @@ pub(crate) fn spelling(rng: &mut ChaCha8Rng) -> String {
     loop {
         let language = if rng.random_bool(0.7) { Language::English } else { Language::Russian };
         // Those that a tokenizer may keep whole have to be learned by heart, capitals and all.
-        let whole = rng.random_bool(0.5);
+        let whole = rng.random_bool(1.0 / 3.0);
         let words = match (whole, language) {
             (true, _) => words::of_questions(language),
             (_, Language::English) => words::english(),
@@ -133,6 +134,28 @@ pub(crate) fn comparison(rng: &mut ChaCha8Rng) -> String {
             format!("{a}, {b}, {c} in order: {}, {}, {}.", sorted[0], sorted[1], sorted[2])
         }
     }
+}
+
+/// A row of numbers, then some that are looked up in it as Countdown's workings do: `22 16 57 | 41: 16:16 26:22`. Most
+/// that are not there differ in a digit from one that is, so that nothing less than every digit tells.
+pub(crate) fn lookup(rng: &mut ChaCha8Rng) -> String {
+    let largest = if rng.random_bool(0.7) { 99 } else { 300 };
+    let row: Vec<u32> = (0..rng.random_range(2..=5)).map(|_| rng.random_range(1..=largest)).collect();
+    let asked: Vec<String> = (0..rng.random_range(3..=6))
+        .map(|_| {
+            let member = row.choose(rng).copied().unwrap_or_default();
+            let number = match rng.random_range(0..6) {
+                0..3 => member,
+                3 => rng.random_range(1..=largest),
+                4 => member / 10 * 10 + rng.random_range(0..10),
+                _ => member % 10 + 10 * rng.random_range(0..=largest / 10),
+            };
+            let alike = countdown::alike(number, row.iter().copied());
+            format!("{number}:{}", alike.map_or_else(String::new, |alike| alike.to_string()))
+        })
+        .collect();
+    let row: Vec<String> = row.iter().map(u32::to_string).collect();
+    format!("{} | {}", row.join(" "), asked.join(" "))
 }
 
 #[cfg(test)]

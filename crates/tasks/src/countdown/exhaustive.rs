@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! 25 3 19 -> 41
-//! 25: 19+3=22 19-3=16 19*3=57 19/3- | 41-25=16 yes
+//! 25: 19+3=22 19-3=16 19*3=57 19/3- | 41-25=16:16 yes
 //! 19-3=16 16+25=41
 //! ```
 //! Each number is left for the last step in turn. A line has what the other two make, then what the last step would
-//! need, up to the first number that they do make. Of two numbers it has what they make, up to the target, and the
-//! step that meets it once more. Nothing is guessed and one thing is looked up at a time, so that a small model that
-//! can do each step can do all. `-` says that a division leaves a remainder, `>` that a product is too large.
+//! need, up to the first number that they do make. Behind a needed number stands that number if it is made, else the
+//! first made one that begins with the same digit, `19:10`, or nothing, `30:`. So a small model looks up by copying, and
+//! then compares two numbers that stand together; asked for a bare yes, it said yes to others (LOG.md). Of two numbers
+//! the working has what they make, up to the target, and the step that meets it once more. Nothing is guessed and one
+//! thing is looked up at a time. `-` says that a division leaves a remainder, `>` that a product is too large.
 
 use super::Gold;
 use crate::task::{Language, Trace};
@@ -84,6 +86,24 @@ fn needed(last: u32, target: u32, limit: u32) -> Vec<Need> {
     needed
 }
 
+/// What stands behind a needed number: it, if it is made; else the first made number that begins with its digit.
+pub(crate) fn alike(needed: u32, made: impl Iterator<Item = u32> + Clone) -> Option<u32> {
+    let begins = |value: u32| value.to_string().chars().next();
+    made.clone().find(|value| *value == needed).or_else(|| made.clone().find(|value| begins(*value) == begins(needed)))
+}
+
+/// What the last step would need, each beside what is made like it.
+fn looked_up(needed: &[Need], made: &[Made]) -> String {
+    let write = |need: &Need| match need.made.value {
+        Some(value) => {
+            let alike = alike(value, made.iter().filter_map(|made| made.value)).map_or_else(String::new, |alike| alike.to_string());
+            format!("{}:{alike}", need.made.write())
+        }
+        None => need.made.write(),
+    };
+    needed.iter().map(write).collect::<Vec<_>>().join(" ")
+}
+
 /// The working, and the expression it ends in, if there is one; `None` for more or fewer numbers.
 pub(super) fn search(gold: &Gold, limit: u32) -> Option<(String, Option<String>)> {
     let target = gold.target;
@@ -114,12 +134,11 @@ pub(super) fn search(gold: &Gold, limit: u32) -> Option<(String, Option<String>)
                     Some((value, *first, need.sign, need.last_first))
                 };
                 let found = needed.iter().enumerate().find_map(|(at, need)| Some((at, made_of(need)?)));
-                let needed: Vec<Made> = needed.iter().map(|need| need.made).collect();
                 let Some((at, (value, first, sign, last_first))) = found else {
-                    lines.push(format!("{last}: {} | {} | {no}", all(&made), all(&needed)));
+                    lines.push(format!("{last}: {} | {} | {no}", all(&made), looked_up(&needed, &made)));
                     continue;
                 };
-                lines.push(format!("{last}: {} | {} {yes}", all(&made), all(&needed[..=at])));
+                lines.push(format!("{last}: {} | {} {yes}", all(&made), looked_up(&needed[..=at], &made)));
                 let inner = format!("({}{}{})", first.left, first.sign, first.right);
                 let (step, expression) = match last_first {
                     true => (format!("{last}{sign}{value}"), format!("{last}{sign}{inner}")),
@@ -156,15 +175,23 @@ mod tests {
             (
                 &[25, 3, 19][..],
                 41,
-                "25 3 19 -> 41\n25: 19+3=22 19-3=16 19*3=57 19/3- | 41-25=16 yes\n19-3=16 16+25=41",
+                "25 3 19 -> 41\n25: 19+3=22 19-3=16 19*3=57 19/3- | 41-25=16:16 yes\n19-3=16 16+25=41",
                 Some("(19-3)+25"),
+            ),
+            (
+                &[8, 3, 2],
+                22,
+                "8 3 2 -> 22\n8: 3+2=5 3-2=1 3*2=6 3/2- | 22-8=14:1 22+8=30: 22/8- 22*8=176:1 | no\n\
+                 3: 8+2=10 8-2=6 8*2=16 8/2=4 | 22-3=19:10 22+3=25: 22/3- 22*3=66:6 | no\n\
+                 2: 8+3=11 8-3=5 8*3=24 8/3- | 22-2=20:24 22+2=24:24 yes\n8*3=24 24-2=22",
+                Some("(8*3)-2"),
             ),
             (&[5, 8], 40, "5 8 -> 40\n8+5=13 8-5=3 8*5=40 yes\n8*5=40", Some("8*5")),
             (&[5, 8], 41, "5 8 -> 41\n8+5=13 8-5=3 8*5=40 8/5- | no", None),
             (
                 &[50, 4, 3],
                 38,
-                "50 4 3 -> 38\n50: 4+3=7 4-3=1 4*3=12 4/3- | 50-38=12 yes\n4*3=12 50-12=38",
+                "50 4 3 -> 38\n50: 4+3=7 4-3=1 4*3=12 4/3- | 50-38=12:12 yes\n4*3=12 50-12=38",
                 Some("50-(4*3)"),
             ),
         ] {

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::draw::{self, Drawn};
 use crate::task::{Language, Problem, Source, Split, Task, TaskError, Trace, Verdict, drawn_examples};
+pub(crate) use exhaustive::alike;
 use expression::Fault;
 use search::Attempt;
 
