@@ -39,4 +39,8 @@ pub struct Counters {
     pub guessed: u64,
     /// Guesses that came true.
     pub guessed_right: u64,
+    /// Those of the checked guesses that the model's module for multi-token prediction made.
+    pub guessed_by_module: u64,
+    /// Those of them that came true.
+    pub guessed_by_module_right: u64,
 }

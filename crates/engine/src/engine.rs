@@ -15,7 +15,7 @@ use crate::sequence::Sequence;
 use crate::share::{Share, Stint, Worked};
 use picnic_model::layers::Absorbed;
 use picnic_model::ops::{Ops, OutOfMemory};
-use picnic_model::{Model, SharedModel};
+use picnic_model::{Model, ParamStore, SharedModel};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -149,15 +149,14 @@ impl<O: Ops> Engine<O> {
             self.absorbed = None;
             self.forget();
         }
-        let absorbed =
-            self.absorbed.take().map_or_else(|| model.model().absorb(&self.ops, &params, self.limits.cache), Ok);
-        let absorbed = match absorbed {
+        let absorbed = match self.absorbed.take().map_or_else(|| self.absorb(model.model(), &params), Ok) {
             Ok(absorbed) => absorbed,
             Err(source) => return self.drop_all(source),
         };
         self.admit();
         let (mut events, mut refused, mut is_short) = (Vec::new(), Vec::new(), false);
-        let weights = Weights { model: model.model(), params: &params, absorbed: &absorbed };
+        let asks_module = self.limits.asks_module(model.model());
+        let weights = Weights { model: model.model(), params: &params, absorbed: &absorbed, asks_module };
         for worked in self.work(&weights, rounds) {
             self.running.extend(worked.sequences);
             self.queue_mut().pages.give(worked.ended);
@@ -175,6 +174,16 @@ impl<O: Ops> Engine<O> {
             self.preempt_last();
         }
         Step { events, dropped: self.make_room(refused) }
+    }
+
+    /// What layers multiply by where the cache has this form, the module's among them if it reads along.
+    fn absorb(&self, model: &Model, params: &ParamStore<O>) -> Result<Absorbed<O>, OutOfMemory> {
+        let form = self.limits.cache;
+        let absorbed = model.absorb(&self.ops, params, form)?;
+        match self.limits.asks_module(model) {
+            true => model.absorb_mtp(&self.ops, params, form, absorbed),
+            false => Ok(absorbed),
+        }
     }
 
     /// Frees memory for the next step after one in which `refused` ran out of it. Returns those that can never go on.
@@ -354,5 +363,5 @@ fn empty_pages<O: Ops>(limits: Limits) -> Pages {
 }
 
 fn empty_cache<O: Ops>(ops: &O, model: &Model, limits: Limits) -> O::Cache {
-    ops.cache(&model.cache_layout(limits.cache), limits.cache)
+    ops.cache(&limits.layout(model), limits.cache)
 }

@@ -12,6 +12,7 @@ mod drafts;
 mod engine;
 mod generate;
 mod limits;
+mod mtp;
 mod pages;
 mod pass;
 mod queue;

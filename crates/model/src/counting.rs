@@ -304,6 +304,18 @@ impl Ops for Counting {
         Self::PAGE_TOKENS * layouts.iter().map(layer).sum::<usize>()
     }
     fn cache(&self, _layouts: &[Shape], _: CacheForm) {}
+    fn write_cached(
+        &self,
+        _: &Shape,
+        k: &Counted,
+        v: &Counted,
+        _: &mut (),
+        _layer: usize,
+        _: &[CachedSpan],
+    ) -> Result<(), OutOfMemory> {
+        self.count(0, 2 * (k.len + v.len));
+        Ok(())
+    }
     fn attention_cached(
         &self,
         s: &Shape,

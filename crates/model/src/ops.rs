@@ -260,7 +260,17 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
     fn page_bytes(&self, layouts: &[AttentionShape], form: CacheForm) -> usize;
     /// An empty cache with a layer for each of `layouts`.
     fn cache(&self, layouts: &[AttentionShape], form: CacheForm) -> Self::Cache;
-    /// Writes the rows' keys and values to their pages, then attends over each sequence's pages, as these have them.
+    /// Writes the rows' keys and values to their pages of `layer`.
+    fn write_cached(
+        &self,
+        shape: &AttentionShape,
+        k: &Self::Buffer,
+        v: &Self::Buffer,
+        cache: &mut Self::Cache,
+        layer: usize,
+        spans: &[CachedSpan],
+    ) -> Result<(), OutOfMemory>;
+    /// [`Ops::write_cached`], then attention over each sequence's pages, as these have keys and values.
     #[allow(clippy::too_many_arguments)]
     fn attention_cached(
         &self,

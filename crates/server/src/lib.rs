@@ -62,14 +62,10 @@ impl Limits {
     /// Limits for `model` with `cache_bytes` of keys and values, kept in `cache`'s form: as many tokens as they hold, each
     /// request no more than the model was trained for.
     pub fn new<O: Ops>(ops: &O, model: &Model, cache: CacheForm, cache_bytes: usize) -> Limits {
-        let cache_tokens = EngineLimits::cache_in(ops, model, cache, cache_bytes);
+        let engine = EngineLimits { draft_tokens: DRAFT_TOKENS, cache, ..EngineLimits::new(16, 256, 0) };
+        let cache_tokens = engine.cache_in(ops, model, cache_bytes);
         // Conversations come back with what was said before, and repeat what they quote.
-        let engine = EngineLimits {
-            kept_tokens: cache_tokens,
-            draft_tokens: DRAFT_TOKENS,
-            cache,
-            ..EngineLimits::new(16, 256, cache_tokens)
-        };
+        let engine = EngineLimits { kept_tokens: cache_tokens, cache_tokens, ..engine };
         Limits {
             engine,
             places: 64,
