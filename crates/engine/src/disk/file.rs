@@ -36,6 +36,8 @@ impl Deref for Content {
 pub(super) enum Unread {
     /// There is no file.
     Missing,
+    /// The system does not give it now, and may later.
+    Failed(io::Error),
     /// The file is not to be used.
     Unfit(String),
 }
@@ -68,7 +70,7 @@ fn write_to(path: &Path, key: Key, content: &[u8]) -> io::Result<()> {
 pub(super) fn read(path: &Path, key: Key, len: usize) -> Result<Content, Unread> {
     let failed = |error: io::Error| match error.kind() {
         ErrorKind::NotFound => Unread::Missing,
-        _ => Unread::Unfit(format!("cannot be read ({error})")),
+        _ => Unread::Failed(error),
     };
     let file = File::open(path).map_err(failed)?;
     let about = file.metadata().map_err(failed)?;
@@ -76,7 +78,8 @@ pub(super) fn read(path: &Path, key: Key, len: usize) -> Result<Content, Unread>
     if !about.is_file() || about.len() != expected {
         return Err(Unread::Unfit(format!("has {} bytes in place of {expected}", about.len())));
     }
-    let mut bytes = Vec::with_capacity(HEAD + len + CHECKSUM);
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(HEAD + len + CHECKSUM + 1).map_err(|_| failed(ErrorKind::OutOfMemory.into()))?;
     // One byte more than there should be shows a file that grows meanwhile.
     file.take(expected + 1).read_to_end(&mut bytes).map_err(failed)?;
     check(&bytes, key, len).map_err(|problem| Unread::Unfit(problem.to_owned()))?;
@@ -164,7 +167,7 @@ mod tests {
     fn what_is_no_file_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(read(&folder.path().join("none"), key(1), 9), Err(Unread::Missing)));
-        assert!(matches!(read(folder.path(), key(1), 9), Err(Unread::Unfit(_))));
+        assert!(matches!(read(folder.path(), key(1), 9), Err(Unread::Unfit(_) | Unread::Failed(_))));
         // Where the name of a page is a folder's, nothing is written and nothing is left.
         let (taken, partial) = (folder.path().join("page"), folder.path().join("partial"));
         fs::create_dir_all(taken.join("inside")).unwrap();

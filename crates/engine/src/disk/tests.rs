@@ -146,6 +146,22 @@ fn a_folder_that_cannot_be_written_is_said_once() {
     assert!(said.len() == 1 && said[0].contains("answers go on without it") && !said[0].contains('\n'), "{said:?}");
 }
 
+/// Whoever waits for a page must not wait for ever.
+#[test]
+fn the_end_of_the_thread_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut disk, _) = open(folder.path(), 9);
+    assert!(matches!(disk.arrival(), Ok(None)) && matches!(disk.wait(Duration::ZERO), Ok(None)));
+    disk.worker.close();
+    disk.thread.take().unwrap().join().unwrap();
+    disk.read(7, key(1), LEN);
+    assert!(disk.arrival().is_err() && disk.wait(Duration::from_secs(60)).is_err());
+    // What nobody writes any more fills up and is not handed over.
+    assert!(disk.has_room(IN_FLIGHT + 1), "one always may");
+    disk.write(key(1), vec![0; LEN]);
+    assert!(disk.has_room(IN_FLIGHT - LEN) && !disk.has_room(IN_FLIGHT - LEN + 1));
+}
+
 #[cfg(unix)]
 #[test]
 fn the_folder_is_its_owners() {

@@ -7,7 +7,7 @@ use super::file::{self, Unread};
 use super::folder::Folder;
 use super::index::Index;
 use super::key::Key;
-use super::{Arrival, DiskCache, DiskCounts, Say};
+use super::{Arrival, Content, DiskCache, DiskCounts, Say};
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -67,13 +67,13 @@ enum Job {
     Deferred(Deferred),
 }
 
-/// Whether writing works.
+/// Whether reading and writing work. Trouble is said once, and again only after there was none in between.
 #[derive(Default)]
 struct Health {
     /// Nothing is written before.
     paused_until: Option<Instant>,
-    /// Whether the trouble was said; it is again only after something was written in between.
-    is_said: bool,
+    is_write_said: bool,
+    is_read_said: bool,
 }
 
 impl Worker {
@@ -99,7 +99,7 @@ impl Worker {
             match job {
                 Job::Read(Read { ticket, key, len }) => {
                     // Who asked may be gone.
-                    let _ = arrivals.send(Arrival { ticket, content: self.fetch(key, len) });
+                    let _ = arrivals.send(Arrival { ticket, content: self.fetch(key, len, &mut health) });
                 }
                 Job::Deferred(Deferred::Write(key, content)) => self.store(key, &content, &mut health),
                 Job::Deferred(Deferred::Touch(keys)) => keys.into_iter().for_each(|key| self.touch(key)),
@@ -190,24 +190,32 @@ impl Worker {
         }
     }
 
-    /// The content of a page, if its file is there and right. One that is not right is deleted.
-    fn fetch(&self, key: Key, len: usize) -> Option<super::Content> {
+    /// The content of a page, if its file is there and right. One that is not right is deleted; one that cannot be read now
+    /// stays.
+    fn fetch(&self, key: Key, len: usize, health: &mut Health) -> Option<Content> {
         let path = self.folder.page(key);
         match file::read(&path, key, len) {
-            Ok(content) => Some(content),
-            Err(unread) => {
-                self.index().remove(key);
-                if let Unread::Unfit(problem) = unread {
-                    self.refused.fetch_add(1, Relaxed);
-                    let fate = match fs::remove_file(&path) {
-                        Ok(()) => "it was deleted".to_owned(),
-                        Err(error) => format!("it cannot be deleted ({error})"),
-                    };
-                    (self.say)(&format!("{} {problem}: it is not used, and {fate}", path.display()));
+            Ok(content) => {
+                health.is_read_said = false;
+                return Some(content);
+            }
+            Err(Unread::Missing) => self.index().remove(key),
+            Err(Unread::Failed(error)) => {
+                if !std::mem::replace(&mut health.is_read_said, true) {
+                    (self.say)(&format!("cannot read {} ({error}): answers go on without it", path.display()));
                 }
-                None
+            }
+            Err(Unread::Unfit(problem)) => {
+                self.index().remove(key);
+                self.refused.fetch_add(1, Relaxed);
+                let fate = match fs::remove_file(&path) {
+                    Ok(()) => "it was deleted".to_owned(),
+                    Err(error) => format!("it cannot be deleted ({error})"),
+                };
+                (self.say)(&format!("{} {problem}: it is not used, and {fate}", path.display()));
             }
         }
+        None
     }
 
     /// Writes a page, unless it is there or writing does not work.
@@ -224,7 +232,7 @@ impl Worker {
         let (path, partial) = (self.folder.page(key), self.folder.partial(key));
         match self.make_room(bytes).and_then(|()| file::write(&path, &partial, key, content)) {
             Ok(()) => {
-                *health = Health::default();
+                (health.paused_until, health.is_write_said) = (None, false);
                 self.written.fetch_add(1, Relaxed);
                 let mut index = self.index();
                 let now = index.now();
@@ -235,7 +243,7 @@ impl Worker {
             Err(error) => {
                 self.unwritten.fetch_add(1, Relaxed);
                 health.paused_until = Some(Instant::now() + PAUSE);
-                if !std::mem::replace(&mut health.is_said, true) {
+                if !std::mem::replace(&mut health.is_write_said, true) {
                     let folder = self.folder.path().display();
                     (self.say)(&format!(
                         "cannot write to the cache in {folder} ({error}): answers go on without it, and writing is tried \

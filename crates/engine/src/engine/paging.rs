@@ -208,7 +208,9 @@ impl<O: Ops> Engine<O> {
         let Engine { paging: Some(paging), queue, ops, cache, .. } = self else { return };
         let queue = queue.get_mut().unwrap_or_else(PoisonError::into_inner);
         let mut complete = VecDeque::from(queue.pages.take_complete());
+        let mut copied = 0;
         while let Some(&(page, key)) = complete.front()
+            && (copied == 0 || copied + paging.page_bytes <= IN_FLIGHT)
             && paging.disk.has_room(paging.page_bytes)
         {
             complete.pop_front();
@@ -219,6 +221,7 @@ impl<O: Ops> Engine<O> {
                 true => ops.save_page(cache, page),
                 false => Vec::new(),
             };
+            copied += content.len();
             match content.len() == paging.page_bytes {
                 true => paging.disk.write(key, content),
                 // It had to make room for another before there was time to write it.
