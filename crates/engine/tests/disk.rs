@@ -166,6 +166,21 @@ fn nobody_reads_the_pages_of_another() {
     assert_eq!(pages(folder.path()).len(), 7 * 3);
 }
 
+/// Where frequencies grow with the prompt, a page is of prompts of one length.
+#[test]
+fn under_dynamic_scaling_only_prompts_of_one_length_share() {
+    let (folder, ops) = (folder(), CpuOps::with_threads(1).unwrap());
+    let model = open(&ops, "llama_dynamic");
+    for (length, read) in [(100, 0), (101, 0), (100, 3), (101, 3), (102, 0)] {
+        let request = Request::new(ids(length, 1), 5);
+        let alone = answers(&ops, &model, limits(), std::slice::from_ref(&request)).0;
+        let mut server = Server::start(&ops, &model, limits(), settings(folder.path(), "llama_dynamic"));
+        same(&server.ask(&[request]), &alone, "dynamic scaling");
+        assert_eq!(server.counters().disk_pages_read, read, "{length} tokens");
+    }
+    assert_eq!(pages(folder.path()).len(), 3 * 3);
+}
+
 /// Two checkpoints that differ in one bit of one weight.
 #[test]
 fn one_bit_of_the_weights_is_another_fingerprint() {
