@@ -105,6 +105,15 @@ impl Sequence {
         is_first.then(|| *self.reused.insert(reused.min(self.prompt)))
     }
 
+    /// The first `count` tokens were found on disk. Returns how many more of its prompt are there than was known.
+    pub(crate) fn found(&mut self, count: usize) -> usize {
+        // A request that goes on has read its prompt already.
+        let Some(reused) = self.reused.as_mut().filter(|_| self.tokens.len() == self.prompt) else { return 0 };
+        let more = count.min(self.prompt).saturating_sub(*reused);
+        *reused += more;
+        more
+    }
+
     /// Stops, and has everything read again when it goes on. Returns its pages.
     pub(crate) fn close(&mut self) -> Vec<u32> {
         self.cached = 0;
@@ -128,6 +137,16 @@ impl Sequence {
     /// The pages that it is to fill next and others wait for as well.
     pub(crate) fn common(&self, page_tokens: usize) -> &[u32] {
         self.pages.get(self.cached / page_tokens..self.entered).unwrap_or_default()
+    }
+
+    /// Pages at its beginning that others may find.
+    pub(crate) fn entered(&self) -> &[u32] {
+        &self.pages[..self.entered]
+    }
+
+    /// Whether pages of it are being read from disk. It is not read any further meanwhile: that could compute them too.
+    pub(crate) fn waits_for_disk(&self, pages: &Pages) -> bool {
+        self.common(pages.page_tokens()).iter().any(|page| pages.is_loading(*page))
     }
 
     /// Takes pages, one by one, until `count` more tokens and what it tries out fit, of which it leaves out what does not.

@@ -130,6 +130,9 @@ impl Worked {
         let (mut writing, mut reading, mut claimed) = (Vec::new(), Vec::new(), HashSet::<u32>::new());
         for &at in &order {
             sequences[at].catch_up(&queue.pages);
+            if sequences[at].waits_for_disk(&queue.pages) {
+                continue;
+            }
             let common = sequences[at].common(queue.pages.page_tokens());
             if common.first().is_none_or(|page| !claimed.contains(page)) {
                 claimed.extend(common);

@@ -337,6 +337,12 @@ impl Ops for Counting {
         parts.iter().map(|_| ()).collect()
     }
     fn join_cache(&self, _: &mut (), _: Vec<()>) {}
+    fn save_page(&self, (): &(), _: u32) -> Vec<u8> {
+        Vec::new()
+    }
+    fn restore_page(&self, (): &mut (), _: u32, _: &[u8]) -> Result<(), OutOfMemory> {
+        Ok(())
+    }
     fn route(
         &self,
         logits: &Counted,

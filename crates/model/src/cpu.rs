@@ -398,6 +398,12 @@ impl Ops for CpuOps {
     fn join_cache(&self, cache: &mut CpuCache, parts: Vec<CpuCache>) {
         cache.join(parts);
     }
+    fn save_page(&self, cache: &CpuCache, page: u32) -> Vec<u8> {
+        cache.save(page)
+    }
+    fn restore_page(&self, cache: &mut CpuCache, page: u32, bytes: &[u8]) -> Result<(), OutOfMemory> {
+        cache.restore(page, bytes, &self.pool)
+    }
 
     fn route(
         &self,

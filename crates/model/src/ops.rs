@@ -288,6 +288,11 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
     fn split_cache(&self, cache: &mut Self::Cache, parts: &[Vec<u32>]) -> Vec<Self::Cache>;
     /// Moves the pages back.
     fn join_cache(&self, cache: &mut Self::Cache, parts: Vec<Self::Cache>);
+    /// The bytes of a page that was written in every layer, [`Ops::page_bytes`] of them: what a page is kept as outside of
+    /// its cache. Of a page that was never written, none.
+    fn save_page(&self, cache: &Self::Cache, page: u32) -> Vec<u8>;
+    /// Makes `page` what it was when [`Ops::save_page`] gave these bytes, for a cache of the same layouts and form.
+    fn restore_page(&self, cache: &mut Self::Cache, page: u32, bytes: &[u8]) -> Result<(), OutOfMemory>;
 
     /// Chooses experts from the gate's logits `[T, experts]`: the routing, and the mixing weights `[T, top_k]`.
     fn route(
