@@ -13,6 +13,7 @@ mod screen;
 mod terminal;
 mod transcript;
 
+use crate::disk::DiskOptions;
 use crate::load::{self, Forms, NANO, TemplateVariables};
 use anyhow::{Result, ensure};
 pub(crate) use conversation::{Conversation, Ending, Settings};
@@ -52,6 +53,8 @@ pub struct ChatArgs {
     #[command(flatten)]
     forms: Forms,
     #[command(flatten)]
+    disk: DiskOptions,
+    #[command(flatten)]
     template: TemplateVariables,
 }
 
@@ -60,7 +63,7 @@ pub fn run(args: ChatArgs) -> Result<()> {
     let is_temperature = |t: f32| t.is_finite() && t >= 0.0;
     ensure!(args.temperature.is_none_or(is_temperature), "--temperature must be 0 or more");
     ensure!(args.max_tokens > 0, "--max-tokens must be at least 1");
-    let mut loaded = load::load(&args.model, args.forms.weights())?;
+    let (mut loaded, disk) = load::load_with_disk(&args.model, args.forms.weights(), &args.disk)?;
     loaded.chat = loaded.chat.with_variables(args.template.map());
     let recommended = loaded.chat.recommended();
     let settings = Settings {
@@ -79,7 +82,10 @@ pub fn run(args: ChatArgs) -> Result<()> {
         seed: args.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish()),
     };
     let screen = Screen::new(args.stats);
-    let conversation = Conversation::new(loaded, args.forms.cache(), settings, Interrupt::listen()?);
+    let mut conversation = Conversation::new(loaded, args.forms.cache(), settings, Interrupt::listen()?);
+    if let Some(disk) = disk {
+        conversation.keep_on(disk);
+    }
     let done = match &args.prompt {
         Some(prompt) => pipe::answer_once(conversation, screen, prompt),
         None if stdin().is_terminal() && stderr().is_terminal() => terminal::converse(conversation, screen),

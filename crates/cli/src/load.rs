@@ -1,7 +1,10 @@
 //! MODEL on the command line: a Hugging Face folder, a GGUF file, or `nano`, the built-in model.
 
+use crate::disk::DiskOptions;
 use anyhow::Result;
 use picnic_chat::ChatFormat;
+use picnic_engine::DiskCache;
+use picnic_model::checkpoint::Checkpoint;
 use picnic_model::{Backend, CacheForm, SharedModel, WeightForm, backend};
 use picnic_train::eval;
 use picnic_train::load::{Source, open};
@@ -111,15 +114,39 @@ impl Forms {
 
 /// Loads the model that `model` names, to run on all cores.
 pub fn load(model: &str, weights: WeightForm) -> Result<Loaded> {
-    load_on(model, weights, std::thread::available_parallelism().map_or(1, usize::from))
+    load_on(model, weights, all_cores())
+}
+
+/// The same, with the folder for pages of its cache if there is one.
+pub fn load_with_disk(model: &str, weights: WeightForm, disk: &DiskOptions) -> Result<(Loaded, Option<DiskCache>)> {
+    // All weights are hashed: only if it is for something.
+    let hash = |checkpoint: &Checkpoint| disk.is_wanted().then(|| checkpoint.fingerprint());
+    let (loaded, fingerprint) = load_and(model, weights, all_cores(), hash)?;
+    Ok((loaded, fingerprint.and_then(|fingerprint| disk.open(fingerprint, weights))))
 }
 
 /// Loads the model that `model` names, to run on `threads` threads.
 pub fn load_on(model: &str, weights: WeightForm, threads: usize) -> Result<Loaded> {
+    Ok(load_and(model, weights, threads, |_| ())?.0)
+}
+
+/// The same with what `look` makes of the checkpoint that it was read from.
+fn load_and<T>(
+    model: &str,
+    weights: WeightForm,
+    threads: usize,
+    look: impl FnOnce(&Checkpoint) -> T,
+) -> Result<(Loaded, T)> {
     let source = open(Path::new(model))?;
     let ops = backend::with_threads(threads)?;
     let read = picnic_train::load::load(&ops, &source.checkpoint, &source.chat, Some(weights))?;
     read.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    let seen = look(&source.checkpoint);
     let Source { chat, place, .. } = source;
-    Ok(Loaded { name: place.name.clone(), model: SharedModel::new(read.model, read.params), ops, chat })
+    let loaded = Loaded { name: place.name.clone(), model: SharedModel::new(read.model, read.params), ops, chat };
+    Ok((loaded, seen))
+}
+
+fn all_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod chat;
 mod completions;
+mod disk;
 mod doctor;
 mod eval;
 mod export;

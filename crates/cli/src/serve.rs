@@ -1,15 +1,21 @@
 //! `picnic serve`: a model over HTTP until Ctrl-C.
 
+use crate::disk::DiskOptions;
 use crate::load::{self, Forms, Loaded, NANO, TemplateVariables};
 use crate::output::line;
 use anyhow::{Context, Result};
+use picnic_engine::DiskCache;
 use picnic_server::{Limits, Served};
 use std::net::IpAddr;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::ctrl_c;
 
 /// Keys and values of all requests together.
 const CACHE_BYTES: usize = 1 << 30;
+
+/// How long the end waits until what was read is on disk.
+const WRITING: Duration = Duration::from_secs(5);
 
 /// What was typed.
 #[derive(clap::Args)]
@@ -26,20 +32,24 @@ pub struct ServeArgs {
     #[command(flatten)]
     forms: Forms,
     #[command(flatten)]
+    disk: DiskOptions,
+    #[command(flatten)]
     template: TemplateVariables,
 }
 
 /// Loads the model, then listens. The first Ctrl-C lets answers under way end, a second does not.
 pub fn run(args: ServeArgs) -> Result<()> {
-    let Loaded { name, model, ops, chat } = load::load(&args.model, args.forms.weights())?;
+    let (loaded, disk) = load::load_with_disk(&args.model, args.forms.weights(), &args.disk)?;
+    let Loaded { name, model, ops, chat } = loaded;
     let chat = chat.with_variables(args.template.map());
     if let Err(error) = chat.template() {
         eprintln!("note: conversations will be refused: {error}");
     }
     let limits = Limits::new(&ops, model.model(), args.forms.cache(), CACHE_BYTES);
-    let served = Served { name, model, ops, chat, limits };
+    let writer = disk.as_ref().map(DiskCache::writer);
+    let served = Served { name, model, ops, chat, limits, disk };
     let runtime = tokio::runtime::Runtime::new().context("cannot start threads: close other programs and try again")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let listener = TcpListener::bind((args.host, args.port)).await.with_context(|| {
             format!("cannot listen on {} port {}: choose another with --port", args.host, args.port)
         })?;
@@ -62,5 +72,9 @@ pub fn run(args: ServeArgs) -> Result<()> {
             ended = server => Ok(ended?),
             signal = interrupted => signal.context("cannot listen for Ctrl-C"),
         }
-    })
+    });
+    if let Some(writer) = writer {
+        writer.wait(WRITING);
+    }
+    ended
 }

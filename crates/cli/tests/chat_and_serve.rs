@@ -62,6 +62,44 @@ fn a_seed_fixes_the_answer_and_a_pipe_gets_plain_text() {
 }
 
 #[test]
+fn what_was_read_outlasts_the_program() {
+    let (folder, cache) = (model_folder(), tempfile::tempdir().unwrap());
+    let (model, cache) = (folder.path().to_str().unwrap(), cache.path().join("cache"));
+    let question = "hello ".repeat(20);
+    let pages = || -> Vec<_> {
+        let files = std::fs::read_dir(&cache).unwrap().map(|file| file.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|end| end == "page")).collect()
+    };
+    let ask = |more: &[&str]| {
+        let asked = ["chat", model, "--prompt", &question, "--max-tokens", "30", "--seed", "1"];
+        let output = picnic_with(&[&asked[..], more].concat(), "");
+        assert!(output.status.success(), "{output:?}");
+        (output.stdout, String::from_utf8(output.stderr).unwrap())
+    };
+    let (plain, _) = ask(&[]);
+    let kept = ["--cache-dir", cache.to_str().unwrap(), "--cache-disk", "100MB"];
+    let (first, said) = ask(&kept);
+    assert!(first == plain && !said.contains("cache"), "{said}");
+    let written = pages();
+    assert!(written.len() >= 3);
+    assert!(ask(&kept).0 == plain && pages().len() == written.len());
+    // Other weights have other files.
+    assert_ne!(ask(&[&kept[..], &["--weights", "q8"]].concat()).0, b"");
+    assert!(pages().len() > written.len());
+    std::fs::write(&written[0], "torn").unwrap();
+    let (third, said) = ask(&kept);
+    assert!(third == plain && said.lines().filter(|line| line.contains("it was deleted")).count() == 1, "{said}");
+    // Where it cannot be kept, the answer comes all the same.
+    let nowhere = written[0].join("inside");
+    let (fourth, said) = ask(&["--cache-dir", nowhere.to_str().unwrap()]);
+    assert!(fourth == plain && said.lines().filter(|line| line.contains("no cache on disk")).count() == 1, "{said}");
+    for wrong in [&["--cache-disk", "8GiB"][..], &["--cache-dir", "x", "--cache-disk", "8 apples"]] {
+        let output = picnic_with(&[&["chat", model, "--prompt", "hi"], wrong].concat(), "");
+        assert!(!output.status.success() && !Path::new("x").exists(), "{output:?}");
+    }
+}
+
+#[test]
 fn an_export_in_shards_says_the_same() {
     let folder = model_folder();
     let (folder, out) = (folder.path().to_str().unwrap(), tempfile::tempdir().unwrap());

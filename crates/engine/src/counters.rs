@@ -15,6 +15,16 @@ pub struct Counters {
     pub idle_tokens: usize,
     /// Pages that were kept and had to make room.
     pub evicted_pages: u64,
+    /// Pages that were read from disk in place of being computed.
+    pub disk_pages_read: u64,
+    /// Pages that were written to disk.
+    pub disk_pages_written: u64,
+    /// Pages that should have been and were not: the disk was too slow or had no room.
+    pub disk_pages_unwritten: u64,
+    /// Files that were not used because they are damaged or none of ours.
+    pub disk_pages_refused: u64,
+    /// Bytes of all files of pages.
+    pub disk_bytes: u64,
     /// Requests taken.
     pub submitted: u64,
     /// Requests whose last token has come.
@@ -39,4 +49,8 @@ pub struct Counters {
     pub guessed: u64,
     /// Guesses that came true.
     pub guessed_right: u64,
+    /// Those of the checked guesses that the model's module for multi-token prediction made.
+    pub guessed_by_module: u64,
+    /// Those of them that came true.
+    pub guessed_by_module_right: u64,
 }

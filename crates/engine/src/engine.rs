@@ -5,6 +5,8 @@
 //! small, each thread takes a share of the sequences further by itself (`share.rs`): a row's bits are its own, so that
 //! does not show.
 
+mod paging;
+
 use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::pages::Pages;
@@ -13,9 +15,10 @@ use crate::queue::Queue;
 use crate::request::{Dropped, Event, Request, RequestError, RequestId};
 use crate::sequence::Sequence;
 use crate::share::{Share, Stint, Worked};
+use paging::Paging;
 use picnic_model::layers::Absorbed;
 use picnic_model::ops::{Ops, OutOfMemory};
-use picnic_model::{Model, SharedModel};
+use picnic_model::{Model, ParamStore, SharedModel};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -42,6 +45,8 @@ pub struct Engine<O: Ops> {
     is_tight: bool,
     /// Whether memory ran out and nobody has ended since: nobody else starts.
     is_held: bool,
+    /// The disk that pages are kept on, if there is one.
+    paging: Option<Paging>,
 }
 
 /// What a step came to.
@@ -66,6 +71,7 @@ impl<O: Ops> Engine<O> {
             next_id: 0,
             is_tight: false,
             is_held: false,
+            paging: None,
             ops,
             model,
             limits,
@@ -96,7 +102,10 @@ impl<O: Ops> Engine<O> {
 
     /// Drops all requests and the cache.
     pub fn clear(&mut self) {
-        let pages = empty_pages::<O>(self.limits);
+        let mut pages = empty_pages::<O>(self.limits);
+        if let Some(paging) = &self.paging {
+            pages.name(paging.namespace());
+        }
         let queue = self.queue_mut();
         queue.waiting.clear();
         queue.pages = pages;
@@ -118,6 +127,7 @@ impl<O: Ops> Engine<O> {
     /// What was done so far, and what is there now.
     pub fn counters(&self) -> Counters {
         let queue = self.queue();
+        let disk = self.paging.as_ref().map(Paging::counts).unwrap_or_default();
         Counters {
             waiting: queue.waiting.len(),
             running: self.running.len(),
@@ -125,6 +135,10 @@ impl<O: Ops> Engine<O> {
             used_tokens: queue.pages.tokens_used(),
             idle_tokens: queue.pages.tokens_idle(),
             evicted_pages: queue.pages.evicted(),
+            disk_pages_written: disk.written,
+            disk_pages_unwritten: queue.counters.disk_pages_unwritten + disk.unwritten,
+            disk_pages_refused: disk.refused,
+            disk_bytes: disk.bytes,
             ..queue.counters
         }
     }
@@ -147,18 +161,21 @@ impl<O: Ops> Engine<O> {
         if params.version() != self.version {
             self.version = params.version();
             self.absorbed = None;
+            self.detach("the weights were changed, so that its pages are not theirs any more");
             self.forget();
         }
-        let absorbed =
-            self.absorbed.take().map_or_else(|| model.model().absorb(&self.ops, &params, self.limits.cache), Ok);
-        let absorbed = match absorbed {
+        let absorbed = match self.absorbed.take().map_or_else(|| self.absorb(model.model(), &params), Ok) {
             Ok(absorbed) => absorbed,
             Err(source) => return self.drop_all(source),
         };
         self.admit();
+        self.load_pages();
         let (mut events, mut refused, mut is_short) = (Vec::new(), Vec::new(), false);
-        let weights = Weights { model: model.model(), params: &params, absorbed: &absorbed };
-        for worked in self.work(&weights, rounds) {
+        let asks_module = self.limits.asks_module(model.model());
+        let weights = Weights { model: model.model(), params: &params, absorbed: &absorbed, asks_module };
+        let worked = self.work(&weights, rounds);
+        self.save_pages(&worked);
+        for worked in worked {
             self.running.extend(worked.sequences);
             self.queue_mut().pages.give(worked.ended);
             events.extend(worked.events);
@@ -175,6 +192,16 @@ impl<O: Ops> Engine<O> {
             self.preempt_last();
         }
         Step { events, dropped: self.make_room(refused) }
+    }
+
+    /// What layers multiply by where the cache has this form, the module's among them if it reads along.
+    fn absorb(&self, model: &Model, params: &ParamStore<O>) -> Result<Absorbed<O>, OutOfMemory> {
+        let form = self.limits.cache;
+        let absorbed = model.absorb(&self.ops, params, form)?;
+        match self.limits.asks_module(model) {
+            true => model.absorb_mtp(&self.ops, params, form, absorbed),
+            false => Ok(absorbed),
+        }
     }
 
     /// Frees memory for the next step after one in which `refused` ran out of it. Returns those that can never go on.
@@ -335,6 +362,7 @@ impl<O: Ops> Engine<O> {
             let running = self.running.len();
             let has_place = running < self.limits.sequences;
             if has_place && let Some(sequence) = self.queue_mut().admit(running, &mut Vec::new(), |_| true) {
+                self.look_up(&sequence);
                 self.running.push(sequence);
                 continue;
             }
@@ -354,5 +382,5 @@ fn empty_pages<O: Ops>(limits: Limits) -> Pages {
 }
 
 fn empty_cache<O: Ops>(ops: &O, model: &Model, limits: Limits) -> O::Cache {
-    ops.cache(&model.cache_layout(limits.cache), limits.cache)
+    ops.cache(&limits.layout(model), limits.cache)
 }

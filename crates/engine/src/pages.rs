@@ -5,6 +5,7 @@
 //! and its own tokens, all of which are compared: no collision of hashes can show one request the past of another. Pages
 //! that nobody uses any more stay to be found until their room is needed, the least recently used going first.
 
+use crate::disk::{Key, Link, Namespace};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -49,6 +50,17 @@ pub(crate) struct Pages {
     clock: u64,
     /// Idle pages that had to make room.
     evicted: u64,
+    /// Where pages are kept on disk too.
+    names: Option<Names>,
+}
+
+/// What pages are called on disk.
+struct Names {
+    namespace: Namespace,
+    /// By the number under which a page was entered.
+    keys: HashMap<u64, Key>,
+    /// Pages that became full and were not taken away by [`Pages::take_complete`].
+    complete: Vec<(u32, Key)>,
 }
 
 #[derive(Default)]
@@ -57,6 +69,8 @@ struct Page {
     /// Tokens whose keys and values are in it; kept up to date for pages that can be found.
     filled: usize,
     entry: Option<Entry>,
+    /// Whether it is being read from disk.
+    is_loading: bool,
     given_back: u64,
 }
 
@@ -93,7 +107,13 @@ impl Pages {
             index: HashMap::new(),
             clock: 0,
             evicted: 0,
+            names: None,
         }
+    }
+
+    /// Gives the pages that are entered from now on their names in `namespace`.
+    pub(crate) fn name(&mut self, namespace: Namespace) {
+        self.names = Some(Names { namespace, keys: HashMap::new(), complete: Vec::new() });
     }
 
     /// Tokens in a page.
@@ -199,8 +219,15 @@ impl Pages {
         }
         self.clock += 1;
         let number = self.clock;
+        if let Some(names) = &mut self.names {
+            names.enter(number, before, tokens);
+        }
         self.index.insert(Arc::clone(&prefix), page);
-        self.pages[page as usize].entry = Some(Entry { number, prefix });
+        let state = &mut self.pages[page as usize];
+        state.entry = Some(Entry { number, prefix });
+        if state.filled == self.page_tokens {
+            self.complete(page);
+        }
         Before::Page(number)
     }
 
@@ -211,7 +238,60 @@ impl Pages {
 
     /// The first `count` tokens of `page` are in the cache now.
     pub(crate) fn fill(&mut self, page: u32, count: usize) {
-        self.pages[page as usize].filled = count;
+        let filled = std::mem::replace(&mut self.pages[page as usize].filled, count);
+        if filled < count && count == self.page_tokens {
+            self.complete(page);
+        }
+    }
+
+    /// The name on disk of `page`; `None` if it has none now.
+    pub(crate) fn key(&self, page: u32) -> Option<Key> {
+        let entry = self.pages.get(page as usize)?.entry.as_ref()?;
+        self.names.as_ref()?.keys.get(&entry.number).copied()
+    }
+
+    /// Whether `page` can be found, and all of it is in the cache.
+    pub(crate) fn is_whole(&self, page: u32) -> bool {
+        self.pages.get(page as usize).is_some_and(|page| page.entry.is_some() && page.filled == self.page_tokens)
+    }
+
+    /// Whether only one sequence uses `page` and nothing is in it.
+    pub(crate) fn is_untouched(&self, page: u32) -> bool {
+        let Page { users, filled, is_loading, .. } = self.pages[page as usize];
+        users == 1 && filled == 0 && !is_loading
+    }
+
+    /// Says whether `page` is being read from disk, so that nobody computes it meanwhile.
+    pub(crate) fn set_loading(&mut self, page: u32, is_loading: bool) {
+        self.pages[page as usize].is_loading = is_loading;
+    }
+
+    /// Whether `page` is being read from disk.
+    pub(crate) fn is_loading(&self, page: u32) -> bool {
+        self.pages[page as usize].is_loading
+    }
+
+    /// All of `page` came from disk.
+    pub(crate) fn loaded(&mut self, page: u32) {
+        self.pages[page as usize].filled = self.page_tokens;
+    }
+
+    /// The pages with names that became full since the last call, those that came from disk left out.
+    pub(crate) fn take_complete(&mut self) -> Vec<(u32, Key)> {
+        self.names.as_mut().map_or_else(Vec::new, |names| std::mem::take(&mut names.complete))
+    }
+
+    /// Has [`Pages::take_complete`] give these again.
+    pub(crate) fn put_back_complete(&mut self, pages: Vec<(u32, Key)>) {
+        if let Some(names) = &mut self.names {
+            names.complete = pages;
+        }
+    }
+
+    /// There is no disk any more, and nothing to wait for.
+    pub(crate) fn forget_disk(&mut self) {
+        self.names = None;
+        self.pages.iter_mut().for_each(|page| page.is_loading = false);
     }
 
     /// Takes a sequence's pages back, the last ones first: they are found by the ones before them, and go before them.
@@ -248,6 +328,10 @@ impl Pages {
         self.free.extend(std::mem::take(&mut self.idle).into_values());
         self.index.clear();
         self.pages.iter_mut().for_each(|page| page.entry = None);
+        if let Some(Names { keys, complete, .. }) = &mut self.names {
+            keys.clear();
+            complete.clear();
+        }
     }
 
     fn evict_one(&mut self) {
@@ -276,6 +360,32 @@ impl Pages {
     fn remove_entry(&mut self, page: u32) {
         if let Some(entry) = self.pages[page as usize].entry.take() {
             self.index.remove(&entry.prefix);
+            if let Some(names) = &mut self.names {
+                names.keys.remove(&entry.number);
+            }
+        }
+    }
+
+    /// `page` has just become full.
+    fn complete(&mut self, page: u32) {
+        if let Some(key) = self.key(page)
+            && let Some(names) = &mut self.names
+        {
+            names.complete.push((page, key));
+        }
+    }
+}
+
+impl Names {
+    /// Names the page that is entered as `number`. Behind a page whose name is forgotten none has one: it is found in
+    /// memory as long as it is there, and not on disk.
+    fn enter(&mut self, number: u64, before: Before, tokens: &[u32]) {
+        let link = match before {
+            Before::Start(space) => Some(Link::Start(space)),
+            Before::Page(before) => self.keys.get(&before).map(|key| Link::After(*key)),
+        };
+        if let Some(link) = link {
+            self.keys.insert(number, self.namespace.key(link, tokens));
         }
     }
 }
@@ -375,6 +485,41 @@ mod tests {
         let last = leave(&mut pages, &[2; 5]);
         assert_eq!((pages.tokens_idle(), pages.evicted()), (4, 1));
         assert_eq!(open(&mut pages, &[2; 5], 0).unwrap().pages, last);
+    }
+
+    #[test]
+    fn pages_are_named_by_all_up_to_their_end() {
+        let namespace = Namespace::new(&[]);
+        let mut pages = Pages::new(40, 40, 4);
+        pages.name(namespace.clone());
+        let first = namespace.key(Link::Start(Space::default()), &[1; 4]);
+        let second = namespace.key(Link::After(first), &[1; 4]);
+        let opened = open(&mut pages, &[1; 9], 0).unwrap();
+        let [a, b] = opened.pages[..] else { panic!("two pages") };
+        assert_eq!((pages.key(a), pages.key(b), pages.key(7)), (Some(first), Some(second), None));
+        assert!(pages.take_complete().is_empty() && pages.is_untouched(a) && !pages.is_whole(a));
+        // What came from disk is not said to be complete: it need not be written.
+        pages.loaded(a);
+        pages.fill(b, 3);
+        pages.fill(b, 4);
+        pages.fill(b, 4);
+        let complete = pages.take_complete();
+        assert_eq!(complete, [(b, second)]);
+        pages.put_back_complete(complete);
+        // A page that is entered when it is full already.
+        let own = pages.take(&mut Vec::new()).unwrap();
+        pages.fill(own, 4);
+        assert_eq!(pages.key(own), None);
+        pages.enter(opened.before, &[3; 4], own);
+        let third = namespace.key(Link::After(second), &[3; 4]);
+        assert_eq!(pages.take_complete(), [(b, second), (own, third)]);
+        // A page that others got has another name or none.
+        pages.give([a, b, own]);
+        pages.evict_idle();
+        assert_eq!(pages.take(&mut Vec::new()).map(|page| pages.key(page)), Some(None));
+        pages.set_loading(a, true);
+        pages.forget_disk();
+        assert!(!pages.is_loading(a) && open(&mut pages, &[1; 5], 0).is_some_and(|o| pages.key(o.pages[0]).is_none()));
     }
 
     /// Random sequences that come and go: no page has two contents, and in the end none is lost.

@@ -1,17 +1,20 @@
 //! One forward pass over new tokens of some sequences, and what is read from it.
 
+use crate::mtp::{Heard, Said};
 use crate::request::Reading;
 use picnic_model::layers::{Absorbed, Past, Targets};
 use picnic_model::ops::{CachedSpan, Draw, Drawn, Loss, Ops, OutOfMemory, Position};
 use picnic_model::{Batch, Model, ParamStore, Tape};
 use std::ops::Range;
+use std::time::Duration;
 
 /// What a pass goes through.
-#[derive(Clone, Copy)]
 pub(crate) struct Weights<'m, O: Ops> {
     pub(crate) model: &'m Model,
     pub(crate) params: &'m ParamStore<O>,
     pub(crate) absorbed: &'m Absorbed<O>,
+    /// Whether the model's module for multi-token prediction reads along, and guesses for who wants it.
+    pub(crate) asks_module: bool,
 }
 
 /// The rows of a pass.
@@ -33,6 +36,8 @@ pub(crate) struct Part {
     pub(crate) start: usize,
     /// A token is drawn by each of them, from as many of the last rows.
     pub(crate) draws: Vec<Draw>,
+    /// The token after its rows, if it is known.
+    pub(crate) follows: Option<u32>,
     /// Rows that predict a token of the prompt, with that token.
     pub(crate) predict: Vec<(u32, u32)>,
     /// Rows whose hidden states are wanted.
@@ -49,6 +54,18 @@ pub(crate) struct Done {
     pub(crate) drawn: Vec<Drawn>,
     /// What else was asked for.
     pub(crate) reading: Reading,
+    /// What the model's module says comes after what was drawn, if it was asked.
+    pub(crate) guess: Option<u32>,
+}
+
+/// What a pass came to.
+pub(crate) struct Passed {
+    /// Its parts.
+    pub(crate) done: Vec<Done>,
+    /// How many of them the module guessed for.
+    pub(crate) guesses: usize,
+    /// What that took. Reading along for it is not in there: the module does so whether or not it guesses.
+    pub(crate) guessing: Duration,
 }
 
 impl Plan {
@@ -84,14 +101,17 @@ impl Plan {
         self.parts.iter().map(|part| part.sequence).max()
     }
 
-    /// Runs the pass.
+    /// Runs the pass. `wants_guess` says, for one of the sequences and the tokens that came for it, whether the model's
+    /// module is to guess what comes next.
     pub(crate) fn run<O: Ops>(
         self,
         ops: &O,
-        Weights { model, params, absorbed }: &Weights<O>,
+        weights: &Weights<O>,
         cache: &mut O::Cache,
-    ) -> Result<Vec<Done>, OutOfMemory> {
+        wants_guess: impl Fn(usize, &[u32]) -> bool,
+    ) -> Result<Passed, OutOfMemory> {
         let Plan { ids, positions, spans, parts } = self;
+        let Weights { model, params, absorbed, .. } = *weights;
         let rows = spans.iter().map(|span| span.rows.clone()).collect();
         let batch = Batch { ids, positions: positions.into(), spans: rows };
         let mut tape = Tape::inference(ops);
@@ -121,15 +141,44 @@ impl Plan {
 
         let (mut drawn, mut predicted) = (drawn.into_iter(), predicted.into_iter());
         let mut states = states.chunks_exact(hidden.width);
-        let done = parts.into_iter().map(|part| {
+        let done = parts.iter().map(|part| {
             let position = |row: u32| part.start + row as usize - part.rows.start;
             let reading = Reading {
                 prompt_logprobs: predicted.by_ref().take(part.predict.len()).collect(),
                 hidden: part.hidden.iter().zip(states.by_ref()).map(|(&row, x)| (position(row), x.to_vec())).collect(),
             };
             let drawn = drawn.by_ref().take(part.draws.len()).collect();
-            Done { sequence: part.sequence, rows: part.rows.len(), drawn, reading }
+            Done { sequence: part.sequence, rows: part.rows.len(), drawn, reading, guess: None }
         });
-        Ok(done.collect())
+        let mut done: Vec<Done> = done.collect();
+        let mut said = Said::default();
+        if weights.asks_module {
+            // Beside prompts that go on being read there is no row to try a guess in.
+            let may_guess = parts.iter().all(|part| !part.draws.is_empty());
+            let mut heard = Heard::default();
+            for ((part, done), span) in parts.iter().zip(&done).zip(&spans) {
+                let (next, came) = part.followed_by(&batch.ids, &done.drawn);
+                let asks = may_guess && wants_guess(part.sequence, &next[next.len() - came..]);
+                heard.add(span, &batch.positions, &next, asks);
+            }
+            said = heard.say(&mut tape, weights, cache, &hidden)?;
+            done.iter_mut().zip(said.guesses).for_each(|(done, guess)| done.guess = guess);
+        }
+        Ok(Passed { done, guesses: said.count, guessing: said.took })
+    }
+}
+
+impl Part {
+    /// The tokens after its rows in a pass over `ids` which drew `drawn` for it, one for each row that is the sequence's own
+    /// now; and how many of them came by this pass. What was tried out and did not come has no row among these.
+    fn followed_by(&self, ids: &[u32], drawn: &[Drawn]) -> (Vec<u32>, usize) {
+        let own = self.rows.end - drawn.len().saturating_sub(1);
+        let mut next = ids[self.rows.start + 1..own].to_vec();
+        let tried = &ids[own..self.rows.end];
+        let right = tried.iter().zip(drawn).take_while(|(tried, drawn)| **tried == drawn.token).count();
+        let came = drawn.len().min(right + 1);
+        next.extend(drawn[..came].iter().map(|drawn| drawn.token));
+        next.extend(self.follows.filter(|_| drawn.is_empty()));
+        (next, came)
     }
 }

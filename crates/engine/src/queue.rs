@@ -16,14 +16,18 @@ pub(crate) type Place = (Reverse<i32>, RequestId);
 pub(crate) struct Queue {
     pub(crate) waiting: BTreeMap<Place, Sequence>,
     pub(crate) pages: Pages,
+    /// Of passes that only write.
     pub(crate) cost: Cost,
+    /// Of guesses by the model's module.
+    pub(crate) guessing: Cost,
     /// Without what can be seen of the engine at any time.
     pub(crate) counters: Counters,
 }
 
 impl Queue {
     pub(crate) fn new(pages: Pages) -> Queue {
-        Queue { waiting: BTreeMap::new(), pages, cost: Cost::default(), counters: Counters::default() }
+        let (cost, guessing) = (Cost::default(), Cost::default());
+        Queue { waiting: BTreeMap::new(), pages, cost, guessing, counters: Counters::default() }
     }
 
     /// Has `sequence` wait.

@@ -1,6 +1,6 @@
 //! A request under way: its tokens, how far the model has read them, and what is to come.
 
-use crate::drafts::Drafts;
+use crate::drafts::{Bars, Drafts, GRAM};
 use crate::pages::{Before, Opened, Pages, Space};
 use crate::pass::{Done, Part, Plan};
 use crate::queue::{Place, Queue};
@@ -105,6 +105,15 @@ impl Sequence {
         is_first.then(|| *self.reused.insert(reused.min(self.prompt)))
     }
 
+    /// The first `count` tokens were found on disk. Returns how many more of its prompt are there than was known.
+    pub(crate) fn found(&mut self, count: usize) -> usize {
+        // A request that goes on has read its prompt already.
+        let Some(reused) = self.reused.as_mut().filter(|_| self.tokens.len() == self.prompt) else { return 0 };
+        let more = count.min(self.prompt).saturating_sub(*reused);
+        *reused += more;
+        more
+    }
+
     /// Stops, and has everything read again when it goes on. Returns its pages.
     pub(crate) fn close(&mut self) -> Vec<u32> {
         self.cached = 0;
@@ -128,6 +137,16 @@ impl Sequence {
     /// The pages that it is to fill next and others wait for as well.
     pub(crate) fn common(&self, page_tokens: usize) -> &[u32] {
         self.pages.get(self.cached / page_tokens..self.entered).unwrap_or_default()
+    }
+
+    /// Pages at its beginning that others may find.
+    pub(crate) fn entered(&self) -> &[u32] {
+        &self.pages[..self.entered]
+    }
+
+    /// Whether pages of it are being read from disk. It is not read any further meanwhile: that could compute them too.
+    pub(crate) fn waits_for_disk(&self, pages: &Pages) -> bool {
+        self.common(pages.page_tokens()).iter().any(|page| pages.is_loading(*page))
     }
 
     /// Takes pages, one by one, until `count` more tokens and what it tries out fit, of which it leaves out what does not.
@@ -156,6 +175,17 @@ impl Sequence {
         self.tried.len()
     }
 
+    /// Whether the model's module is to guess what comes after the tokens `came`, which a pass drew for it.
+    pub(crate) fn wants_guess(&self, came: &[u32], bars: Bars) -> bool {
+        // The last token of all is drawn from the row before it.
+        let has_next = self.tokens.len() + came.len() + 1 < self.prompt + self.max_tokens;
+        if !has_next || !self.sampler.can_look_ahead() || came.iter().any(|token| self.stop.contains(token)) {
+            return false;
+        }
+        let end = [&self.tokens[self.tokens.len().saturating_sub(GRAM)..], came].concat();
+        self.drafts.wants_module(&end, bars)
+    }
+
     /// Adds the next `count` tokens to `plan`, and behind the last one what it tries out.
     pub(crate) fn join(&mut self, plan: &mut Plan, sequence: usize, count: usize) {
         let (start, end) = (self.cached, self.cached + count);
@@ -173,6 +203,7 @@ impl Sequence {
                 sequence,
                 start,
                 draws,
+                follows: self.tokens.get(end).copied(),
                 predict: predicted.map(|position| (row(position - 1), self.tokens[position])).collect(),
                 hidden: wanted.map(|&position| row(position)).collect(),
                 rows,
@@ -195,11 +226,16 @@ impl Sequence {
                 self.drafts.learn(right, tried.len());
                 queue.counters.guessed += tried.len() as u64;
                 queue.counters.guessed_right += right as u64;
+                if self.drafts.is_by_module() {
+                    queue.counters.guessed_by_module += tried.len() as u64;
+                    queue.counters.guessed_by_module_right += right as u64;
+                }
                 break;
             }
             // What was tried out came: its keys and values are those of the answer.
             self.cached += 1;
         }
+        self.drafts.hear(done.guess);
         queue.counters.finished += u64::from(self.has_ended);
         self.enter(before, &mut queue.pages);
     }

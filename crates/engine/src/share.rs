@@ -4,6 +4,7 @@
 //! the place of those of its own that ended. No page passes from one share to another meanwhile: those that are given
 //! back are so at the end of the stint, and a share that needs one before takes it from what it has to give.
 
+use crate::drafts::Bars;
 use crate::pass::{Plan, Weights};
 use crate::queue::Queue;
 use crate::request::{Dropped, Event};
@@ -57,7 +58,7 @@ impl<O: Ops> Share<'_, O> {
     pub(crate) fn work(self, ops: &O, weights: &Weights<O>, queue: &Mutex<Queue>, stint: Stint) -> Worked {
         let mut worked = Worked { sequences: self.sequences, ..Worked::default() };
         for round in 0..stint.rounds {
-            let plan = {
+            let (plan, bars) = {
                 let mut queue = lock(queue);
                 if round > 0 {
                     worked.admit(&mut queue, stint.sequences, self.is_whole);
@@ -67,21 +68,26 @@ impl<O: Ops> Share<'_, O> {
             let Some(last) = plan.last_sequence() else { break };
             // A pass in which every row is drawn from reads no prompt.
             let (rows, only_writes, clock) = (plan.len(), plan.draws() == plan.len(), Instant::now());
-            let done = match plan.run(ops, weights, self.cache) {
-                Ok(done) => done,
+            let wants_guess = |sequence: usize, came: &[u32]| worked.sequences[sequence].wants_guess(came, bars);
+            let passed = match plan.run(ops, weights, self.cache, wants_guess) {
+                Ok(passed) => passed,
                 Err(source) => {
                     worked.refused = Some(Dropped { id: worked.sequences[last].id, source });
                     break;
                 }
             };
+            let took = clock.elapsed();
             let mut queue = lock(queue);
+            if passed.guesses > 0 {
+                queue.guessing.observe(passed.guesses, passed.guessing);
+            }
             if only_writes {
-                queue.cost.observe(rows, clock.elapsed());
+                queue.cost.observe(rows, took.saturating_sub(passed.guessing));
             }
             queue.counters.passes += 1;
             queue.counters.rows += rows as u64;
             let Worked { sequences, events, .. } = &mut worked;
-            for done in done {
+            for done in passed.done {
                 sequences[done.sequence].take(done, &mut queue, |event| events.push((round, event)));
             }
             let ended = worked.sequences.extract_if(.., |sequence| sequence.has_ended());
@@ -115,13 +121,18 @@ impl Worked {
     /// Whoever writes has a token in every pass, and a pass in which somebody writes is a short one: it takes no more of
     /// the prompts than a part of what it could hold. Prompts share what there is for them equally, so that a short one is
     /// read at once beside a long one. Of prompts that begin alike one is read as far as they do, and the others wait.
-    fn plan(&mut self, queue: &mut Queue, stint: Stint) -> Plan {
+    ///
+    /// Also says how likely guesses must be to pay.
+    fn plan(&mut self, queue: &mut Queue, stint: Stint) -> (Plan, Bars) {
         let Worked { sequences, ended, is_short, .. } = self;
         let mut order: Vec<usize> = (0..sequences.len()).collect();
         order.sort_by_key(|&at| sequences[at].place());
         let (mut writing, mut reading, mut claimed) = (Vec::new(), Vec::new(), HashSet::<u32>::new());
         for &at in &order {
             sequences[at].catch_up(&queue.pages);
+            if sequences[at].waits_for_disk(&queue.pages) {
+                continue;
+            }
             let common = sequences[at].common(queue.pages.page_tokens());
             if common.first().is_none_or(|page| !claimed.contains(page)) {
                 claimed.extend(common);
@@ -136,10 +147,10 @@ impl Worked {
         }
         // Beside prompts a guess has no row to itself: they fill the pass.
         let most = if reading.is_empty() { stint.draft_tokens } else { 0 };
-        let bar = queue.cost.bar(writing.len());
+        let bars = queue.cost.bars(writing.len(), &queue.guessing);
         for &at in &order {
             let most = if counts[at] == 0 { 0 } else { most.min(left) };
-            left -= sequences[at].draft(most, bar);
+            left -= sequences[at].draft(most, bars.grams);
         }
         if !writing.is_empty() {
             left = left.min(stint.batch_tokens.div_ceil(BESIDE_WRITERS));
@@ -160,7 +171,7 @@ impl Worked {
         for (at, (sequence, count)) in counted {
             sequence.join(&mut plan, at, count);
         }
-        plan
+        (plan, bars)
     }
 }
 

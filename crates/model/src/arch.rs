@@ -2,8 +2,8 @@
 //!
 //! Each kind of layer is one room: its file in `arch/` has configuration, tensors under upstream's names, forward pass
 //! and cache layout together. `gqa.rs` and `mla.rs` attend, `dense.rs` and `moe.rs` act on each row alone, `layer.rs`
-//! joins one of each, `mtp.rs` goes on from the hidden states in training. One forward pass serves training, rollouts
-//! and serving.
+//! joins one of each, `mtp.rs` goes on from the hidden states, in training and to guess ahead. One forward pass serves
+//! training, rollouts and serving.
 
 mod dense;
 mod gqa;
@@ -24,6 +24,7 @@ pub use gqa::Gqa;
 use layer::{Layer, Pass, Tables};
 pub use mla::Mla;
 pub use moe::{GroupScore, Moe, Scoring, SparseLayers};
+pub use mtp::Followed;
 pub(crate) use mtp::mark as mtp_mark;
 use specs::Specs;
 use std::ops::Range;

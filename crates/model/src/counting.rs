@@ -304,6 +304,18 @@ impl Ops for Counting {
         Self::PAGE_TOKENS * layouts.iter().map(layer).sum::<usize>()
     }
     fn cache(&self, _layouts: &[Shape], _: CacheForm) {}
+    fn write_cached(
+        &self,
+        _: &Shape,
+        k: &Counted,
+        v: &Counted,
+        _: &mut (),
+        _layer: usize,
+        _: &[CachedSpan],
+    ) -> Result<(), OutOfMemory> {
+        self.count(0, 2 * (k.len + v.len));
+        Ok(())
+    }
     fn attention_cached(
         &self,
         s: &Shape,
@@ -325,6 +337,12 @@ impl Ops for Counting {
         parts.iter().map(|_| ()).collect()
     }
     fn join_cache(&self, _: &mut (), _: Vec<()>) {}
+    fn save_page(&self, (): &(), _: u32) -> Vec<u8> {
+        Vec::new()
+    }
+    fn restore_page(&self, (): &mut (), _: u32, _: &[u8]) -> Result<(), OutOfMemory> {
+        Ok(())
+    }
     fn route(
         &self,
         logits: &Counted,

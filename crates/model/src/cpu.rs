@@ -345,16 +345,14 @@ impl Ops for CpuOps {
     fn cache(&self, layouts: &[AttentionShape], form: CacheForm) -> CpuCache {
         CpuCache::new(page_lens(layouts, form), translate::cache_form(form))
     }
-    fn attention_cached(
+    fn write_cached(
         &self,
         shape: &AttentionShape,
-        q: &Buffer,
         k: &Buffer,
         v: &Buffer,
         cache: &mut CpuCache,
         layer: usize,
         spans: &[CachedSpan],
-        out: &mut Buffer,
     ) -> Result<(), OutOfMemory> {
         let (shape, form) = (&translate::attention(shape), cache.form());
         let (k_width, v_width) = (shape.kv_heads * shape.dk, shape.kv_heads * shape.dv);
@@ -366,6 +364,21 @@ impl Ops for CpuOps {
                 attention::append(shape, form, k, v, page, position % attention::PAGE);
             }
         }
+        Ok(())
+    }
+    fn attention_cached(
+        &self,
+        shape: &AttentionShape,
+        q: &Buffer,
+        k: &Buffer,
+        v: &Buffer,
+        cache: &mut CpuCache,
+        layer: usize,
+        spans: &[CachedSpan],
+        out: &mut Buffer,
+    ) -> Result<(), OutOfMemory> {
+        self.write_cached(shape, k, v, cache, layer, spans)?;
+        let (shape, form) = (&translate::attention(shape), cache.form());
         let pages_of = |span: &CachedSpan| -> Vec<&[f32]> {
             let used = (span.start + span.rows.len()).div_ceil(attention::PAGE);
             span.pages[..used].iter().map(|&page| cache.page(page, layer)).collect()
@@ -384,6 +397,12 @@ impl Ops for CpuOps {
     }
     fn join_cache(&self, cache: &mut CpuCache, parts: Vec<CpuCache>) {
         cache.join(parts);
+    }
+    fn save_page(&self, cache: &CpuCache, page: u32) -> Vec<u8> {
+        cache.save(page)
+    }
+    fn restore_page(&self, cache: &mut CpuCache, page: u32, bytes: &[u8]) -> Result<(), OutOfMemory> {
+        cache.restore(page, bytes, &self.pool)
     }
 
     fn route(

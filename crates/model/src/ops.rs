@@ -260,7 +260,17 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
     fn page_bytes(&self, layouts: &[AttentionShape], form: CacheForm) -> usize;
     /// An empty cache with a layer for each of `layouts`.
     fn cache(&self, layouts: &[AttentionShape], form: CacheForm) -> Self::Cache;
-    /// Writes the rows' keys and values to their pages, then attends over each sequence's pages, as these have them.
+    /// Writes the rows' keys and values to their pages of `layer`.
+    fn write_cached(
+        &self,
+        shape: &AttentionShape,
+        k: &Self::Buffer,
+        v: &Self::Buffer,
+        cache: &mut Self::Cache,
+        layer: usize,
+        spans: &[CachedSpan],
+    ) -> Result<(), OutOfMemory>;
+    /// [`Ops::write_cached`], then attention over each sequence's pages, as these have keys and values.
     #[allow(clippy::too_many_arguments)]
     fn attention_cached(
         &self,
@@ -278,6 +288,11 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
     fn split_cache(&self, cache: &mut Self::Cache, parts: &[Vec<u32>]) -> Vec<Self::Cache>;
     /// Moves the pages back.
     fn join_cache(&self, cache: &mut Self::Cache, parts: Vec<Self::Cache>);
+    /// The bytes of a page that was written in every layer, [`Ops::page_bytes`] of them: what a page is kept as outside of
+    /// its cache. Of a page that was never written, none.
+    fn save_page(&self, cache: &Self::Cache, page: u32) -> Vec<u8>;
+    /// Makes `page` what it was when [`Ops::save_page`] gave these bytes, for a cache of the same layouts and form.
+    fn restore_page(&self, cache: &mut Self::Cache, page: u32, bytes: &[u8]) -> Result<(), OutOfMemory>;
 
     /// Chooses experts from the gate's logits `[T, experts]`: the routing, and the mixing weights `[T, top_k]`.
     fn route(

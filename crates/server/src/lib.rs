@@ -17,7 +17,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use error::ApiError;
 use picnic_chat::{ChatFormat, Guidance};
-use picnic_engine::{Engine, Limits as EngineLimits};
+use picnic_engine::{DiskCache, Engine, Limits as EngineLimits};
 use picnic_model::{CacheForm, Model, Ops, SharedModel};
 use routes::{chat_completions, health, models};
 use std::sync::{Arc, OnceLock};
@@ -38,6 +38,8 @@ pub struct Served<O: Ops> {
     pub chat: ChatFormat,
     /// How much is done at once.
     pub limits: Limits,
+    /// Where pages of the cache are kept, if on disk too.
+    pub disk: Option<DiskCache>,
 }
 
 /// Tokens that a request guesses ahead at most.
@@ -62,14 +64,10 @@ impl Limits {
     /// Limits for `model` with `cache_bytes` of keys and values, kept in `cache`'s form: as many tokens as they hold, each
     /// request no more than the model was trained for.
     pub fn new<O: Ops>(ops: &O, model: &Model, cache: CacheForm, cache_bytes: usize) -> Limits {
-        let cache_tokens = EngineLimits::cache_in(ops, model, cache, cache_bytes);
+        let engine = EngineLimits { draft_tokens: DRAFT_TOKENS, cache, ..EngineLimits::new(16, 256, 0) };
+        let cache_tokens = engine.cache_in(ops, model, cache_bytes);
         // Conversations come back with what was said before, and repeat what they quote.
-        let engine = EngineLimits {
-            kept_tokens: cache_tokens,
-            draft_tokens: DRAFT_TOKENS,
-            cache,
-            ..EngineLimits::new(16, 256, cache_tokens)
-        };
+        let engine = EngineLimits { kept_tokens: cache_tokens, cache_tokens, ..engine };
         Limits {
             engine,
             places: 64,
@@ -109,8 +107,12 @@ pub async fn serve<O: Ops>(
 /// # Errors
 /// If the system refuses a thread.
 pub fn router<O: Ops>(served: Served<O>) -> Result<Router, ServeError> {
-    let Served { name, model, ops, chat, limits } = served;
-    application(name, chat, limits, Engine::new(ops, model, limits.engine))
+    let Served { name, model, ops, chat, limits, disk } = served;
+    let mut engine = Engine::new(ops, model, limits.engine);
+    if let Some(disk) = disk {
+        engine.attach(disk);
+    }
+    application(name, chat, limits, engine)
 }
 
 /// What handlers share.

@@ -4,7 +4,10 @@ use super::*;
 use axum::body::Body;
 use axum::http::{Request as HttpRequest, StatusCode};
 use http_body_util::BodyExt;
-use picnic_engine::{Constraint, Event, Finish, Request, RequestError, RequestId, Sampling, Step};
+use picnic_engine::{
+    Constraint, DiskError, DiskSettings, Event, Finish, Request, RequestError, RequestId, Sampling, Step,
+};
+use picnic_model::WeightForm;
 use picnic_tokenizer::{ASSISTANT, Tokenizer, TrainConfig, USER};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -391,6 +394,10 @@ async fn the_official_client_works() {
 
 /// The real engine and a small model with random weights.
 fn random_model() -> Router {
+    random_model_on(None)
+}
+
+fn random_model_on(disk: Option<DiskCache>) -> Router {
     let config = json!({
         "model_type": "llama", "vocab_size": 264, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 1024, "rms_norm_eps": 1e-5,
@@ -402,7 +409,39 @@ fn random_model() -> Router {
     let params = picnic_model::initialise(&ops, &model, 1).unwrap();
     let (format, limits) = (ChatFormat::picnic(tokenizer()), Limits::new(&ops, &model, CacheForm::Exact, 1 << 20));
     let model = picnic_model::SharedModel::new(model, params);
-    router(Served { name: "echo".to_owned(), model, ops, chat: format, limits }).unwrap()
+    router(Served { name: "echo".to_owned(), model, ops, chat: format, limits, disk }).unwrap()
+}
+
+/// A server that was started again finds on disk what the one before has read, and says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_outlasts_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    // The thread of the server before may take a moment to let go of the folder.
+    let open = async || {
+        for _ in 0..1000 {
+            let (folder, weights) = (folder.path().to_owned(), [1; 32]);
+            let settings = DiskSettings { folder, bytes: 1 << 30, weights, form: WeightForm::Exact };
+            match DiskCache::open(settings, |line| panic!("{line}")) {
+                Ok(disk) => return disk,
+                Err(error) => assert!(matches!(error, DiskError::Held(_)), "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the folder is not free");
+    };
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let router = random_model_on(Some(open().await));
+        let more = json!({"max_tokens": 40, "temperature": 0.0});
+        let (status, answer) = chat(&router, &"picnic ".repeat(20), more).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let usage = answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap();
+        let all = answer["usage"]["prompt_tokens"].as_u64().unwrap();
+        answers.push((answer["choices"][0]["message"].clone(), usage, (all - 1) / 32 * 32));
+    }
+    let [first, second] = &answers[..] else { panic!("two answers") };
+    assert_eq!((&first.0, first.1), (&second.0, 0));
+    assert!(second.1 == second.2 && second.1 > 0, "{answers:?}");
 }
 
 /// Asked the same again, a model reads only the end of it, says so, and answers the same.

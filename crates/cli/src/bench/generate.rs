@@ -3,7 +3,8 @@
 //! The prompt is made of token ids that go round the vocabulary, and the likeliest token is drawn, so that every run does
 //! the same work. Reading is timed up to the first token, writing from there on. The share of the bandwidth is what a pass
 //! reads of the weights (of experts, as many as its tokens can meet), times passes a second, over what the memory gives in
-//! the same run; keys and values come on top.
+//! the same run; keys and values come on top, and so do the module and the further rows of `--guesses`, which has tokens
+//! guessed ahead as `picnic serve` does and says how many came true.
 
 use super::median;
 use crate::doctor::memory_bandwidth;
@@ -11,11 +12,12 @@ use crate::load::{self, Forms, Loaded};
 use crate::output::line;
 use anyhow::{Result, ensure};
 use clap::Args;
-use picnic_engine::{Engine, Limits, Request};
+use picnic_engine::{Counters, Engine, Limits, Request};
 use picnic_model::{Backend, Ops, Param};
 use picnic_train::place::Place;
 use picnic_train::r1::peak_rss_mb;
 use serde_json::json;
+use std::fmt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -34,6 +36,9 @@ pub struct GenerateArgs {
     /// Readers at once, each of a sequence of its own
     #[arg(long, default_value_t = 1)]
     readers: usize,
+    /// Tokens to guess ahead at most
+    #[arg(long, default_value_t = 0)]
+    guesses: usize,
     /// Rounds to measure; the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -57,18 +62,21 @@ pub fn run(args: &GenerateArgs) -> Result<()> {
     let weights_bytes = loaded.model.params().bytes(&loaded.ops);
     let file_bytes = bytes_of(&place.path);
     let cache_tokens = Limits::cache_for::<Backend>(args.readers, args.prompt + args.tokens);
-    let limits = Limits { cache: args.forms.cache(), ..Limits::new(args.readers, 512, cache_tokens) };
+    let (cache, draft_tokens) = (args.forms.cache(), args.guesses);
+    let limits = Limits { cache, draft_tokens, ..Limits::new(args.readers, 512, cache_tokens) };
     let vocabulary = loaded.model.model().config().vocab_size;
-    let (mut reading, mut writing) = (Vec::new(), Vec::new());
+    let (mut reading, mut writing, mut passing) = (Vec::new(), Vec::new(), Vec::new());
+    let mut guessed = Guessed::default();
     for _ in 0..args.rounds.max(1) {
         let mut engine = Engine::new(loaded.ops.clone(), loaded.model.clone(), limits);
         for sequence in 0..args.readers {
             let prompt = (0..args.prompt).map(|t| ((sequence * 7919 + t * 104_729) % vocabulary) as u32).collect();
             engine.submit(Request::new(prompt, args.tokens))?;
         }
-        let (start, mut first, mut drawn) = (Instant::now(), None, 0);
+        let (start, mut first, mut drawn, mut passes) = (Instant::now(), None, 0, 0);
         while !engine.is_idle() {
             let step = engine.step();
+            passes += usize::from(first.is_some());
             if let Some(dropped) = step.dropped.into_iter().next() {
                 return Err(dropped.into());
             }
@@ -79,20 +87,28 @@ pub fn run(args: &GenerateArgs) -> Result<()> {
             }
         }
         let Some((read, before)) = first else { continue };
+        let wrote = start.elapsed().as_secs_f64() - read;
         reading.push((args.readers * args.prompt) as f64 / read);
-        writing.push((drawn - before) as f64 / (start.elapsed().as_secs_f64() - read));
+        writing.push((drawn - before) as f64 / wrote);
+        passing.push(passes as f64 / wrote);
+        guessed.add(engine.counters());
     }
     ensure!(!reading.is_empty(), "nothing was drawn");
     let (prefill, decode, memory) = (median(&mut reading), median(&mut writing), peak_rss_mb());
     // Measured last: what it is measured with is no memory of the model.
-    let bytes_a_second = read_in_a_pass(&loaded, args.readers) * decode / args.readers as f64;
+    let bytes_a_second = read_in_a_pass(&loaded, args.readers) * median(&mut passing);
     let share = memory_bandwidth(loaded.ops.parallelism()).map(|bandwidth| bytes_a_second / bandwidth);
     if args.json {
         return line(json!({
             "prefill_tokens_per_second": prefill, "decode_tokens_per_second": decode, "bandwidth_share": share,
             "weights_bytes": weights_bytes, "peak_rss_mb": memory, "file_bytes": file_bytes,
-            "seconds_to_load": seconds_to_load,
+            "seconds_to_load": seconds_to_load, "drawn": guessed.drawn,
+            "guessed_by_text": guessed.by_text[0], "guessed_by_text_right": guessed.by_text[1],
+            "guessed_by_module": guessed.by_module[0], "guessed_by_module_right": guessed.by_module[1],
         }));
+    }
+    if args.guesses > 0 {
+        line(&guessed)?;
     }
     line(format_args!(
         "reads {prefill:.0} and writes {decode:.1} tokens/s, at {} of the memory's bandwidth; weights {:.1} MB of a file of \
@@ -101,6 +117,40 @@ pub fn run(args: &GenerateArgs) -> Result<()> {
         weights_bytes as f64 / 1e6,
         file_bytes as f64 / 1e6,
     ))
+}
+
+/// How guesses did in all rounds.
+#[derive(Default)]
+struct Guessed {
+    /// Tokens of answers.
+    drawn: u64,
+    /// Guesses by what the text had before, and those that came true.
+    by_text: [u64; 2],
+    /// The same by the model's module.
+    by_module: [u64; 2],
+}
+
+impl Guessed {
+    fn add(&mut self, counters: Counters) {
+        let module = [counters.guessed_by_module, counters.guessed_by_module_right];
+        let all = [counters.guessed, counters.guessed_right];
+        self.drawn += counters.drawn;
+        for at in 0..2 {
+            self.by_module[at] += module[at];
+            self.by_text[at] += all[at] - module[at];
+        }
+    }
+}
+
+impl fmt::Display for Guessed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Guessed { drawn, by_text: [text, text_right], by_module: [module, module_right] } = self;
+        write!(
+            f,
+            "of {drawn} tokens, {text_right} were guessed by the text in {text} guesses, and {module_right} by the model's \
+             module in {module}"
+        )
+    }
 }
 
 /// Bytes of weights that a pass over one token of each reader multiplies by.

@@ -5,7 +5,7 @@ use crate::load::Loaded;
 use crate::output::CANNOT_WRITE;
 use anyhow::{Context, Result, ensure};
 use picnic_chat::{ChatOptions, Message, Piece, Prompt, Reply};
-use picnic_engine::{Control, Engine, Finish, Limits, Request, Sampling, Thinking};
+use picnic_engine::{Control, DiskCache, Engine, Finish, Limits, Request, Sampling, Thinking};
 use picnic_model::{Backend, CacheForm};
 use std::io;
 use std::time::{Instant, SystemTime};
@@ -94,6 +94,11 @@ impl Conversation {
         };
         let engine = Engine::new(loaded.ops.clone(), loaded.model.clone(), limits);
         Conversation { loaded, engine, settings, context, exchanges: Vec::new(), forgotten: 0, interrupt }
+    }
+
+    /// Has what the model reads kept on `disk` too.
+    pub fn keep_on(&mut self, disk: DiskCache) {
+        self.engine.attach(disk);
     }
 
     /// Everything that was said.

@@ -10,7 +10,7 @@ use super::layer::{At, Pass, Place};
 use super::specs::Specs;
 use crate::config::{Bounds, ConfigError, Contradiction, Keys, Put};
 use crate::ops::{AttentionShape, Ops, OutOfMemory, Rotation};
-use crate::params::ParamId;
+use crate::params::{Param, ParamId, ParamStore};
 use crate::tape::{Tape, Var};
 use serde_json::json;
 
@@ -164,17 +164,50 @@ impl GqaLayer {
         x: Var<O>,
     ) -> Result<Var<O>, OutOfMemory> {
         let params = pass.params;
-        let weight = |p: &Projection| (params.get(p.weight), p.bias.map(|bias| params.get(bias)));
-        let [q, k, v] = tape.linear_each(&x, [weight(&self.q), weight(&self.k), weight(&self.v)])?;
-        let mut norm = |p: &Projection, y: Var<O>| match p.norm {
-            Some(norm) => tape.rmsnorm(&y, params.get(norm), self.eps),
-            None => Ok(y),
-        };
-        let (q, k, v) = (norm(&self.q, q)?, norm(&self.k, k)?, norm(&self.v, v)?);
+        let [q, k, v] = tape.linear_each(&x, [&self.q, &self.k, &self.v].map(|p| p.weight(params)))?;
+        let q = self.q.normed(tape, params, q, self.eps)?;
+        let k = self.k.normed(tape, params, k, self.eps)?;
+        let v = self.v.normed(tape, params, v, self.eps)?;
         let k = tape.rope(k, &self.rotation, &pass.batch.positions)?;
         drop(x);
         let q = tape.rope(q, &self.rotation, &pass.batch.positions)?;
         let y = tape.attention(self.shape, &q, &k, &v, pass.layer, pass.past)?;
         tape.linear(&y, params.get(self.output), self.output_bias.map(|bias| params.get(bias)))
+    }
+
+    /// Writes the rows' keys and values to the cache.
+    pub(super) fn keep<'a, O: Ops>(
+        &'a self,
+        tape: &mut Tape<'a, O>,
+        pass: &mut Pass<'a, '_, '_, O>,
+        x: &Var<O>,
+    ) -> Result<(), OutOfMemory> {
+        let params = pass.params;
+        let [k, v] = tape.linear_each(x, [&self.k, &self.v].map(|p| p.weight(params)))?;
+        let k = self.k.normed(tape, params, k, self.eps)?;
+        let v = self.v.normed(tape, params, v, self.eps)?;
+        let k = tape.rope(k, &self.rotation, &pass.batch.positions)?;
+        tape.keep(self.shape, &k, &v, pass.layer, pass.past)
+    }
+}
+
+impl Projection {
+    /// Its weight and its bias.
+    fn weight<'a, O: Ops>(&self, params: &'a ParamStore<O>) -> (&'a Param<O>, Option<&'a Param<O>>) {
+        (params.get(self.weight), self.bias.map(|bias| params.get(bias)))
+    }
+
+    /// Its output `y`, normalised if the model does so.
+    fn normed<'a, O: Ops>(
+        &self,
+        tape: &mut Tape<'a, O>,
+        params: &'a ParamStore<O>,
+        y: Var<O>,
+        eps: f32,
+    ) -> Result<Var<O>, OutOfMemory> {
+        match self.norm {
+            Some(norm) => tape.rmsnorm(&y, params.get(norm), eps),
+            None => Ok(y),
+        }
     }
 }

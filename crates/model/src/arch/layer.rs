@@ -169,6 +169,20 @@ impl Layer {
         }
     }
 
+    /// Writes to the cache what later rows read of these.
+    pub(super) fn keep<'a, O: Ops>(
+        &'a self,
+        tape: &mut Tape<'a, O>,
+        mut pass: Pass<'a, '_, '_, O>,
+        x: &Var<O>,
+    ) -> Result<(), OutOfMemory> {
+        let h = tape.rmsnorm(x, pass.params.get(self.attention_norm), self.eps)?;
+        match &self.attention {
+            AttentionLayer::Gqa(gqa) => gqa.keep(tape, &mut pass, &h),
+            AttentionLayer::Mla(mla) => mla.keep(tape, &mut pass, &h),
+        }
+    }
+
     pub(super) fn forward<'a, O: Ops>(
         &'a self,
         tape: &mut Tape<'a, O>,

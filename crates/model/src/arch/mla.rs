@@ -168,11 +168,7 @@ impl MlaLayer {
                 tape.linear_each(&x, [(params.get(weight), None), (params.get(self.kv_a), None)])?
             }
         };
-        let rope = self.dims.rope;
-        let (latent, k_rope) = tape.split_columns(&joint, (joint.width - rope, rope))?;
-        drop(joint);
-        let latent = tape.rmsnorm(&latent, params.get(self.kv_norm), LATENT_EPS)?;
-        let k_rope = tape.rope(k_rope, &self.key_rotation, &pass.batch.positions)?;
+        let (latent, k_rope) = self.latents(tape, pass, joint)?;
         if pass.past.absorbed(pass.layer).is_some() {
             drop(x);
             let q = self.query(tape, params, q)?;
@@ -186,6 +182,40 @@ impl MlaLayer {
         let q = tape.rope(q, &self.query_rotation, &pass.batch.positions)?;
         let y = tape.attention(self.shape, &q, &k, &v, pass.layer, pass.past)?;
         tape.linear(&y, params.get(self.output), None)
+    }
+
+    /// Writes to the cache what it holds of the rows.
+    pub(super) fn keep<'a, O: Ops>(
+        &'a self,
+        tape: &mut Tape<'a, O>,
+        pass: &mut Pass<'a, '_, '_, O>,
+        x: &Var<O>,
+    ) -> Result<(), OutOfMemory> {
+        let params = pass.params;
+        let joint = tape.linear(x, params.get(self.kv_a), None)?;
+        let (latent, k_rope) = self.latents(tape, pass, joint)?;
+        if pass.past.absorbed(pass.layer).is_some() {
+            let k = tape.join_columns(&latent, &k_rope)?;
+            return tape.keep(self.cache(CacheForm::F16), &k, &latent, pass.layer, pass.past);
+        }
+        let kv = tape.linear(&latent, params.get(self.kv_b), None)?;
+        let (k, v) = tape.mla_keys(&kv, &k_rope, self.dims)?;
+        tape.keep(self.shape, &k, &v, pass.layer, pass.past)
+    }
+
+    /// The rows' latents, normalised, and the key that all heads share, rotated: of what `kv_a_proj_with_mqa` made of them.
+    fn latents<'a, O: Ops>(
+        &'a self,
+        tape: &mut Tape<'a, O>,
+        pass: &Pass<'a, '_, '_, O>,
+        joint: Var<O>,
+    ) -> Result<(Var<O>, Var<O>), OutOfMemory> {
+        let rope = self.dims.rope;
+        let (latent, k_rope) = tape.split_columns(&joint, (joint.width - rope, rope))?;
+        drop(joint);
+        let latent = tape.rmsnorm(&latent, pass.params.get(self.kv_norm), LATENT_EPS)?;
+        let k_rope = tape.rope(k_rope, &self.key_rotation, &pass.batch.positions)?;
+        Ok((latent, k_rope))
     }
 
     /// What its cache holds of a position in this form.

@@ -10,14 +10,15 @@
 //! as published files have it; the report writes the two the other way round. The block rotates by the main model's
 //! positions t (attention sees differences of positions only, so that t + 1 would be the same but for rounding).
 //!
-//! Left out: more than one module, and speculation, which would run this one beside a cache.
+//! Training runs it over whole sequences ([`Model::mtp`]), speculation over a cache ([`Model::mtp_keep`],
+//! [`Model::mtp_rows`]), in which it has a layer after the main model's. Left out: more than one module.
 
 use super::layer::{At, Layer, Pass, Tables};
 use super::specs::Specs;
 use super::{Batch, Model};
 use crate::config::ModelConfig;
-use crate::layers::Past;
-use crate::ops::{Ops, OutOfMemory};
+use crate::layers::{Absorbed, Past};
+use crate::ops::{AttentionShape, CacheForm, Ops, OutOfMemory};
 use crate::params::{ParamId, ParamStore};
 use crate::tape::{Tape, Var};
 use std::sync::Arc;
@@ -82,6 +83,36 @@ impl Model {
         named.map(|(name, original)| (at.name(&format!("{name}.weight")), original)).collect()
     }
 
+    /// Whether the model has a module.
+    pub fn has_mtp(&self) -> bool {
+        self.mtp.is_some()
+    }
+
+    /// What the module's layer of a cache of `form` holds of a position; it comes after the layers of
+    /// [`Model::cache_layout`]. `None` if there is no module.
+    pub fn mtp_cache(&self, form: CacheForm) -> Option<AttentionShape> {
+        self.mtp.as_ref().map(|module| module.layer.cache(form))
+    }
+
+    /// Adds to what [`Model::absorb`] gave what the module's layer multiplies by where the cache is of `form`.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn absorb_mtp<O: Ops>(
+        &self,
+        ops: &O,
+        params: &ParamStore<O>,
+        form: CacheForm,
+        mut absorbed: Absorbed<O>,
+    ) -> Result<Absorbed<O>, OutOfMemory> {
+        if let Some(module) = &self.mtp
+            && form != CacheForm::Exact
+        {
+            absorbed.0.push(module.layer.absorb(ops, params)?);
+        }
+        Ok(absorbed)
+    }
+
     /// From the `hidden` states of [`Model::forward`] on `batch`, whole sequences, the module's own `[T − sequences,
     /// d]`, ready for the head: each row but a sequence's last, which no token follows, predicts the token after the
     /// next. The batch that comes back has those rows, in order; a sequence of one token has none.
@@ -97,30 +128,85 @@ impl Model {
         hidden: &Var<O>,
         batch: &Batch,
     ) -> Result<Option<(Var<O>, Batch)>, OutOfMemory> {
-        let module = self.mtp.as_ref().expect("a model with multi-token prediction");
-        let eps = self.config.rms_norm_eps as f32;
-        let (rows, next) = followed(batch);
-        if rows.is_empty() {
+        let followed = followed(batch);
+        if followed.rows.is_empty() {
             return Ok(None);
         }
-        let embedded = tape.embedding(params.get(self.embedding), &next.ids)?;
+        let mut past = Past::Within(Arc::clone(&followed.next.spans));
+        let y = self.mtp_rows(tape, params, hidden, &followed, &mut past)?;
+        Ok(Some((y, followed.next)))
+    }
+
+    /// The module's own hidden states, ready for the head, for rows of [`Model::forward`]'s `hidden` that are `followed`.
+    /// Panics if the model has no module.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn mtp_rows<'a, O: Ops>(
+        &'a self,
+        tape: &mut Tape<'a, O>,
+        params: &'a ParamStore<O>,
+        hidden: &Var<O>,
+        followed: &Followed,
+        past: &mut Past<O>,
+    ) -> Result<Var<O>, OutOfMemory> {
+        let x = self.mtp_input(tape, params, hidden, followed)?;
+        let (module, batch) = (self.module(), &followed.next);
+        let x = module.layer.forward(tape, Pass { params, batch, past, layer: self.layers.len() }, &x)?;
+        tape.rmsnorm(&x, params.get(module.norm), self.config.rms_norm_eps as f32)
+    }
+
+    /// Writes to the cache what the module's later rows read of these, which is far less work than
+    /// [`Model::mtp_rows`]. Panics if the model has no module, or `past` no cache.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn mtp_keep<'a, O: Ops>(
+        &'a self,
+        tape: &mut Tape<'a, O>,
+        params: &'a ParamStore<O>,
+        hidden: &Var<O>,
+        followed: &Followed,
+        past: &mut Past<O>,
+    ) -> Result<(), OutOfMemory> {
+        let x = self.mtp_input(tape, params, hidden, followed)?;
+        let batch = &followed.next;
+        self.module().layer.keep(tape, Pass { params, batch, past, layer: self.layers.len() }, &x)
+    }
+
+    /// What goes into the module's block.
+    fn mtp_input<'a, O: Ops>(
+        &'a self,
+        tape: &mut Tape<'a, O>,
+        params: &'a ParamStore<O>,
+        hidden: &Var<O>,
+        followed: &Followed,
+    ) -> Result<Var<O>, OutOfMemory> {
+        let (module, eps) = (self.module(), self.config.rms_norm_eps as f32);
+        let embedded = tape.embedding(params.get(self.embedding), &followed.next.ids)?;
         let embedded = tape.rmsnorm(&embedded, params.get(module.embedding_norm), eps)?;
-        let hidden = tape.take_rows(hidden, &rows)?;
+        let hidden = tape.take_rows(hidden, &followed.rows)?;
         let hidden = tape.rmsnorm(&hidden, params.get(module.hidden_norm), eps)?;
         let joint = tape.join_columns(&embedded, &hidden)?;
         drop((embedded, hidden));
-        let x = tape.linear(&joint, params.get(module.projection), None)?;
-        drop(joint);
-        let mut past = Past::Within(Arc::clone(&next.spans));
-        let pass = Pass { params, batch: &next, past: &mut past, layer: self.layers.len() };
-        let x = module.layer.forward(tape, pass, &x)?;
-        Ok(Some((tape.rmsnorm(&x, params.get(module.norm), eps)?, next)))
+        tape.linear(&joint, params.get(module.projection), None)
+    }
+
+    fn module(&self) -> &Module {
+        self.mtp.as_ref().expect("a model with multi-token prediction")
     }
 }
 
-/// The rows that another of their sequence follows; and as a batch of their own, those that follow, at the positions of
-/// the rows themselves.
-fn followed(batch: &Batch) -> (Vec<u32>, Batch) {
+/// Rows of a pass, each of which another token of its sequence follows.
+pub struct Followed {
+    /// The rows, in order.
+    pub rows: Vec<u32>,
+    /// The tokens that follow them, as a batch of their own, at the positions of the rows themselves.
+    pub next: Batch,
+}
+
+/// All rows of `batch`, whole sequences, but the last of each.
+fn followed(batch: &Batch) -> Followed {
     let (mut rows, mut spans) = (Vec::new(), Vec::new());
     for span in batch.spans.iter() {
         let start = rows.len();
@@ -129,5 +215,5 @@ fn followed(batch: &Batch) -> (Vec<u32>, Batch) {
     }
     let ids = rows.iter().map(|&row| batch.ids[row as usize + 1]).collect();
     let positions = rows.iter().map(|&row| batch.positions[row as usize]).collect();
-    (rows, Batch { ids, positions, spans: spans.into() })
+    Followed { rows, next: Batch { ids, positions, spans: spans.into() } }
 }

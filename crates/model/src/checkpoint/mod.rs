@@ -155,6 +155,19 @@ impl Checkpoint {
         Ok(config)
     }
 
+    /// A hash (BLAKE3) of every byte of the files of weights. Nothing is sampled, so checkpoints that differ in one weight
+    /// differ in it; and it is read from the mapped files that the weights were read from, so a file that was replaced
+    /// meanwhile does not lend its hash to the one that was loaded. `config.json` is no part of it: a loaded model knows
+    /// its configuration.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        for file in &self.files {
+            // With its length ahead, no file can be taken for the end of another.
+            hasher.update(&(file.bytes().len() as u64).to_le_bytes()).update(file.bytes());
+        }
+        *hasher.finalize().as_bytes()
+    }
+
     /// A GGUF file's tokenizer; `None` for other checkpoints, whose tokenizer is in its own files.
     pub fn gguf_tokenizer(&self) -> Option<&GgufTokenizer> {
         self.gguf.as_ref().map(|gguf| &gguf.tokenizer)

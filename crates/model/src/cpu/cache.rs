@@ -46,6 +46,30 @@ impl CpuCache {
         Ok(&mut layers[layer])
     }
 
+    /// The values of `page`, layer by layer, four bytes each whatever they stand for, the lowest first.
+    pub(super) fn save(&self, page: u32) -> Vec<u8> {
+        let layers = self.pages.get(page as usize).map_or(&[][..], |layers| &layers[..]);
+        let mut bytes = vec![0; layers.iter().map(|layer| size_of_val(&layer[..])).sum()];
+        let words = bytes.as_chunks_mut().0.iter_mut();
+        // A value may be any bits, of which none is lost on the way.
+        words.zip(layers.iter().flat_map(|layer| layer.iter())).for_each(|(word, x)| *word = x.to_bits().to_le_bytes());
+        bytes
+    }
+
+    /// Writes what [`CpuCache::save`] gave to `page`.
+    pub(super) fn restore(&mut self, page: u32, bytes: &[u8], pool: &Pool) -> Result<(), OutOfMemory> {
+        let lens = self.page_lens.clone();
+        assert_eq!(bytes.len(), lens.iter().sum::<usize>() * size_of::<f32>(), "bytes of a page");
+        let mut words = bytes.as_chunks().0;
+        for (layer, len) in lens.into_iter().enumerate() {
+            let (own, rest) = words.split_at(len);
+            words = rest;
+            let values = self.page_mut(page, layer, pool)?;
+            values.iter_mut().zip(own).for_each(|(x, word)| *x = f32::from_bits(u32::from_le_bytes(*word)));
+        }
+        Ok(())
+    }
+
     /// A cache of its own for each of `parts`, with its pages, which leave this one.
     pub(super) fn split(&mut self, parts: &[Vec<u32>]) -> Vec<CpuCache> {
         let part = |numbers: &Vec<u32>| {

@@ -84,6 +84,23 @@ impl<'a, O: Ops> Tape<'a, O> {
         Ok(out)
     }
 
+    /// Writes keys `[T, kv_heads·dk]` and values `[T, kv_heads·dv]` to the cache of `past` and attends to nothing. Panics if
+    /// `past` has none.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub(crate) fn keep(
+        &mut self,
+        shape: AttentionShape,
+        k: &Var<O>,
+        v: &Var<O>,
+        layer: usize,
+        past: &mut Past<O>,
+    ) -> Result<(), OutOfMemory> {
+        let Past::Cached(cache, spans, _) = past else { panic!("keys and values are kept in a cache") };
+        self.ops.write_cached(&shape, k.value(), v.value(), cache, layer, spans)
+    }
+
     /// Keys and values of MLA (DeepSeek-V2, section 2.1): kv `[T, heads·(nope + v)]` as `kv_b_proj` gives it and the
     /// shared rotated key `[T, rope]` → keys `[T, heads·(nope + rope)]`, values `[T, heads·v]`.
     ///
