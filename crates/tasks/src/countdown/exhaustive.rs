@@ -96,7 +96,8 @@ pub(crate) fn alike(needed: u32, made: impl Iterator<Item = u32> + Clone) -> Opt
 fn looked_up(needed: &[Need], made: &[Made]) -> String {
     let write = |need: &Need| match need.made.value {
         Some(value) => {
-            let alike = alike(value, made.iter().filter_map(|made| made.value)).map_or_else(String::new, |alike| alike.to_string());
+            let alike = alike(value, made.iter().filter_map(|made| made.value))
+                .map_or_else(String::new, |alike| alike.to_string());
             format!("{}:{alike}", need.made.write())
         }
         None => need.made.write(),
