@@ -51,13 +51,11 @@ fn many() -> Vec<Request> {
     all
 }
 
+/// The tokens of an answer, and the bits of their log-probabilities.
+type Bits = (Vec<u32>, Vec<u32>);
+
 /// The answers under these limits, and what was counted.
-fn counted(
-    ops: &CpuOps,
-    model: &SharedModel<CpuOps>,
-    limits: Limits,
-    requests: &[Request],
-) -> (Vec<(Vec<u32>, Vec<u32>)>, Counters) {
+fn counted(ops: &CpuOps, model: &SharedModel<CpuOps>, limits: Limits, requests: &[Request]) -> (Vec<Bits>, Counters) {
     let (answers, engine) = answers(ops, model, limits, requests);
     (answers.into_iter().map(|answer| (answer.tokens, answer.logprobs)).collect(), engine.counters())
 }
