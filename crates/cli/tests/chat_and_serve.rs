@@ -81,16 +81,17 @@ fn what_was_read_outlasts_the_program() {
     let (first, said) = ask(&kept);
     assert!(first == plain && !said.contains("cache"), "{said}");
     let written = pages();
-    assert!(written.len() >= 3);
+    assert!(written.len() >= 3, "{written:?}: {said}");
     assert!(ask(&kept).0 == plain && pages().len() == written.len());
     // Other weights have other files.
     assert_ne!(ask(&[&kept[..], &["--weights", "q8"]].concat()).0, b"");
-    assert!(pages().len() > written.len());
-    std::fs::write(&written[0], "torn").unwrap();
+    assert!(pages().len() > written.len(), "{written:?}");
+    // Pages of the answer are not read for this question, those of the question are.
+    written.iter().for_each(|page| std::fs::write(page, "torn").unwrap());
     let (third, said) = ask(&kept);
-    assert!(third == plain && said.lines().filter(|line| line.contains("it was deleted")).count() == 1, "{said}");
+    assert!(third == plain && said.lines().any(|line| line.contains("it was deleted")), "{said}");
     // Where it cannot be kept, the answer comes all the same.
-    let nowhere = written[0].join("inside");
+    let nowhere = folder.path().join("config.json").join("inside");
     let (fourth, said) = ask(&["--cache-dir", nowhere.to_str().unwrap()]);
     assert!(fourth == plain && said.lines().filter(|line| line.contains("no cache on disk")).count() == 1, "{said}");
     for wrong in [&["--cache-disk", "8GiB"][..], &["--cache-dir", "x", "--cache-disk", "8 apples"]] {
