@@ -6,13 +6,16 @@ mod common;
 use common::{MODELS, answers, exact, ids, open, requests};
 use picnic_engine::{Completion, Counters, Engine, Limits, Request, Sampling, Wants, generate};
 use picnic_model::arch::Followed;
-use picnic_model::checkpoint::Checkpoint;
+use picnic_model::checkpoint::{Checkpoint, FloatType, SHARD_BYTES};
+use picnic_model::config::ModelConfig;
 use picnic_model::init::initial_values;
 use picnic_model::layers::{Absorbed, Past};
 use picnic_model::ops::{CachedSpan, Position};
 use picnic_model::{
-    Batch, CacheForm, CpuOps, Model, Ops, OutOfMemory, ParamStore, SharedModel, Source, Tape, WeightForm, load,
+    Batch, CacheForm, CpuOps, Model, Ops, OutOfMemory, ParamStore, SharedModel, Source, Tape, WeightForm, initialise,
+    load, save,
 };
+use std::fs;
 use std::path::Path;
 
 /// `golden/mtp` with other weights. Neither attention nor feed-forward adds anything, so that the likeliest token follows
@@ -210,18 +213,41 @@ fn the_module_hears_in_pieces_what_it_hears_at_once() {
     }
 }
 
+/// `golden/mtp` with rows of whole blocks, so that its matrices, the module's among them, are multiplied in integers.
+fn in_blocks(ops: &CpuOps, form: WeightForm) -> SharedModel<CpuOps> {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/mtp/config.json");
+    let mut config: serde_json::Value = serde_json::from_str(&fs::read_to_string(&golden).unwrap()).unwrap();
+    for (key, size) in [
+        ("hidden_size", 64),
+        ("intermediate_size", 64),
+        ("moe_intermediate_size", 32),
+        ("q_lora_rank", 32),
+        ("kv_lora_rank", 32),
+        ("num_attention_heads", 4),
+        ("num_key_value_heads", 4),
+        ("v_head_dim", 16),
+    ] {
+        config[key] = size.into();
+    }
+    let model = Model::new(ModelConfig::from_value(&config, &golden).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    save(ops, &model, &initialise(ops, &model, 5).unwrap(), folder.path(), FloatType::F32, SHARD_BYTES).unwrap();
+    let (model, params) = load(ops, &Checkpoint::open(folder.path()).unwrap(), Some(form)).unwrap();
+    SharedModel::new(model, params)
+}
+
 /// Weights in blocks of integers have bits of their own, and guesses do not change these either.
 #[test]
 fn weights_of_fewer_bits_are_guessed_for_too() {
     let ops = CpuOps::with_threads(1).unwrap();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/mtp");
-    for form in [WeightForm::Q8, WeightForm::Q4] {
-        let (model, params) = load(&ops, &Checkpoint::open(&folder).unwrap(), Some(form)).unwrap();
-        let model = SharedModel::new(model, params);
+    let answers = [WeightForm::Exact, WeightForm::Q8, WeightForm::Q4].map(|form| {
+        let model = in_blocks(&ops, form);
         let plain = counted(&ops, &model, Limits::new(8, 64, 2048), &many()).0;
         let (got, counters) = counted(&ops, &model, Limits { draft_tokens: 4, ..Limits::new(8, 64, 2048) }, &many());
         assert!(plain == got && counters.guessed_by_module > 0, "{form:?}");
-    }
+        got
+    });
+    assert!(answers[0] != answers[1] && answers[1] != answers[2], "all forms multiply alike");
 }
 
 /// Whoever wants hidden states or log-probabilities of the prompt reads them as without guesses.

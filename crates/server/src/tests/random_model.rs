@@ -1,0 +1,148 @@
+//! The application before the real engine and a small model that knows nothing: what it draws, shares and is held to.
+
+use super::*;
+use picnic_engine::{DiskError, DiskSettings};
+use picnic_model::WeightForm;
+
+/// The real engine and a small model with random weights.
+fn random_model() -> Router {
+    random_model_on(None)
+}
+
+fn random_model_on(disk: Option<DiskCache>) -> Router {
+    let config = json!({
+        "model_type": "llama", "vocab_size": 264, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 1024, "rms_norm_eps": 1e-5,
+        "tie_word_embeddings": true, "rope_theta": 10000.0, "initializer_range": 0.1
+    });
+    let config = picnic_model::config::ModelConfig::from_value(&config, "test".as_ref()).unwrap();
+    let ops = picnic_model::backend::with_threads(1).unwrap();
+    let model = Model::new(config);
+    let params = picnic_model::initialise(&ops, &model, 1).unwrap();
+    let (format, limits) = (ChatFormat::picnic(tokenizer()), Limits::new(&ops, &model, CacheForm::Exact, 1 << 20));
+    let model = picnic_model::SharedModel::new(model, params);
+    router(Served { name: "echo".to_owned(), model, ops, chat: format, limits, disk }).unwrap()
+}
+
+/// A server that was started again finds on disk what the one before has read, and says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_outlasts_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    // The thread of the server before may take a moment to let go of the folder.
+    let open = async || {
+        for _ in 0..1000 {
+            let (folder, weights) = (folder.path().to_owned(), [1; 32]);
+            let settings = DiskSettings { folder, bytes: 1 << 30, weights, form: WeightForm::Exact };
+            match DiskCache::open(settings, |line| panic!("{line}")) {
+                Ok(disk) => return disk,
+                Err(error) => assert!(matches!(error, DiskError::Held(_)), "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the folder is not free");
+    };
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let router = random_model_on(Some(open().await));
+        let more = json!({"max_tokens": 40, "temperature": 0.0});
+        let (status, answer) = chat(&router, &"picnic ".repeat(20), more).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let usage = answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap();
+        let all = answer["usage"]["prompt_tokens"].as_u64().unwrap();
+        answers.push((answer["choices"][0]["message"].clone(), usage, (all - 1) / 32 * 32));
+    }
+    let [first, second] = &answers[..] else { panic!("two answers") };
+    assert_eq!((&first.0, first.1), (&second.0, 0));
+    assert!(second.1 == second.2 && second.1 > 0, "{answers:?}");
+}
+
+/// Asked the same again, a model reads only the end of it, says so, and answers the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_is_not_read_again() {
+    let router = random_model();
+    let ask = async || {
+        let more = json!({"max_tokens": 40, "temperature": 0.0});
+        let (status, answer) = chat(&router, &"picnic ".repeat(20), more).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let usage = &answer["usage"];
+        let [hit, miss, all] = ["prompt_cache_hit_tokens", "prompt_cache_miss_tokens", "prompt_tokens"]
+            .map(|key| usage[key].as_u64().unwrap());
+        assert_eq!((hit + miss, &usage["prompt_tokens_details"]["cached_tokens"]), (all, &json!(hit)));
+        (answer["choices"][0]["message"].clone(), hit, all)
+    };
+    let (first, second) = (ask().await, ask().await);
+    assert_eq!((first.0, first.1), (second.0, 0));
+    // Whole pages before the last token.
+    assert_eq!(second.1, (second.2 - 1) / 32 * 32);
+}
+
+/// A seed fixes the answer, whatever else is being answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seed_fixes_the_answer() {
+    let router = random_model();
+    let ask = |seed: u64| {
+        let router = router.clone();
+        async move {
+            let (status, answer) = chat(&router, "hi", json!({"seed": seed, "max_tokens": 40})).await;
+            assert_eq!(status, StatusCode::OK, "{answer}");
+            answer["choices"][0]["message"].clone()
+        }
+    };
+    let alone = ask(1).await;
+    let (together, other, _) = tokio::join!(ask(1), ask(2), ask(3));
+    assert_eq!(alone, together);
+    assert_ne!(alone, other);
+}
+
+/// A model that knows nothing, drawn from at temperature 1, answers by the schema whenever it comes to an end.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_held_to_a_schema() {
+    let router = random_model();
+    let schema = json!({
+        "type": "object", "additionalProperties": false, "required": ["цвет", "count", "is_new"],
+        "properties": {
+            "цвет": {"enum": ["красный", "синий", "зелёный"]},
+            "count": {"type": "integer", "minimum": 0, "maximum": 300},
+            "is_new": {"type": "boolean"}
+        }
+    });
+    let is_valid = |answer: &Value| {
+        let known = ["красный", "синий", "зелёный"].map(Value::from).contains(&answer["цвет"]);
+        let counted = answer["count"].as_u64().is_some_and(|count| count <= 300);
+        known
+            && counted
+            && answer["is_new"].is_boolean()
+            && answer.as_object().is_some_and(|members| members.len() == 3)
+    };
+    let (mut whole, mut thought) = (0, 0);
+    for seed in 0..24 {
+        // Whoever thinks has to come to an end with it, or a model that knows nothing never would.
+        let mut more = held_to(schema.clone());
+        let settings = json!({"seed": seed, "temperature": 1, "max_tokens": 900, "thinking_budget": 8});
+        more.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let (status, answer) = chat(&router, "hi", more).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let choice = &answer["choices"][0];
+        let content = choice["message"]["content"].as_str().unwrap();
+        thought += usize::from(answer["usage"]["completion_tokens_details"]["reasoning_tokens"] != 0);
+        match choice["finish_reason"].as_str() {
+            Some("stop") => assert!(serde_json::from_str(content).is_ok_and(|json| is_valid(&json)), "{content}"),
+            finish => assert_eq!(finish, Some("length"), "{answer}"),
+        }
+        whole += usize::from(choice["finish_reason"] == "stop");
+    }
+    assert!(whole > 12 && (1..24).contains(&thought), "{whole} came to an end, {thought} thought");
+
+    // What reads like a mark is text, whole and as a stream.
+    let quoted = "<think>a</think><answer>b</answer>";
+    let mut more = held_to(json!({"const": quoted}));
+    more["thinking_budget"] = 2.into();
+    more["seed"] = 1.into();
+    let (_, answer) = chat(&router, "hi", more.clone()).await;
+    assert_eq!(answer["choices"][0]["message"]["content"], format!("{quoted:?}"), "{answer}");
+    more["stream"] = true.into();
+    let chunks = stream(&router, "hi", more).await;
+    let text: String = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str()).collect();
+    assert_eq!(text, format!("{quoted:?}"));
+    assert_eq!(chunks.last().unwrap()["choices"][0]["finish_reason"], "stop");
+}
