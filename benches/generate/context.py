@@ -1,30 +1,29 @@
 #!/usr/bin/env python3
-"""How reading and writing slow down as a context grows: Picnic's caches and llama.cpp's, in turns on one machine.
+"""How reading and writing slow down as a context grows: Picnic's caches and its peers', in turns on one machine.
 
     pip install llama-cpp-python gguf numpy
+    CMAKE_ARGS=-DGGML_NATIVE=ON pip install --no-binary :all: --no-deps ik-llama-cpp-python
     python benches/v2_lite.py small.gguf --small
     python benches/generate/context.py target/release/picnic small.gguf [--contexts 512 4096 16384] [--rounds 3]
 
 For each context one reader reads a prompt of so many tokens and writes 32 after it. Picnic runs `--weights q4` with the
-caches f32, f16 and q8; llama.cpp its own cache, of 16-bit floats. A round measures each once, one after the other; the table
+caches f32, f16 and q8; llama.cpp its own cache, of 16-bit floats; ik_llama.cpp with each of its forms of MLA and with its
+caches of f16 and q8_0, so that its best is among them. A round measures each once, one after the other; the table
 has medians over the rounds. With MLA, caches of f16 and q8 are of latents, and Picnic's of f32 is not (docs/mla.md).
 """
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+from speed import peer  # noqa: E402
+
 TOKENS = 32
-
-
-def llama(path, context, threads):
-    code = f"measure({str(path)!r}, 1, {threads}, {context}, {context}, {TOKENS})"
-    program = Path(__file__).with_name("llama_cpp_speed.py").read_text()
-    found = subprocess.run([sys.executable, "-c", f"{program}\n{code}"], check=True, capture_output=True, text=True).stdout
-    return json.loads(found.splitlines()[-1])
 
 
 def picnic(program, path, cache, context):
@@ -41,10 +40,19 @@ def main():
     parser.add_argument("model", type=Path, help="a GGUF file")
     parser.add_argument("--contexts", type=int, nargs="*", default=[512, 4096, 16384])
     parser.add_argument("--caches", nargs="*", default=["f32", "f16", "q8"])
+    parser.add_argument("--peers", nargs="*", default=["llama.cpp", "ik_llama.cpp"])
+    parser.add_argument("--mla", type=int, nargs="*", default=[1, 2, 3], help="the forms of MLA that ik_llama.cpp tries")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    settings = {"llama.cpp": lambda context: llama(args.model, context, args.threads)}
+    def theirs(name, **how):
+        return lambda context: peer(name, args.model, 1, args.threads, context, context, TOKENS, **how)
+
+    settings = {"llama.cpp": theirs("llama.cpp")} if "llama.cpp" in args.peers else {}
+    if "ik_llama.cpp" in args.peers:
+        for mla in args.mla:
+            settings[f"ik_llama.cpp f16, mla {mla}"] = theirs("ik_llama.cpp", mla=mla)
+        settings[f"ik_llama.cpp q8_0, mla {args.mla[-1]}"] = theirs("ik_llama.cpp", mla=args.mla[-1], cache=8)
     for cache in args.caches:
         settings[f"picnic {cache}"] = lambda context, cache=cache: picnic(args.picnic, args.model, cache, context)
     print("| context | | prefill, tokens/s | decode, tokens/s | peak, MB |\n|---|---|---|---|---|")
@@ -54,7 +62,7 @@ def main():
             for name, measure in settings.items():
                 found[name].append(measure(context))
         for name, rows in found.items():
-            values = [statistics.median(row[key] for row in rows) for key in ("prefill", "decode", "mb")]
+            values = [statistics.median([row[key] for row in rows if row] or [math.nan]) for key in ("prefill", "decode", "mb")]
             print(f"| {context} | {name} | {values[0]:.0f} | {values[1]:.1f} | {values[2]:.0f} |", flush=True)
 
 

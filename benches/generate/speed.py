@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""How fast Picnic and llama.cpp generate from the same weights, in turns on one machine, with the perplexity of each.
+"""How fast Picnic and its peers generate from the same weights, in turns on one machine, with the perplexity of each.
 
-    pip install llama-cpp-python gguf numpy          # llama.cpp is built for this machine from the package's sources
+    pip install llama-cpp-python gguf numpy openvino-genai        # llama.cpp is built for this machine from its sources
+    CMAKE_ARGS=-DGGML_NATIVE=ON pip install --no-binary :all: --no-deps ik-llama-cpp-python       # and so is ik_llama.cpp
     python benches/generate/speed.py target/release/picnic MODEL-F32.gguf TEXT.txt [--rounds 5] [--readers 1 8 32]
 
 llama.cpp quantises MODEL to its formats of 4 and 8 bits and to F16. Picnic reads the F32 file with `--weights exact`,
 `q8` and `q4`, and Q8_0 and Q4_0 as llama.cpp wrote them. A round measures every setting of both once, one after the other,
 so that what else the machine does meets all of them; the table has medians over the rounds, and of the ratios of a round
-too. Prefill reads a prompt of 512 tokens by one reader; decode writes 64 tokens after one of 16, all readers together.
+too. The peers that are named by `--peers` read the same files of 4 and 8 bits; one that cannot is said to. Prefill reads a prompt of 512 tokens by one reader; decode writes 64 tokens after one of 16, all readers together.
 Perplexity is that of the beginning of TEXT, as in perplexity_vs_llama_cpp.py. `--cache f16` gives Picnic's caches of this
 form, which is llama.cpp's own.
 """
@@ -28,12 +29,22 @@ PROMPT, BEFORE, TOKENS = 512, 16, 64
 FORMATS = {"Q4_0": 2, "Q4_K_M": 15, "Q8_0": 7, "F16": 1}
 
 
-def llama(path, readers, threads):
-    """Tokens a second that llama.cpp reads and writes, in a process of its own."""
-    code = f"measure({str(path)!r}, {readers}, {threads}, {PROMPT}, {BEFORE}, {TOKENS})"
-    program = Path(__file__).with_name("llama_cpp_speed.py").read_text()
-    found = subprocess.run([sys.executable, "-c", f"{program}\n{code}"], check=True, capture_output=True, text=True).stdout
-    return json.loads(found.splitlines()[-1])
+PEERS = {"llama.cpp": ("llama_speed.py", "llama_cpp({path!r})"),
+         "ik_llama.cpp": ("llama_speed.py", "ik_llama_cpp({path!r}, {repack}, {mla}, {cache})"),
+         "openvino-genai": ("openvino_speed.py", "{path!r}")}
+
+
+def peer(name, path, readers, threads, prompt, before, tokens, repack=True, mla=3, cache=1):
+    """Tokens a second that a peer reads and writes, in a process of its own; nothing if it cannot."""
+    file, model = PEERS[name]
+    model = model.format(path=str(path), repack=repack, mla=mla, cache=cache)
+    program = Path(__file__).with_name(file).read_text()
+    program += f"\nmeasure({model}, {readers}, {threads}, {prompt}, {before}, {tokens})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    if done.returncode != 0:
+        print(f"{name} cannot run {path}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr, flush=True)
+        return {}
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def picnic(program, path, weights, cache, readers):
@@ -61,6 +72,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--readers", type=int, nargs="*", default=[1, 8, 32])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--peers", nargs="*", default=["ik_llama.cpp", "openvino-genai"], choices=[*PEERS][1:])
     parser.add_argument("--cache", default="f32", choices=["f32", "f16", "q8"])
     parser.add_argument("--characters", type=int, default=20_000, help="of the text's beginning")
     args = parser.parse_args()
@@ -71,9 +83,12 @@ def main():
         files = {name: Path(folder) / f"{name}.gguf" for name in FORMATS}
         for name, path in files.items():
             quantise(args.model, path, FORMATS[name])
-        settings = {f"llama.cpp {name}": lambda readers, path=path: llama(path, readers, args.threads)
-                    for name, path in files.items()}
-        perplexity = {f"llama.cpp {name}": math.exp(theirs(path, text)[0]) for name, path in files.items()}
+        settings, perplexity = {}, {}
+        for name, path in files.items():
+            for of in ["llama.cpp", *(args.peers if name in ("Q4_0", "Q8_0") else [])]:
+                settings[f"{of} {name}"] = lambda readers, path=path, of=of: \
+                    peer(of, path, readers, args.threads, PROMPT, BEFORE, TOKENS)
+                perplexity[f"{of} {name}"] = math.exp(theirs(path, text)[0]) if of == "llama.cpp" else math.nan
         for label, path, weights in [("exact", args.model, "exact"), ("q8", args.model, "q8"), ("q4", args.model, "q4"),
                                      ("Q8_0 file, q8", files["Q8_0"], "q8"), ("Q4_0 file, q4", files["Q4_0"], "q4")]:
             settings[f"picnic {label}"] = \
@@ -94,11 +109,15 @@ def main():
         print(f"| {name} | {perplexity[name]:.3f} | {median(first, 'prefill'):.0f} |{decode} "
               f"{median(first, 'share'):.2f} | {median(first, 'mb'):.0f} |")
     print()
-    for ours_, theirs_ in [("picnic q4", "llama.cpp Q4_0"), ("picnic q4", "llama.cpp Q4_K_M"),
-                           ("picnic q8", "llama.cpp Q8_0"), ("picnic exact", "llama.cpp F16")]:
+    pairs = [("picnic q4", "llama.cpp Q4_0"), ("picnic q4", "llama.cpp Q4_K_M"), ("picnic Q4_0 file, q4", "llama.cpp Q4_0"),
+             ("picnic q8", "llama.cpp Q8_0"), ("picnic exact", "llama.cpp F16")]
+    pairs += [pair for of in args.peers for pair in (("picnic q4", f"{of} Q4_0"), ("picnic q8", f"{of} Q8_0"))]
+    for ours_, theirs_ in pairs:
         for readers in args.readers:
-            pairs = list(zip(found[ours_, readers], found[theirs_, readers]))
-            ratio = {key: statistics.median(a[key] / b[key] for a, b in pairs) for key in ("prefill", "decode")}
+            both = [(a, b) for a, b in zip(found[ours_, readers], found[theirs_, readers]) if b]
+            if not both:
+                continue
+            ratio = {key: statistics.median(a[key] / b[key] for a, b in both) for key in ("prefill", "decode")}
             print(f"{ours_} / {theirs_}, {readers} at once: prefill {ratio['prefill']:.2f}, decode {ratio['decode']:.2f}")
 
 

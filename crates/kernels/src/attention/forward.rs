@@ -1,13 +1,21 @@
 //! Attention forward: from the rows of a batch, or from pages that a cache holds.
+//!
+//! A block of rows sees all of its keys at once where pages are exact. Where they round it sees one segment of
+//! [`SEGMENT`] positions after another and merges what each gives, as in the online softmax of Milakov and Gimelshein
+//! (2018): scores stay in a core's cache however long the context is, and threads share the segments of a single row.
 
 use super::Shape;
 use super::pages::{Form, Head, PAGE, append, copy, page_len, room};
 use super::rows::{BLOCK, Rows, scaled, share, weights};
 use crate::gemm::{Matrix, panel_product};
+use crate::math::exp;
 use crate::simd::{Isa, LANES};
 use crate::team::Shared;
 use crate::{Cpu, scratch};
 use std::ops::Range;
+
+/// Positions that are attended to together in pages that round. What a row gets depends on it, so it is fixed.
+pub const SEGMENT: usize = 8 * PAGE;
 
 /// Consecutive query rows of one sequence, and the pages with its keys and values.
 #[derive(Clone)]
@@ -69,7 +77,7 @@ pub fn forward(
 }
 
 /// Attention of the rows in `spans`, whose keys and values are in pages of `form`: `q` `[T, H, dk]`, `out` `[T, H, dv]`
-/// overwritten. The bits are those of [`forward`] with keys and values as the pages have them.
+/// overwritten. Over exact pages the bits are those of [`forward`].
 pub fn forward_cached(cpu: &Cpu, shape: &Shape, form: Form, q: &[f32], spans: &[CachedSpan], out: &mut [f32]) {
     shape.check();
     attend(cpu, shape, form, q, spans, out, None);
@@ -109,64 +117,127 @@ fn attend(
             }
         }
     }
+    let layer = Layer { isa: cpu.isa, shape, form, q };
     let (out, stats) = (Shared::new(out), stats.map(Shared::new));
-    share(&cpu.team, blocks.len(), multiply_adds, |unit| {
-        let (span, rows) = &blocks[unit];
-        block(cpu.isa, (shape, form), q, spans[*span].pages, rows, &out, stats.as_ref());
+    let len = part_len(shape);
+    let segments = |rows: &Rows| layer.segments(rows.keys(shape));
+    if blocks.len() >= 2 * cpu.team.size() || blocks.iter().all(|(_, rows)| segments(rows).len() == 1) {
+        return share(&cpu.team, blocks.len(), multiply_adds, |unit| {
+            let (span, rows) = &blocks[unit];
+            scratch::with(2 * len, |buffer| {
+                let (part, later) = buffer.split_at_mut(len);
+                for (i, segment) in segments(rows).enumerate() {
+                    let to = if i == 0 { &mut *part } else { &mut *later };
+                    layer.attend(spans[*span].pages, rows, segment, to);
+                    if i > 0 {
+                        merge(cpu.isa, rows.pairs.len(), part, later);
+                    }
+                }
+                layer.write(rows, part, &out, stats.as_ref());
+            });
+        });
+    }
+    // Few rows that see much: threads share their segments, which are merged in the same order.
+    let units: Vec<(usize, Range<usize>)> =
+        blocks.iter().enumerate().flat_map(|(i, (_, rows))| segments(rows).map(move |segment| (i, segment))).collect();
+    scratch::with(units.len() * len, |buffer| {
+        let parts = Shared::new(buffer);
+        share(&cpu.team, units.len(), multiply_adds, |unit| {
+            let (i, segment) = &units[unit];
+            let (span, rows) = &blocks[*i];
+            // SAFETY: each unit has a part of its own.
+            let part = unsafe { parts.part(unit * len..(unit + 1) * len) };
+            layer.attend(spans[*span].pages, rows, segment.clone(), part);
+        });
+        let mut parts = buffer.chunks_exact_mut(len);
+        for (_, rows) in &blocks {
+            let mut of_rows = parts.by_ref().take(segments(rows).len());
+            let first = of_rows.next().expect("a row sees its own position");
+            of_rows.for_each(|later| merge(cpu.isa, rows.pairs.len(), first, later));
+            layer.write(rows, first, &out, stats.as_ref());
+        }
     });
 }
 
-/// One block of rows of one head. Each row of `out` and `stats` belongs to one block.
-fn block(
+/// What a block of rows gets from some of its keys: for each row Σ p·v in whole panels of values, then the maximum of each
+/// row, then Σ p of each. Values in it.
+fn part_len(shape: &Shape) -> usize {
+    BLOCK * (shape.dv.next_multiple_of(LANES) + 2)
+}
+
+/// What all blocks of a call share.
+struct Layer<'a> {
     isa: Isa,
-    (shape, form): (&Shape, Form),
-    q: &[f32],
-    pages: &[&[f32]],
-    rows: &Rows,
-    out: &Shared<f32>,
-    stats: Option<&Shared<f32>>,
-) {
-    let Shape { dk, dv, .. } = *shape;
-    let (n, end) = (rows.pairs.len(), rows.keys(shape));
-    let pages = &pages[..end.div_ceil(PAGE)];
-    // Not a power of two, or the rows of a tile would share one cache set.
-    let (width, out_width) = (pages.len() * PAGE + LANES / 2, dv.next_multiple_of(LANES));
-    scratch::with(n * (width + dk + out_width) + room(shape, form), |buffer| {
-        let (scores, rest) = buffer.split_at_mut(n * width);
-        let (queries, rest) = rest.split_at_mut(n * dk);
-        let (sums, room) = rest.split_at_mut(n * out_width);
-        for (query, i) in queries.chunks_exact_mut(dk).zip(rows.indices(shape)) {
-            copy(&q[i * dk..][..dk], query);
-        }
-        for (i, page) in pages.iter().enumerate() {
-            let to = &mut scores[i * PAGE..];
-            let keys = Head::of(isa, shape, form, page, rows.head).keys(room);
-            panel_product(isa, Matrix::rows(queries, dk), n, dk, keys, to, width, PAGE, false);
-        }
-        let mut row_stats = [[0.0; 2]; BLOCK];
-        softmax(isa, shape, rows, scores, width, &mut row_stats);
-        for (i, page) in pages.iter().enumerate() {
-            let p = Matrix { data: &scores[i * PAGE..], row_stride: width, column_stride: 1 };
-            for (c, panel) in Head::of(isa, shape, form, page, rows.head).values(room).enumerate() {
-                let to = &mut sums[c * LANES..];
-                panel_product(isa, p, n, PAGE.min(end - i * PAGE), panel, to, out_width, LANES, i > 0);
+    shape: &'a Shape,
+    form: Form,
+    q: &'a [f32],
+}
+
+impl Layer<'_> {
+    /// The positions before `end` that are attended to together.
+    fn segments(&self, end: usize) -> impl ExactSizeIterator<Item = Range<usize>> + use<> {
+        let len = if self.form == Form::F32 { end } else { SEGMENT };
+        (0..end.div_ceil(len)).map(move |i| i * len..end.min((i + 1) * len))
+    }
+
+    /// What a block of rows of one head gets from the keys at `positions`.
+    fn attend(&self, pages: &[&[f32]], rows: &Rows, positions: Range<usize>, part: &mut [f32]) {
+        let Layer { isa, shape, form, q } = *self;
+        let Shape { dk, dv, .. } = *shape;
+        let (n, end) = (rows.pairs.len(), positions.len());
+        let pages = &pages[positions.start / PAGE..positions.end.div_ceil(PAGE)];
+        // Not a power of two, or the rows of a tile would share one cache set.
+        let (width, out_width) = (pages.len() * PAGE + LANES / 2, dv.next_multiple_of(LANES));
+        let (sums, row_stats) = part.split_at_mut(BLOCK * out_width);
+        scratch::with(n * (width + dk) + room(shape, form), |buffer| {
+            let (scores, rest) = buffer.split_at_mut(n * width);
+            let (queries, room) = rest.split_at_mut(n * dk);
+            for (query, i) in queries.chunks_exact_mut(dk).zip(rows.indices(shape)) {
+                copy(&q[i * dk..][..dk], query);
             }
-        }
-        for ((sums, index), row_stats) in sums.chunks_exact(out_width).zip(rows.indices(shape)).zip(row_stats) {
+            for (i, page) in pages.iter().enumerate() {
+                let to = &mut scores[i * PAGE..];
+                let keys = Head::of(isa, shape, form, page, rows.head).keys(room);
+                panel_product(isa, Matrix::rows(queries, dk), n, dk, keys, to, width, PAGE, false);
+            }
+            softmax(isa, shape, rows, positions, scores, width, row_stats);
+            for (i, page) in pages.iter().enumerate() {
+                let p = Matrix { data: &scores[i * PAGE..], row_stride: width, column_stride: 1 };
+                for (c, panel) in Head::of(isa, shape, form, page, rows.head).values(room).enumerate() {
+                    let to = &mut sums[c * LANES..];
+                    panel_product(isa, p, n, PAGE.min(end - i * PAGE), panel, to, out_width, LANES, i > 0);
+                }
+            }
+        });
+    }
+
+    /// Writes what a block got from all of its keys. Each row of `out` and `stats` belongs to one block.
+    fn write(&self, rows: &Rows, part: &[f32], out: &Shared<f32>, stats: Option<&Shared<f32>>) {
+        let (dv, out_width) = (self.shape.dv, self.shape.dv.next_multiple_of(LANES));
+        let (sums, row_stats) = part.split_at(BLOCK * out_width);
+        let (maxima, totals) = row_stats.split_at(BLOCK);
+        for (i, index) in rows.indices(self.shape).enumerate() {
             // SAFETY: this row is this block's own.
-            divide(isa, sums, row_stats[1], unsafe { out.part(index * dv..(index + 1) * dv) });
+            let out = unsafe { out.part(index * dv..(index + 1) * dv) };
+            divide(self.isa, &sums[i * out_width..][..out_width], totals[i], out);
             if let Some(stats) = stats {
                 // SAFETY: as above.
-                unsafe { stats.part(2 * index..2 * index + 2) }.copy_from_slice(&row_stats);
+                unsafe { stats.part(2 * index..2 * index + 2) }.copy_from_slice(&[maxima[i], totals[i]]);
             }
         }
-    });
+    }
 }
 
 crate::kernel! {
-    /// Turns rows of `width` scores into exp(s·scale − max), +0 where masked; `stats` are each row's maximum and sum.
-    fn softmax<S>(s, shape: &Shape, rows: &Rows, scores: &mut [f32], width: usize, stats: &mut [[f32; 2]; BLOCK]) {
-        for ((row, limit), stats) in scores.chunks_exact_mut(width).zip(rows.limits(shape)).zip(stats) {
+    /// Turns rows of `width` scores, those of the keys at `positions`, into exp(s·scale − max), +0 where masked. `stats`
+    /// gets each row's maximum, then each row's sum; −∞ and 0 of rows that see none of these positions.
+    fn softmax<S>(
+        s, shape: &Shape, rows: &Rows, positions: Range<usize>, scores: &mut [f32], width: usize, stats: &mut [f32],
+    ) {
+        let (maxima, sums) = stats.split_at_mut(BLOCK);
+        let stats = maxima.iter_mut().zip(sums);
+        for ((row, limit), (row_max, row_sum)) in scores.chunks_exact_mut(width).zip(rows.limits(shape)).zip(stats) {
+            let limit = limit.saturating_sub(positions.start).min(positions.len());
             let (seen, masked) = row.as_chunks_mut::<LANES>().0.split_at_mut(limit.div_ceil(LANES));
             let mut max = s.splat(f32::NEG_INFINITY);
             for (i, chunk) in seen.iter_mut().enumerate() {
@@ -182,7 +253,37 @@ crate::kernel! {
                 s.store(chunk, p);
             }
             masked.as_flattened_mut().fill(0.0);
-            *stats = [max, s.sum(sum)];
+            (*row_max, *row_sum) = (max, s.sum(sum));
+        }
+    }
+}
+
+crate::kernel! {
+    /// Adds what `n` rows got from `later` keys to what they got before. Rows that see none of these stay as they are.
+    fn merge<S>(s, n: usize, part: &mut [f32], later: &[f32]) {
+        let out_width = part.len() / BLOCK - 2;
+        let (sums, stats) = part.split_at_mut(BLOCK * out_width);
+        let (later_sums, later_stats) = later.split_at(BLOCK * out_width);
+        // The rows are lanes here.
+        let ([maxima, totals], [later_maxima, later_totals]) =
+            (stats.as_chunks_mut::<LANES>().0, later_stats.as_chunks::<LANES>().0)
+        else {
+            unreachable!("a maximum and a sum for each of {BLOCK} rows");
+        };
+        let (before, after) = (s.load(maxima), s.load(later_maxima));
+        let max = s.max(before, after);
+        let (mut kept, mut gained) = ([0.0; LANES], [0.0; LANES]);
+        s.store(&mut kept, exp(s, s.sub(before, max)));
+        s.store(&mut gained, exp(s, s.sub(after, max)));
+        let total = s.mul(s.load(totals), s.load(&kept));
+        s.store(totals, s.fma(s.load(later_totals), s.load(&gained), total));
+        s.store(maxima, max);
+        let rows = sums.chunks_exact_mut(out_width).zip(later_sums.chunks_exact(out_width));
+        for ((sums, later), (kept, gained)) in rows.zip(kept.iter().zip(&gained)).take(n) {
+            let (kept, gained) = (s.splat(*kept), s.splat(*gained));
+            for (sums, later) in sums.as_chunks_mut().0.iter_mut().zip(later.as_chunks().0) {
+                s.store(sums, s.fma(s.load(later), gained, s.mul(s.load(sums), kept)));
+            }
         }
     }
 }

@@ -5,7 +5,9 @@
 //!
 //! Arithmetic, for one query row: s = (chain q·k) · scale; the maximum of s; p = exp(s − max); their sum by 32 lanes of
 //! the key's position; then (chain over keys in order of p·v) / sum. Masked keys have p = +0. So a row's bits are the
-//! same computed in one pass, in chunks or token by token from a cache, alone or in a batch.
+//! same computed in one pass, in chunks or token by token from a cache, alone or in a batch. Over pages that round, the
+//! keys are taken in segments of 256 positions, each with a maximum m and sums of its own; a later segment is merged into
+//! the earlier ones by x·exp(m − M) + x'·exp(m' − M), M being the larger maximum, and the division comes last.
 //!
 //! [`pages`] holds keys and values in the layout of the products, [`forward`](mod@forward) attends to them and
 //! [`backward`](mod@backward) is the gradient. Left out: attention that is not causal, sliding windows and sinks.
@@ -20,7 +22,7 @@ mod rows;
 mod tests;
 
 pub use backward::backward;
-pub use forward::{CachedSpan, forward, forward_cached};
+pub use forward::{CachedSpan, SEGMENT, forward, forward_cached};
 pub use pages::{Form, PAGE, append, page_len};
 
 /// Sizes of an attention layer.

@@ -92,6 +92,35 @@ impl Case {
         rows.flat_map(move |(span, t)| (0..heads).map(move |h| (span.clone(), t, h)))
     }
 
+    /// out by the definition for pages that round: what the segments of keys give, merged one after another.
+    fn slow_in_segments(&self) -> Vec<f32> {
+        let Shape { dk, dv, scale, .. } = self.shape;
+        let mut out = Vec::new();
+        for (span, t, h) in self.rows() {
+            let keys: Vec<usize> = (span.start..=t).collect();
+            let parts = keys.chunks(SEGMENT).map(|keys| {
+                let s: Vec<f32> =
+                    keys.iter().map(|u| chain(dk, 0.0, |i| (self.q(t, h)[i], self.k(*u, h)[i])) * scale).collect();
+                let max = s.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let p: Vec<f32> = s.iter().map(|s| exp(s - max)).collect();
+                let mut lanes = [0.0; LANES];
+                p.iter().enumerate().for_each(|(i, p)| lanes[i % LANES] += p);
+                let sums: Vec<f32> =
+                    (0..dv).map(|j| chain(keys.len(), 0.0, |i| (p[i], self.v(keys[i], h)[j]))).collect();
+                (max, lane_sum(lanes), sums)
+            });
+            let merged = parts.reduce(|(max, total, sums), (later_max, later_total, later_sums)| {
+                let most = max.max(later_max);
+                let (kept, gained) = (exp(max - most), exp(later_max - most));
+                let merge = |x: f32, later: f32| later.mul_add(gained, x * kept);
+                (most, merge(total, later_total), sums.iter().zip(&later_sums).map(|(x, y)| merge(*x, *y)).collect())
+            });
+            let (_, total, sums) = merged.expect("a row sees itself");
+            out.extend(sums.iter().map(|x| (x + 0.0) / total));
+        }
+        out
+    }
+
     /// out and stats by the definition.
     fn slow_forward(&self) -> (Vec<f32>, Vec<f32>) {
         let Shape { heads, dk, dv, scale, .. } = self.shape;
@@ -254,10 +283,32 @@ proptest! {
             let mut slow = Case::new(kv_heads, group, dk, dv, &lens, seed);
             slow.k = case.k.chunks_exact(dk).flat_map(|row| rounded(form, row)).collect();
             slow.v = case.v.chunks_exact(dv).flat_map(|row| rounded(form, row)).collect();
-            let (out, _) = slow.slow_forward();
+            let out = slow.slow_in_segments();
             for isa in Isa::available() {
                 let cpu = Cpu { isa, team: Team::new(2).unwrap() };
                 prop_assert!(same_bits(&out, &case.cached(&cpu, form, step)), "{form:?} on {}", isa.name());
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    #[test]
+    fn long_sequences_are_merged_from_segments(
+        group in 1usize..4, dv in 1usize..40, lens in prop::collection::vec(0usize..700, 1..3), step in 1usize..400, seed: u32,
+    ) {
+        let mut case = Case::new(2, group, 9, dv, &lens, seed);
+        // Later keys that matter far more or less than the ones before.
+        case.k.iter_mut().enumerate().for_each(|(i, x)| *x *= 1.0 + (i / 2000) as f32 * if i % 3 == 0 { 4.0 } else { -1.0 });
+        let mut slow = Case::new(2, group, 9, dv, &lens, seed);
+        slow.k = case.k.chunks_exact(9).flat_map(|row| rounded(Form::F16, row)).collect();
+        slow.v = case.v.chunks_exact(dv).flat_map(|row| rounded(Form::F16, row)).collect();
+        let out = slow.slow_in_segments();
+        for isa in Isa::available() {
+            for threads in 1..4 {
+                let cpu = Cpu { isa, team: Team::new(threads).unwrap() };
+                prop_assert!(same_bits(&out, &case.cached(&cpu, Form::F16, step)), "{threads} threads of {}", isa.name());
             }
         }
     }
@@ -278,7 +329,7 @@ proptest! {
             let halves = |key: &[f32]| [rounded(form, &key[..dv]), rounded(form, &key[dv..])].concat();
             slow.k = case.k.chunks_exact(dk).flat_map(halves).collect();
             slow.v = case.v.chunks_exact(dv).flat_map(|row| rounded(form, row)).collect();
-            let (out, _) = slow.slow_forward();
+            let out = if form == Form::F32 { slow.slow_forward().0 } else { slow.slow_in_segments() };
             case.shape.latent = true;
             for isa in Isa::available() {
                 let cpu = Cpu { isa, team: Team::new(2).unwrap() };

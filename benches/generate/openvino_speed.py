@@ -1,0 +1,31 @@
+"""Speed of openvino-genai, which reads GGUF files of some architectures. Others run this in a process of its own."""
+
+import json
+import resource
+import time
+
+
+def measure(path, readers, threads, prompt_tokens, before, tokens):
+    """Prints tokens a second of a prompt of `prompt_tokens` by one reader, and of `tokens` written by each of `readers` after
+    `before` others."""
+    import numpy as np
+    import openvino
+    import openvino_genai as genai
+
+    pipe = genai.LLMPipeline(path, "CPU", INFERENCE_NUM_THREADS=threads)
+
+    def generate(count, readers, tokens):
+        ids = np.array([[i * 104_729 % 40_000 + 100 for i in range(count)]] * readers, dtype=np.int64)
+        inputs = genai.TokenizedInputs(openvino.Tensor(ids), openvino.Tensor(np.ones_like(ids)))
+        config = genai.GenerationConfig(max_new_tokens=tokens, min_new_tokens=tokens, ignore_eos=True, do_sample=False)
+        start = time.perf_counter()
+        metrics = pipe.generate(inputs, config).perf_metrics
+        return time.perf_counter() - start, metrics
+
+    generate(8, 1, 2)  # compiles
+    generate(prompt_tokens, 1, 1)
+    reading = generate(prompt_tokens, 1, 1)[0]
+    generate(before, readers, 2)
+    short, long = generate(before, readers, 1)[0], generate(before, readers, tokens + 1)[0]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"prefill": prompt_tokens / reading, "decode": readers * tokens / (long - short), "mb": peak}))
