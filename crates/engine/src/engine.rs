@@ -13,7 +13,7 @@ use crate::pages::Pages;
 use crate::pass::Weights;
 use crate::queue::Queue;
 use crate::request::{Dropped, Event, Request, RequestError, RequestId};
-use crate::sequence::Sequence;
+use crate::sequence::{Depends, Sequence};
 use crate::share::{Share, Stint, Worked};
 use paging::Paging;
 use picnic_model::layers::Absorbed;
@@ -86,10 +86,14 @@ impl<O: Ops> Engine<O> {
         self.check(&request)?;
         let id = RequestId(self.next_id);
         self.next_id += 1;
-        let by_length = self.model.model().config().rope.depends_on_length();
+        let model = self.model.model();
+        let depends = Depends {
+            on_length: model.config().rope.depends_on_length(),
+            on_kind: model.cache_layout(self.limits.cache).iter().any(|layer| layer.latent),
+        };
         let queue = self.queue_mut();
         queue.counters.submitted += 1;
-        queue.push(Sequence::new(id, request, by_length));
+        queue.push(Sequence::new(id, request, depends));
         Ok(id)
     }
 

@@ -105,7 +105,7 @@ impl Rows {
         self.positions.extend(&positions[first..first + part.len()]);
         self.ids.extend(&next[part.clone()]);
         let (rows, start) = (start..self.rows.len(), span.start + part.start);
-        self.spans.push(CachedSpan { rows, start, pages: span.pages.clone() });
+        self.spans.push(CachedSpan { rows, start, ..span.clone() });
     }
 
     /// The rows with what they go on from; `None` if there is none.

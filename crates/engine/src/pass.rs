@@ -87,7 +87,7 @@ impl Plan {
         self.ids.extend_from_slice(ids);
         // However the prompt is cut into passes, it is read as a whole.
         self.positions.extend(Position::range(start, ids.len(), prompt));
-        self.spans.push(CachedSpan { rows: rows.clone(), start, pages: pages.to_vec() });
+        self.spans.push(CachedSpan { rows: rows.clone(), start, prompt, pages: pages.to_vec() });
         self.parts.push(part(rows));
     }
 

@@ -44,7 +44,7 @@ impl Queue {
         holds: impl Fn(u32) -> bool,
     ) -> Option<Sequence> {
         let (_, sequence) = self.waiting.first_key_value()?;
-        let opened = self.pages.open(sequence.space(), sequence.tokens(), running + 1, ended, holds)?;
+        let opened = self.pages.open(sequence.space(), &sequence.findable(), running + 1, ended, holds)?;
         let (_, mut sequence) = self.waiting.pop_first()?;
         if let Some(reused) = sequence.open(opened, &self.pages) {
             self.counters.prompt_tokens += sequence.prompt() as u64;

@@ -8,12 +8,26 @@ use crate::request::{Event, Finish, Reading, Request, RequestId, Wants};
 use crate::sampler::Sampler;
 use picnic_model::ops::Drawn;
 use std::cmp::Reverse;
+use std::ops::Range;
+
+/// Set in what stands for a token of an answer where pages depend on it. No vocabulary has so many tokens.
+const ANSWER: u32 = 1 << 31;
+
+/// What the content of a page depends on beside its tokens and those before them.
+#[derive(Clone, Copy)]
+pub(crate) struct Depends {
+    /// On how many tokens the prompt has.
+    pub(crate) on_length: bool,
+    /// On which of the tokens are the prompt's and which an answer's.
+    pub(crate) on_kind: bool,
+}
 
 /// A request that was submitted.
 pub(crate) struct Sequence {
     pub(crate) id: RequestId,
     priority: i32,
     space: Option<Space>,
+    depends: Depends,
     tokens: Vec<u32>,
     prompt: usize,
     /// Tokens whose keys and values are in the cache.
@@ -37,15 +51,16 @@ pub(crate) struct Sequence {
 }
 
 impl Sequence {
-    /// `request`, which holds no page yet. Its keys depend on the length of its prompt if `by_length`.
-    pub(crate) fn new(id: RequestId, request: Request, by_length: bool) -> Sequence {
+    /// `request`, which holds no page yet.
+    pub(crate) fn new(id: RequestId, request: Request, depends: Depends) -> Sequence {
         let prompt = request.prompt.len();
-        let space = Space { tenant: request.tenant, prompt: by_length.then_some(prompt) };
+        let space = Space { tenant: request.tenant, prompt: depends.on_length.then_some(prompt) };
         Sequence {
             id,
             priority: request.priority,
             // What is wanted of a token, is read with it: it cannot be there already.
             space: (request.wants == Wants::default()).then_some(space),
+            depends,
             prompt,
             sampler: Sampler::new(request.sampling, request.control, &request.prompt),
             tokens: request.prompt,
@@ -74,9 +89,14 @@ impl Sequence {
         self.space
     }
 
-    /// Prompt and answer so far.
-    pub(crate) fn tokens(&self) -> &[u32] {
-        &self.tokens
+    /// Prompt and answer so far, the tokens as pages with them are found.
+    pub(crate) fn findable(&self) -> Vec<u32> {
+        self.findable_at(0..self.tokens.len()).collect()
+    }
+
+    fn findable_at(&self, positions: Range<usize>) -> impl Iterator<Item = u32> {
+        let answer = if self.depends.on_kind { self.prompt } else { usize::MAX };
+        positions.map(move |at| if at < answer { self.tokens[at] } else { self.tokens[at] | ANSWER })
     }
 
     /// Tokens of its prompt.
@@ -263,7 +283,8 @@ impl Sequence {
         while (self.entered + 1) * size <= self.cached {
             let (start, page) = (self.entered * size, self.pages[self.entered]);
             pages.fill(page, size);
-            self.before = pages.enter(self.before, &self.tokens[start..start + size], page);
+            let tokens: Vec<u32> = self.findable_at(start..start + size).collect();
+            self.before = pages.enter(self.before, &tokens, page);
             self.entered += 1;
         }
     }

@@ -119,11 +119,17 @@ fn a_prompt_is_read_from_disk_after_a_restart() {
             let answer = server.ask(&[next]);
             same(&answer, &fresh, name);
             let counters = server.counters();
-            assert_eq!((answer[0].reused, counters.reused_tokens, counters.disk_pages_read), (96, 96, 3), "{name}");
-            assert_eq!((counters.prompt_tokens, counters.disk_pages_refused), (119, 0));
-            // 119 and 19 tokens: one page more.
-            assert_eq!((counters.disk_pages_written, pages(folder.path()).len()), (1, 4));
-            assert!(counters.rows < 119 - 96 + 20 + 3 * 20 && server.said().is_empty(), "{counters:?}");
+            // Over latents a prompt that quotes the answer has another page there: its tokens are computed in another form.
+            let found = if model.model().cache_layout(cache).iter().any(|layer| layer.latent) { 2 } else { 3 };
+            let tokens = 32 * found as u64;
+            assert_eq!((answer[0].reused as u64, counters.reused_tokens), (tokens, tokens), "{name}");
+            assert_eq!(
+                (counters.disk_pages_read, counters.prompt_tokens, counters.disk_pages_refused),
+                (found, 119, 0)
+            );
+            // 119 and 19 tokens fill four pages.
+            assert_eq!((counters.disk_pages_written, pages(folder.path()).len() as u64), (4 - found, 7 - found));
+            assert!(counters.rows < 119 - tokens + 20 + 3 * 20 && server.said().is_empty(), "{counters:?}");
         }
     }
 }

@@ -116,7 +116,7 @@ fn a_cache_filled_in_pieces_gives_the_bits_of_one_pass() {
                     spans: std::iter::once(0..end - start).collect(),
                 };
                 // Pages in no order.
-                let spans = [CachedSpan { rows: 0..end - start, start, pages: vec![4, 0, 2] }];
+                let spans = [CachedSpan { rows: 0..end - start, start, prompt: 75, pages: vec![4, 0, 2] }];
                 let mut tape = Tape::inference(&ops);
                 let hidden = model
                     .forward(&mut tape, &params, &batch, &mut Past::Cached(&mut cache, &spans, &Absorbed::default()))

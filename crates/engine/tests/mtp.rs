@@ -193,7 +193,8 @@ fn the_module_hears_in_pieces_what_it_hears_at_once() {
                             },
                         };
                         // Pages in no order.
-                        let spans = [CachedSpan { rows: 0..part.len(), start: part.start, pages: vec![4, 0, 2] }];
+                        let spans =
+                            [CachedSpan { rows: 0..part.len(), start: part.start, prompt: 75, pages: vec![4, 0, 2] }];
                         let absorbed = Absorbed::default();
                         let mut past = Past::Cached(&mut cache, &spans, &absorbed);
                         if is_kept {

@@ -316,21 +316,28 @@ impl Ops for Counting {
         self.count(0, 2 * (k.len + v.len));
         Ok(())
     }
-    fn attention_cached(
-        &self,
-        s: &Shape,
-        q: &Counted,
-        _k: &Counted,
-        _v: &Counted,
-        _: &mut (),
-        _layer: usize,
-        spans: &[CachedSpan],
-        out: &mut Counted,
-    ) -> Result<(), OutOfMemory> {
+    fn attention_cached(&self, s: &Shape, q: &Counted, _: &(), _layer: usize, spans: &[CachedSpan], out: &mut Counted) {
         let seen = |span: &CachedSpan| span.rows.len() * span.start + span.rows.len() * (span.rows.len() + 1) / 2;
         let pairs = s.heads * spans.iter().map(seen).sum::<usize>();
         let cached: usize = spans.iter().map(|span| (span.start + span.rows.len()) * s.kv_heads * (s.dk + s.dv)).sum();
         self.count(pairs * (2 * s.dk + 2 * s.dv + 4), q.len + cached + out.len);
+    }
+    fn attention_expanded(
+        &self,
+        s: &Shape,
+        held: &Shape,
+        q: &Counted,
+        cache: &(),
+        layer: usize,
+        spans: &[CachedSpan],
+        mut expand: impl FnMut(Counted, &mut dyn FnMut(&Counted, &Counted)) -> Result<(), OutOfMemory>,
+        out: &mut Counted,
+    ) -> Result<(), OutOfMemory> {
+        for span in spans {
+            let held = self.scratch((span.start + span.rows.len()) * held.kv_heads * held.dk)?;
+            expand(held, &mut |_, _| ())?;
+        }
+        self.attention_cached(s, q, cache, layer, spans, out);
         Ok(())
     }
     fn split_cache(&self, _: &mut (), parts: &[Vec<u32>]) -> Vec<()> {

@@ -370,14 +370,11 @@ impl Ops for CpuOps {
         &self,
         shape: &AttentionShape,
         q: &Buffer,
-        k: &Buffer,
-        v: &Buffer,
-        cache: &mut CpuCache,
+        cache: &CpuCache,
         layer: usize,
         spans: &[CachedSpan],
         out: &mut Buffer,
-    ) -> Result<(), OutOfMemory> {
-        self.write_cached(shape, k, v, cache, layer, spans)?;
+    ) {
         let (shape, form) = (&translate::attention(shape), cache.form());
         let pages_of = |span: &CachedSpan| -> Vec<&[f32]> {
             let used = (span.start + span.rows.len()).div_ceil(attention::PAGE);
@@ -390,6 +387,32 @@ impl Ops for CpuOps {
             .map(|(span, pages)| attention::CachedSpan { rows: span.rows.clone(), start: span.start, pages })
             .collect();
         attention::forward_cached(&self.cpu, shape, form, q, &cached, out);
+    }
+    fn attention_expanded(
+        &self,
+        shape: &AttentionShape,
+        held: &AttentionShape,
+        q: &Buffer,
+        cache: &CpuCache,
+        layer: usize,
+        spans: &[CachedSpan],
+        mut expand: impl FnMut(Buffer, &mut dyn FnMut(&Buffer, &Buffer)) -> Result<(), OutOfMemory>,
+        out: &mut Buffer,
+    ) -> Result<(), OutOfMemory> {
+        let (shape, held) = (&translate::attention(shape), &translate::attention(held));
+        for span in spans {
+            let end = span.start + span.rows.len();
+            let mut sums = attention::InSegments::new(shape, span.rows.clone(), span.start);
+            for from in (0..end).step_by(attention::SEGMENT) {
+                let positions = from..end.min(from + attention::SEGMENT);
+                let mut keys = self.scratch(positions.len() * held.kv_heads * held.dk)?;
+                let pages = span.pages[from / attention::PAGE..].iter().map(|&page| cache.page(page, layer));
+                attention::read_keys(self.cpu.isa, held, cache.form(), pages, &mut keys);
+                let mut add = |k: &Buffer, v: &Buffer| sums.add(&self.cpu, shape, q, (k, v), positions.clone());
+                expand(keys, &mut add)?;
+            }
+            sums.finish(&self.cpu, shape, out);
+        }
         Ok(())
     }
     fn split_cache(&self, cache: &mut CpuCache, parts: &[Vec<u32>]) -> Vec<CpuCache> {

@@ -270,17 +270,29 @@ pub trait Ops: Clone + Send + Sync + Sized + 'static {
         layer: usize,
         spans: &[CachedSpan],
     ) -> Result<(), OutOfMemory>;
-    /// [`Ops::write_cached`], then attention over each sequence's pages, as these have keys and values.
-    #[allow(clippy::too_many_arguments)]
+    /// Attention of the rows in `spans` over each sequence's pages, in which their own keys and values are already. Other rows
+    /// of `out` are left alone.
     fn attention_cached(
         &self,
         shape: &AttentionShape,
         q: &Self::Buffer,
-        k: &Self::Buffer,
-        v: &Self::Buffer,
-        cache: &mut Self::Cache,
+        cache: &Self::Cache,
         layer: usize,
         spans: &[CachedSpan],
+        out: &mut Self::Buffer,
+    );
+    /// The same where pages do not hold keys and values of `shape`, but of what `held` says, from which `expand` makes them:
+    /// of the keys `[n, kv_heads·dk]` of some positions, for which it calls its second argument with theirs.
+    #[allow(clippy::too_many_arguments)]
+    fn attention_expanded(
+        &self,
+        shape: &AttentionShape,
+        held: &AttentionShape,
+        q: &Self::Buffer,
+        cache: &Self::Cache,
+        layer: usize,
+        spans: &[CachedSpan],
+        expand: impl FnMut(Self::Buffer, &mut dyn FnMut(&Self::Buffer, &Self::Buffer)) -> Result<(), OutOfMemory>,
         out: &mut Self::Buffer,
     ) -> Result<(), OutOfMemory>;
     /// Moves the pages of each part into a cache of its own, so that parts can be worked on at once. A page that is in

@@ -10,7 +10,7 @@ use crate::pages::Space;
 use std::fmt;
 
 /// Counts up whenever a file, a name, or what a page holds is made in another way.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// The name of a page.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

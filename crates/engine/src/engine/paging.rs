@@ -131,7 +131,7 @@ impl<O: Ops> Engine<O> {
         let ids = (0..tokens).map(|i| ((1 + i * 7919) % model.config().vocab_size) as u32).collect();
         let positions = Position::range(0, tokens, tokens).collect();
         let batch = Batch { ids, positions, spans: std::iter::once(0..tokens).collect() };
-        let spans = [CachedSpan { rows: 0..tokens, start: 0, pages: vec![0] }];
+        let spans = [CachedSpan { rows: 0..tokens, start: 0, prompt: tokens, pages: vec![0] }];
         let mut cache = empty_cache(&self.ops, model, self.limits);
         let mut past = Past::Cached(&mut cache, &spans, &absorbed);
         model.forward(&mut Tape::inference(&self.ops), &params, &batch, &mut past)?;

@@ -7,15 +7,12 @@
 use super::Shape;
 use super::pages::{Form, Head, PAGE, append, copy, page_len, room};
 use super::rows::{BLOCK, Rows, scaled, share, weights};
+use super::segments::{SEGMENT, merge};
 use crate::gemm::{Matrix, panel_product};
-use crate::math::exp;
 use crate::simd::{Isa, LANES};
 use crate::team::Shared;
 use crate::{Cpu, scratch};
 use std::ops::Range;
-
-/// Positions that are attended to together in pages that round. What a row gets depends on it, so it is fixed.
-pub const SEGMENT: usize = 8 * PAGE;
 
 /// Consecutive query rows of one sequence, and the pages with its keys and values.
 #[derive(Clone)]
@@ -52,16 +49,7 @@ pub fn forward(
     let starts: Vec<Range<usize>> =
         spans.iter().flat_map(|span| span.clone().step_by(PAGE).map(|t| t..span.end.min(t + PAGE))).collect();
     scratch::with(starts.len() * page_len, |buffer| {
-        let shared = Shared::new(buffer);
-        cpu.team.split(starts.len(), 16, |pages| {
-            for page in pages {
-                // SAFETY: teams get disjoint pages.
-                let to = unsafe { shared.part(page * page_len..(page + 1) * page_len) };
-                for (slot, t) in starts[page].clone().enumerate() {
-                    append(shape, Form::F32, &k[t * k_width..][..k_width], &v[t * v_width..][..v_width], to, slot);
-                }
-            }
-        });
+        pack(cpu, shape, k, v, starts.into_iter(), buffer);
         let pages: Vec<&[f32]> = buffer.chunks_exact(page_len).collect();
         let mut next = 0;
         let cached: Vec<CachedSpan> = spans
@@ -81,6 +69,31 @@ pub fn forward(
 pub fn forward_cached(cpu: &Cpu, shape: &Shape, form: Form, q: &[f32], spans: &[CachedSpan], out: &mut [f32]) {
     shape.check();
     attend(cpu, shape, form, q, spans, out, None);
+}
+
+/// Writes keys and values to pages, those of the tokens in each of `starts` to one.
+pub(super) fn pack(
+    cpu: &Cpu,
+    shape: &Shape,
+    k: &[f32],
+    v: &[f32],
+    starts: impl Iterator<Item = Range<usize>>,
+    to: &mut [f32],
+) {
+    let (k_width, v_width, page_len) =
+        (shape.kv_heads * shape.dk, shape.kv_heads * shape.dv, page_len(shape, Form::F32));
+    let starts: Vec<Range<usize>> = starts.collect();
+    let shared = Shared::new(to);
+    // Too few values to copy are not worth another thread.
+    cpu.team.split(starts.len(), (1 << 17) / page_len.max(1), |pages| {
+        for page in pages {
+            // SAFETY: teams get disjoint pages.
+            let to = unsafe { shared.part(page * page_len..(page + 1) * page_len) };
+            for (slot, t) in starts[page].clone().enumerate() {
+                append(shape, Form::F32, &k[t * k_width..][..k_width], &v[t * v_width..][..v_width], to, slot);
+            }
+        }
+    });
 }
 
 /// Shares the blocks of rows out over the team.
@@ -109,18 +122,15 @@ fn attend(
         );
         assert!(pages.iter().all(|page| page.len() == page_len(shape, form)), "length of a page");
         multiply_adds += len * shape.heads * (span.start + len) * (shape.dk + shape.dv);
-        let pairs = len * shape.group();
-        for head in 0..shape.kv_heads {
-            for pair in (0..pairs).step_by(BLOCK) {
-                let pairs = pair..pairs.min(pair + BLOCK);
-                blocks.push((i, Rows { pairs, first: span.rows.start, start: span.start, head }));
-            }
-        }
+        blocks.extend(Rows::blocks(shape, span.rows.clone(), span.start).map(|rows| (i, rows)));
     }
     let layer = Layer { isa: cpu.isa, shape, form, q };
     let (out, stats) = (Shared::new(out), stats.map(Shared::new));
     let len = part_len(shape);
     let segments = |rows: &Rows| layer.segments(rows.keys(shape));
+    let pages = |span: usize, positions: &Range<usize>| {
+        &spans[span].pages[positions.start / PAGE..positions.end.div_ceil(PAGE)]
+    };
     if blocks.len() >= 2 * cpu.team.size() || blocks.iter().all(|(_, rows)| segments(rows).len() == 1) {
         return share(&cpu.team, blocks.len(), multiply_adds, |unit| {
             let (span, rows) = &blocks[unit];
@@ -128,7 +138,7 @@ fn attend(
                 let (part, later) = buffer.split_at_mut(len);
                 for (i, segment) in segments(rows).enumerate() {
                     let to = if i == 0 { &mut *part } else { &mut *later };
-                    layer.attend(spans[*span].pages, rows, segment, to);
+                    layer.attend(pages(*span, &segment), rows, segment, to);
                     if i > 0 {
                         merge(cpu.isa, rows.pairs.len(), part, later);
                     }
@@ -147,7 +157,7 @@ fn attend(
             let (span, rows) = &blocks[*i];
             // SAFETY: each unit has a part of its own.
             let part = unsafe { parts.part(unit * len..(unit + 1) * len) };
-            layer.attend(spans[*span].pages, rows, segment.clone(), part);
+            layer.attend(pages(*span, segment), rows, segment.clone(), part);
         });
         let mut parts = buffer.chunks_exact_mut(len);
         for (_, rows) in &blocks {
@@ -161,16 +171,16 @@ fn attend(
 
 /// What a block of rows gets from some of its keys: for each row Σ p·v in whole panels of values, then the maximum of each
 /// row, then Σ p of each. Values in it.
-fn part_len(shape: &Shape) -> usize {
+pub(super) fn part_len(shape: &Shape) -> usize {
     BLOCK * (shape.dv.next_multiple_of(LANES) + 2)
 }
 
 /// What all blocks of a call share.
-struct Layer<'a> {
-    isa: Isa,
-    shape: &'a Shape,
-    form: Form,
-    q: &'a [f32],
+pub(super) struct Layer<'a> {
+    pub isa: Isa,
+    pub shape: &'a Shape,
+    pub form: Form,
+    pub q: &'a [f32],
 }
 
 impl Layer<'_> {
@@ -180,12 +190,11 @@ impl Layer<'_> {
         (0..end.div_ceil(len)).map(move |i| i * len..end.min((i + 1) * len))
     }
 
-    /// What a block of rows of one head gets from the keys at `positions`.
-    fn attend(&self, pages: &[&[f32]], rows: &Rows, positions: Range<usize>, part: &mut [f32]) {
+    /// What a block of rows of one head gets from the keys at `positions`, which are in `pages`.
+    pub fn attend(&self, pages: &[&[f32]], rows: &Rows, positions: Range<usize>, part: &mut [f32]) {
         let Layer { isa, shape, form, q } = *self;
         let Shape { dk, dv, .. } = *shape;
         let (n, end) = (rows.pairs.len(), positions.len());
-        let pages = &pages[positions.start / PAGE..positions.end.div_ceil(PAGE)];
         // Not a power of two, or the rows of a tile would share one cache set.
         let (width, out_width) = (pages.len() * PAGE + LANES / 2, dv.next_multiple_of(LANES));
         let (sums, row_stats) = part.split_at_mut(BLOCK * out_width);
@@ -212,7 +221,7 @@ impl Layer<'_> {
     }
 
     /// Writes what a block got from all of its keys. Each row of `out` and `stats` belongs to one block.
-    fn write(&self, rows: &Rows, part: &[f32], out: &Shared<f32>, stats: Option<&Shared<f32>>) {
+    pub fn write(&self, rows: &Rows, part: &[f32], out: &Shared<f32>, stats: Option<&Shared<f32>>) {
         let (dv, out_width) = (self.shape.dv, self.shape.dv.next_multiple_of(LANES));
         let (sums, row_stats) = part.split_at(BLOCK * out_width);
         let (maxima, totals) = row_stats.split_at(BLOCK);
@@ -254,36 +263,6 @@ crate::kernel! {
             }
             masked.as_flattened_mut().fill(0.0);
             (*row_max, *row_sum) = (max, s.sum(sum));
-        }
-    }
-}
-
-crate::kernel! {
-    /// Adds what `n` rows got from `later` keys to what they got before. Rows that see none of these stay as they are.
-    fn merge<S>(s, n: usize, part: &mut [f32], later: &[f32]) {
-        let out_width = part.len() / BLOCK - 2;
-        let (sums, stats) = part.split_at_mut(BLOCK * out_width);
-        let (later_sums, later_stats) = later.split_at(BLOCK * out_width);
-        // The rows are lanes here.
-        let ([maxima, totals], [later_maxima, later_totals]) =
-            (stats.as_chunks_mut::<LANES>().0, later_stats.as_chunks::<LANES>().0)
-        else {
-            unreachable!("a maximum and a sum for each of {BLOCK} rows");
-        };
-        let (before, after) = (s.load(maxima), s.load(later_maxima));
-        let max = s.max(before, after);
-        let (mut kept, mut gained) = ([0.0; LANES], [0.0; LANES]);
-        s.store(&mut kept, exp(s, s.sub(before, max)));
-        s.store(&mut gained, exp(s, s.sub(after, max)));
-        let total = s.mul(s.load(totals), s.load(&kept));
-        s.store(totals, s.fma(s.load(later_totals), s.load(&gained), total));
-        s.store(maxima, max);
-        let rows = sums.chunks_exact_mut(out_width).zip(later_sums.chunks_exact(out_width));
-        for ((sums, later), (kept, gained)) in rows.zip(kept.iter().zip(&gained)).take(n) {
-            let (kept, gained) = (s.splat(*kept), s.splat(*gained));
-            for (sums, later) in sums.as_chunks_mut().0.iter_mut().zip(later.as_chunks().0) {
-                s.store(sums, s.fma(s.load(later), gained, s.mul(s.load(sums), kept)));
-            }
         }
     }
 }

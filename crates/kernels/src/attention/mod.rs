@@ -18,12 +18,14 @@ pub mod backward;
 pub mod forward;
 pub mod pages;
 mod rows;
+pub mod segments;
 #[cfg(test)]
 mod tests;
 
 pub use backward::backward;
-pub use forward::{CachedSpan, SEGMENT, forward, forward_cached};
-pub use pages::{Form, PAGE, append, page_len};
+pub use forward::{CachedSpan, forward, forward_cached};
+pub use pages::{Form, PAGE, append, page_len, read_keys};
+pub use segments::{InSegments, SEGMENT};
 
 /// Sizes of an attention layer.
 #[derive(Clone, Copy, Debug, PartialEq)]

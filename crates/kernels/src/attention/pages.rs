@@ -10,6 +10,7 @@
 //! beginnings of keys, pages have keys alone, and in bytes that beginning and the rest of a key have a scale each.
 
 use super::Shape;
+use crate::scratch;
 use crate::simd::{Isa, LANES};
 use half::f16;
 use std::slice::ChunksExact;
@@ -83,6 +84,22 @@ pub fn append(shape: &Shape, form: Form, k_row: &[f32], v_row: &[f32], page: &mu
             }
         }
     }
+}
+
+/// Reads the keys `[n, kv_heads, dk]` of the first n positions of `pages`, as they were rounded.
+pub fn read_keys<'a>(isa: Isa, shape: &Shape, form: Form, pages: impl Iterator<Item = &'a [f32]>, out: &mut [f32]) {
+    scratch::with(room(shape, form), |room| {
+        for (out, page) in out.chunks_mut(PAGE * shape.kv_heads * shape.dk).zip(pages) {
+            for head in 0..shape.kv_heads {
+                let keys = Head::of(isa, shape, form, page, head).keys(room);
+                let rows = out.chunks_exact_mut(shape.kv_heads * shape.dk).map(|row| &mut row[head * shape.dk..]);
+                for (slot, row) in rows.enumerate() {
+                    let column = keys.iter().skip(slot).step_by(PAGE);
+                    row.iter_mut().zip(column).for_each(|(to, key)| *to = *key);
+                }
+            }
+        }
+    });
 }
 
 /// The largest 16-bit float.

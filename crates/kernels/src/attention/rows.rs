@@ -30,6 +30,13 @@ pub(super) struct Rows {
 }
 
 impl Rows {
+    /// The blocks of all heads of the rows `rows`, whose first is at position `start`.
+    pub fn blocks(shape: &Shape, rows: Range<usize>, start: usize) -> impl Iterator<Item = Rows> + use<> {
+        let (pairs, first) = (rows.len() * shape.group(), rows.start);
+        let block = move |head, pair| Rows { pairs: pair..pairs.min(pair + BLOCK), first, start, head };
+        (0..shape.kv_heads).flat_map(move |head| (0..pairs).step_by(BLOCK).map(move |pair| block(head, pair)))
+    }
+
     /// Keys that the last row sees.
     pub fn keys(&self, shape: &Shape) -> usize {
         self.start + (self.pairs.end - 1) / shape.group() + 1

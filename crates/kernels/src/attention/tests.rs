@@ -184,6 +184,28 @@ impl Case {
         [dq, dk, dv]
     }
 
+    /// With keys and values given segment by segment, `step` tokens of every sequence at a time.
+    fn given(&self, cpu: &Cpu, step: usize) -> Vec<f32> {
+        let shape = &self.shape;
+        let (k_width, v_width) = (shape.kv_heads * shape.dk, shape.kv_heads * shape.dv);
+        let mut out = vec![9.0; self.tokens() * shape.heads * shape.dv];
+        for span in &self.spans {
+            for start in (0..span.len()).step_by(step) {
+                let end = span.len().min(start + step);
+                let mut sums = InSegments::new(shape, span.start + start..span.start + end, start);
+                for from in (0..end).step_by(SEGMENT) {
+                    let to = end.min(from + SEGMENT);
+                    let tokens = span.start + from..span.start + to;
+                    let k = &self.k[tokens.start * k_width..tokens.end * k_width];
+                    let v = &self.v[tokens.start * v_width..tokens.end * v_width];
+                    sums.add(cpu, shape, &self.q, (k, v), from..to);
+                }
+                sums.finish(cpu, shape, &mut out);
+            }
+        }
+        out
+    }
+
     /// Through a cache of `form`, `step` tokens of every sequence at a time.
     fn cached(&self, cpu: &Cpu, form: Form, step: usize) -> Vec<f32> {
         let shape = &self.shape;
@@ -309,6 +331,7 @@ proptest! {
             for threads in 1..4 {
                 let cpu = Cpu { isa, team: Team::new(threads).unwrap() };
                 prop_assert!(same_bits(&out, &case.cached(&cpu, Form::F16, step)), "{threads} threads of {}", isa.name());
+                prop_assert!(same_bits(&out, &slow.given(&cpu, step)), "given, {threads} threads of {}", isa.name());
             }
         }
     }

@@ -60,7 +60,8 @@ impl<'a, O: Ops> Tape<'a, O> {
         let spans = match past {
             Past::Cached(cache, spans, _) => {
                 assert!(!self.is_recording(), "training does not go through a cache");
-                self.ops.attention_cached(&shape, q.value(), k.value(), v.value(), cache, layer, spans, &mut out)?;
+                self.ops.write_cached(&shape, k.value(), v.value(), cache, layer, spans)?;
+                self.ops.attention_cached(&shape, q.value(), cache, layer, spans, &mut out);
                 return Ok(self.var(out, rows, width, false));
             }
             Past::Within(spans) => Arc::clone(spans),
@@ -82,6 +83,51 @@ impl<'a, O: Ops> Tape<'a, O> {
             Ok(())
         });
         Ok(out)
+    }
+
+    /// Attention of rows q `[T, heads·dk]`, of which `spans` are all, over a cache in which their keys and values are already.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub(crate) fn attention_to_kept(
+        &mut self,
+        shape: AttentionShape,
+        q: &Var<O>,
+        layer: usize,
+        cache: &O::Cache,
+        spans: &[CachedSpan],
+    ) -> Result<Var<O>, OutOfMemory> {
+        let width = shape.heads * shape.dv;
+        let mut out = self.scratch("attention", q.rows * width)?;
+        self.ops.attention_cached(&shape, q.value(), cache, layer, spans, &mut out);
+        Ok(self.var(out, q.rows, width, false))
+    }
+
+    /// The rows `spans` of the attention of q `[T, heads·dk]` to keys `[n, heads·dk]` and values `[n, heads·dv]` that
+    /// `expand` makes of what a cache of `held` has, `[n, dk]`, some positions at a time. Writes to `out`.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn attention_to_expanded(
+        &mut self,
+        (shape, held): (AttentionShape, AttentionShape),
+        q: &Var<O>,
+        layer: usize,
+        cache: &O::Cache,
+        spans: &[CachedSpan],
+        mut expand: impl FnMut(&mut Self, Var<O>) -> Result<(Var<O>, Var<O>), OutOfMemory>,
+        out: &mut O::Buffer,
+    ) -> Result<(), OutOfMemory> {
+        let (ops, width) = (self.ops, held.kv_heads * held.dk);
+        let expand = |keys: O::Buffer, add: &mut dyn FnMut(&O::Buffer, &O::Buffer)| {
+            let positions = ops.len(&keys) / width;
+            let keys = self.var(keys, positions, width, false);
+            let (k, v) = expand(self, keys)?;
+            add(k.value(), v.value());
+            Ok(())
+        };
+        ops.attention_expanded(&shape, &held, q.value(), cache, layer, spans, expand, out)
     }
 
     /// Writes keys `[T, kv_heads·dk]` and values `[T, kv_heads·dv]` to the cache of `past` and attends to nothing. Panics if

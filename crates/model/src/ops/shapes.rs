@@ -157,8 +157,20 @@ pub struct CachedSpan {
     pub rows: Range<usize>,
     /// Position of the first row.
     pub start: usize,
+    /// Tokens of the prompt, with which the sequence begins; those behind it are an answer.
+    pub prompt: usize,
     /// Pages of the sequence in order, enough for all its positions.
     pub pages: Vec<u32>,
+}
+
+impl CachedSpan {
+    /// The rows of the prompt and those of the answer.
+    pub(crate) fn by_kind(&self) -> [CachedSpan; 2] {
+        let prompt = self.prompt.saturating_sub(self.start).min(self.rows.len());
+        let middle = self.rows.start + prompt;
+        let part = |rows, start| CachedSpan { rows, start, ..self.clone() };
+        [part(self.rows.start..middle, self.start), part(middle..self.rows.end, self.start + prompt)]
+    }
 }
 
 /// How a cache keeps keys and values.
