@@ -85,6 +85,18 @@ fn a_rounded_cache_is_near_the_exact_one() {
             let off = exact.iter().zip(said(cache)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(off > 0.0 && off < within, "{name}: {cache:?} is off by {off}");
         }
+        // What an answer's tokens were drawn with: over latents they are computed in another form than a prompt's.
+        for (cache, within) in [(CacheForm::F16, 0.01), (CacheForm::Q8, 0.1)] {
+            let request = Request::new(ids(50, 6), 40);
+            let limits = Limits { cache, ..Limits::new(1, 33, 1 << 10) };
+            let answer = generate(&ops, &model, limits, vec![request.clone()]).unwrap().remove(0);
+            let wants = Wants { prompt_logprobs: true, hidden: Vec::new() };
+            let whole = Request { wants, ..Request::new([request.prompt, answer.tokens.clone()].concat(), 1) };
+            let exact = generate(&ops, &model, Limits::new(1, 33, 1 << 10), vec![whole]).unwrap().remove(0);
+            let exact = exact.reading.prompt_logprobs.into_iter().rev().take(answer.tokens.len()).rev();
+            let off = exact.zip(answer.logprobs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(off > 0.0 && off < within, "{name}: {cache:?} is off by {off} in an answer");
+        }
         // A token of MLA takes one latent instead of a key and a value for each head.
         let bytes = |cache| ops.page_bytes(&model.model().cache_layout(cache), cache);
         assert!(bytes(CacheForm::F16) * 2 <= bytes(CacheForm::Exact), "{name}");
