@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """How reading and writing slow down as a context grows: Picnic's caches and its peers', in turns on one machine.
 
-    pip install llama-cpp-python gguf numpy
-    CMAKE_ARGS=-DGGML_NATIVE=ON pip install --no-binary :all: --no-deps ik-llama-cpp-python
+    pip install llama-cpp-python gguf numpy ik-llama-cpp-python      # speed.py says how the last one uses this machine
     python benches/v2_lite.py small.gguf --small
     python benches/generate/context.py target/release/picnic small.gguf [--contexts 512 4096 16384] [--rounds 3]
 

@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
 """How fast Picnic and its peers generate from the same weights, in turns on one machine, with the perplexity of each.
 
-    pip install llama-cpp-python gguf numpy openvino-genai        # llama.cpp is built for this machine from its sources
-    CMAKE_ARGS=-DGGML_NATIVE=ON pip install --no-binary :all: --no-deps ik-llama-cpp-python       # and so is ik_llama.cpp
+    pip install llama-cpp-python gguf numpy openvino-genai ik-llama-cpp-python
     python benches/generate/speed.py target/release/picnic MODEL-F32.gguf TEXT.txt [--rounds 5] [--readers 1 8 32]
+
+llama.cpp is built for this machine when its package is installed. The wheel of ik_llama.cpp is for AVX2, and the package of its
+sources (0.1.5) lacks a file that its build asks for; `cmake -S vendor/ik_llama.cpp -B build -DLLAMA_BUILD_COMMON=OFF
+-DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TESTS=OFF -DBUILD_SHARED_LIBS=ON` in it and `ninja -C build llama` make a library for
+this machine, which IK_LLAMA_CPP_LIB_PATH=build/src/libllama.so has the wheel use.
 
 llama.cpp quantises MODEL to its formats of 4 and 8 bits and to F16. Picnic reads the F32 file with `--weights exact`,
 `q8` and `q4`, and Q8_0 and Q4_0 as llama.cpp wrote them. A round measures every setting of both once, one after the other,
