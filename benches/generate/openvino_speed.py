@@ -1,7 +1,6 @@
 """Speed of openvino-genai, which reads GGUF files of some architectures. Others run this in a process of its own."""
 
 import json
-import resource
 import time
 
 
@@ -14,8 +13,10 @@ def measure(path, readers, threads, prompt_tokens, before, tokens):
 
     pipe = genai.LLMPipeline(path, "CPU", INFERENCE_NUM_THREADS=threads)
 
-    def generate(count, readers, tokens):
-        ids = np.array([[i * 104_729 % 40_000 + 100 for i in range(count)]] * readers, dtype=np.int64)
+    def generate(count, readers, tokens, first=0):
+        # Readers begin with different tokens: what is alike would be found in its cache and not read.
+        ids = [[(first + reader + i) * 104_729 % 40_000 + 100 for i in range(count)] for reader in range(readers)]
+        ids = np.array(ids, dtype=np.int64)
         inputs = genai.TokenizedInputs(openvino.Tensor(ids), openvino.Tensor(np.ones_like(ids)))
         config = genai.GenerationConfig(max_new_tokens=tokens, min_new_tokens=tokens, ignore_eos=True, do_sample=False)
         start = time.perf_counter()
@@ -24,8 +25,9 @@ def measure(path, readers, threads, prompt_tokens, before, tokens):
 
     generate(8, 1, 2)  # compiles
     generate(prompt_tokens, 1, 1)
-    reading = generate(prompt_tokens, 1, 1)[0]
+    reading = generate(prompt_tokens, 1, 1, first=1000)[0]
     generate(before, readers, 2)
     short, long = generate(before, readers, 1)[0], generate(before, readers, tokens + 1)[0]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not `ru_maxrss`, which a process takes over from the one that started it.
+    peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
     print(json.dumps({"prefill": prompt_tokens / reading, "decode": readers * tokens / (long - short), "mb": peak}))
