@@ -121,7 +121,7 @@ fn a_prompt_is_read_from_disk_after_a_restart() {
             let counters = server.counters();
             // Over latents a prompt that quotes the answer has another page there: its tokens are computed in another form.
             let found = if model.model().cache_layout(cache).iter().any(|layer| layer.latent) { 2 } else { 3 };
-            let tokens = 32 * found as u64;
+            let tokens = 32 * found;
             assert_eq!((answer[0].reused as u64, counters.reused_tokens), (tokens, tokens), "{name}");
             assert_eq!(
                 (counters.disk_pages_read, counters.prompt_tokens, counters.disk_pages_refused),
