@@ -1,9 +1,7 @@
 //! The program from outside: the whole chain in seconds, the same bits whatever it runs on and however often it is
 //! killed. Left out: input that it must refuse (`refusals.rs`) and what it says and serves (`chat_and_serve.rs`).
 
-mod program;
-
-use program::{Folder, Random, golden, picnic, recipe, run, succeed};
+use crate::program::{Folder, Random, golden, picnic, recipe, run, succeed};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;

@@ -4,9 +4,7 @@
 //! Most kills strike a random moment after a run has come one checkpoint or stage further than the one before; the
 //! tokenizer and the evaluations, which leave nothing half-way, are also struck a random moment after the start.
 
-mod program;
-
-use program::{Folder, Random, picnic, recipe, succeed};
+use crate::program::{Folder, Random, picnic, recipe, succeed};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,10 +1,7 @@
 //! What only a terminal has: the full screen, which Ctrl-Z leaves and `fg` takes again, and the line editor of `chat`.
 //! A shell with job control runs the program, as a person's does. Windows has neither signals nor this kind of terminal.
-#![cfg(unix)]
 
-mod program;
-
-use program::{Folder, recipe};
+use crate::program::{Folder, recipe};
 use rexpect::session::{PtyReplSession, spawn_bash};
 
 /// Milliseconds until a terminal that does not say what it should fails the test.

@@ -1,9 +1,7 @@
 //! The whole recipe from outside: every stage of R1's paper in seconds, the same bits on any threads, and what the
 //! single commands make of the models that it leaves.
 
-mod program;
-
-use program::{Folder, picnic, recipe, run, succeed};
+use crate::program::{Folder, picnic, recipe, run, succeed};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;

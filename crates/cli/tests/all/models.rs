@@ -1,9 +1,7 @@
 //! How a model is named: by its folder or file, or as `nano`, the built-in one; and what a model carries of what it was
 //! trained for.
 
-mod program;
-
-use program::{Folder, picnic, recipe, refuse, run, succeed};
+use crate::program::{Folder, picnic, recipe, refuse, run, succeed};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,11 +1,9 @@
 //! How models are talked to, through the binary: where answers end whichever file says so, what a saved model keeps of
 //! it, and variables of chat templates. The models are made to say one token always.
 
-mod program;
-
+use crate::program::{Folder, picnic, recipe, refuse, run, succeed};
 use picnic_chat::ChatFormat;
 use picnic_tokenizer::{Tokenizer, TrainConfig};
-use program::{Folder, picnic, recipe, refuse, run, succeed};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};

@@ -1,9 +1,7 @@
 //! Multi-token prediction from outside: a module beside the model changes nothing that does not train it, and stays as
 //! it is where nothing does. Left out: its numbers (`golden` in the trainer's tests) and killed runs (`smoke.rs`).
 
-mod program;
-
-use program::{Folder, picnic, recipe, refuse, succeed};
+use crate::program::{Folder, picnic, recipe, refuse, succeed};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -1,8 +1,6 @@
 //! One process at a time writes a run's folder, and one that was killed stops nobody.
 
-mod program;
-
-use program::{Folder, picnic, recipe, refuse, succeed};
+use crate::program::{Folder, picnic, recipe, refuse, succeed};
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command};

@@ -1,9 +1,7 @@
 //! What a request gets is its own: neither the engine's limits, nor how its prompt is cut, nor its neighbours, nor the
 //! threads change a bit of it. On the checkpoints of `golden/`, whose weights are random.
 
-mod common;
-
-use common::{MODELS, exact, ids, open, requests};
+use crate::common::{MODELS, exact, ids, open, requests};
 use picnic_engine::{
     Constraint, Control, Engine, Finish, Limits, Reading, Request, RequestError, Sampling, Thinking, Wants, generate,
 };

@@ -2,9 +2,7 @@
 //! commands to go on with; and the end by a signal. Left out: the full screen, whose picture is tested in
 //! `picnic-display`.
 
-mod program;
-
-use program::{Folder, picnic, recipe, run};
+use crate::program::{Folder, picnic, recipe, run};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,13 +1,11 @@
 //! Files as people have them, through the program: what is refused says what it is, what was repaired or guessed is said
 //! in a line, and a model written as GGUF answers as the folder does.
 
-mod program;
-
+use crate::program::{Folder, picnic, refuse};
 use picnic_model::checkpoint::{FloatType, SHARD_BYTES};
 use picnic_model::config::ModelConfig;
 use picnic_model::{CpuOps, Model, initialise, save};
 use picnic_tokenizer::{Tokenizer, TrainConfig};
-use program::{Folder, picnic, refuse};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};

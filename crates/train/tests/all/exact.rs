@@ -3,9 +3,7 @@
 //! A rollout's log-probability is the trainer's; lanes' threads, batches, chunks, recomputation and instruction sets do
 //! not show. Left out: single kernels (their own tests) and whole runs of the program (the command line's tests).
 
-mod models;
-
-use models::{Noise, models, weights};
+use crate::models::{Noise, models, weights};
 use picnic_model::kernels::{Cpu, Isa, Team};
 use picnic_model::layers::{Past, Targets, TokenStats};
 use picnic_model::ops::{KlEstimator, Loss, Objective, Ratio, Sample, Surrogate};

@@ -1,9 +1,7 @@
 //! Guesses by a model's module for multi-token prediction save passes and change nothing: on `golden/mtp`, whose weights are
 //! random, and on the same model with weights by which each token decides the next, so that the module is right.
 
-mod common;
-
-use common::{MODELS, answers, exact, ids, open, requests};
+use crate::common::{MODELS, answers, exact, ids, open, requests};
 use picnic_engine::{Completion, Counters, Engine, Limits, Request, Sampling, Wants, generate};
 use picnic_model::arch::Followed;
 use picnic_model::checkpoint::{Checkpoint, FloatType, SHARD_BYTES};

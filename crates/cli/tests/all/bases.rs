@@ -1,8 +1,6 @@
 //! What a command starts from: none is made up, and a model gets no learning rate that is meant for another.
 
-mod program;
-
-use program::{Folder, picnic, recipe, refuse, run, succeed};
+use crate::program::{Folder, picnic, recipe, refuse, run, succeed};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};

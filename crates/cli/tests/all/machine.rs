@@ -1,8 +1,6 @@
 //! What the program says of itself and of the machine: `doctor`, `completions` and `man`.
 
-mod program;
-
-use program::{Folder, picnic, refuse};
+use crate::program::{Folder, picnic, refuse};
 use serde_json::Value;
 use std::fs;
 use std::process::Stdio;

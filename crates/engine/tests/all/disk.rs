@@ -1,9 +1,7 @@
 //! Pages on disk do not show in answers: what is read there is what would have been computed, whoever wrote it and whatever
 //! became of it since. On the checkpoints of `golden/`, whose weights are random.
 
-mod common;
-
-use common::{Answered, MODELS, answers, ids, open, requests};
+use crate::common::{Answered, MODELS, answers, ids, open, requests};
 use picnic_engine::{Counters, DiskCache, DiskError, DiskSettings, Engine, Limits, Request};
 use picnic_model::checkpoint::Checkpoint;
 use picnic_model::{CacheForm, CpuOps, SharedModel, WeightForm};

@@ -1,9 +1,7 @@
 //! `picnic report` on one run, on two, on one recipe from several seeds and on two, and the report that every stage
 //! leaves.
 
-mod program;
-
-use program::{Folder, picnic, recipe, refuse, succeed};
+use crate::program::{Folder, picnic, recipe, refuse, succeed};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;

@@ -1,9 +1,7 @@
 //! Input that the program must refuse: one line that says what and where, exit code 1, and nothing lost that was
 //! already written.
 
-mod program;
-
-use program::{Folder, golden, picnic, recipe, refuse, run, succeed};
+use crate::program::{Folder, golden, picnic, recipe, refuse, run, succeed};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,9 +1,7 @@
 //! What requests share does not show in their answers: pages of prompts that begin alike, passes, places, and pages that
 //! one has to give back to another. On the checkpoints of `golden/`, whose weights are random.
 
-mod common;
-
-use common::{Answered, MODELS, answers, ids, open, requests};
+use crate::common::{Answered, MODELS, answers, ids, open, requests};
 use picnic_engine::{Engine, Limits, Request, Sampling, Wants, generate};
 use picnic_model::CpuOps;
 
