@@ -35,7 +35,7 @@ pub struct Engine<O: Ops> {
     cache: O::Cache,
     /// Of the parameters that the cache was computed with.
     version: u64,
-    /// What was made of them for this form of cache; `None` before the first step with them.
+    /// What was made of them for this form of cache; `None` if they have changed since, or memory was short.
     absorbed: Option<Absorbed<O>>,
     queue: Mutex<Queue>,
     /// In the order in which they were admitted.
@@ -59,13 +59,16 @@ pub struct Step {
 }
 
 impl<O: Ops> Engine<O> {
-    /// An engine for `model` with an empty cache.
+    /// An engine for `model` with an empty cache. What the form of the cache has made of the weights is made here, so that
+    /// the first request does not wait for it; if memory is short now, that request's step tries again.
     pub fn new(ops: O, model: SharedModel<O>, limits: Limits) -> Engine<O> {
-        let version = model.params().version();
+        let params = model.params();
+        let (version, absorbed) = (params.version(), absorb(&ops, model.model(), &params, limits).ok());
+        drop(params);
         Engine {
             cache: empty_cache(&ops, model.model(), limits),
             version,
-            absorbed: None,
+            absorbed,
             queue: Mutex::new(Queue::new(empty_pages::<O>(limits))),
             running: Vec::new(),
             next_id: 0,
@@ -168,7 +171,8 @@ impl<O: Ops> Engine<O> {
             self.detach("the weights were changed, so that its pages are not theirs any more");
             self.forget();
         }
-        let absorbed = match self.absorbed.take().map_or_else(|| self.absorb(model.model(), &params), Ok) {
+        let absorb = || absorb(&self.ops, model.model(), &params, self.limits);
+        let absorbed = match self.absorbed.take().map_or_else(absorb, Ok) {
             Ok(absorbed) => absorbed,
             Err(source) => return self.drop_all(source),
         };
@@ -196,16 +200,6 @@ impl<O: Ops> Engine<O> {
             self.preempt_last();
         }
         Step { events, dropped: self.make_room(refused) }
-    }
-
-    /// What layers multiply by where the cache has this form, the module's among them if it reads along.
-    fn absorb(&self, model: &Model, params: &ParamStore<O>) -> Result<Absorbed<O>, OutOfMemory> {
-        let form = self.limits.cache;
-        let absorbed = model.absorb(&self.ops, params, form)?;
-        match self.limits.asks_module(model) {
-            true => model.absorb_mtp(&self.ops, params, form, absorbed),
-            false => Ok(absorbed),
-        }
     }
 
     /// Frees memory for the next step after one in which `refused` ran out of it. Returns those that can never go on.
@@ -378,6 +372,15 @@ impl<O: Ops> Engine<O> {
             }
         }
         self.running.sort_by_key(|sequence| sequence.id);
+    }
+}
+
+/// What layers multiply by where the cache has this form, the module's among them if it reads along.
+fn absorb<O: Ops>(ops: &O, model: &Model, params: &ParamStore<O>, limits: Limits) -> Result<Absorbed<O>, OutOfMemory> {
+    let absorbed = model.absorb(ops, params, limits.cache)?;
+    match limits.asks_module(model) {
+        true => model.absorb_mtp(ops, params, limits.cache, absorbed),
+        false => Ok(absorbed),
     }
 }
 
