@@ -26,8 +26,9 @@ macro_rules! shipped {
 
 /// The recipes by name; those of the tests and the presets of RL, which every recipe can name, are left out.
 const SHIPPED: &[(&str, &str)] = shipped![
-    "nano/common.toml" "nano/eval.toml" "nano/pretrain.toml" "nano/questions.jsonl" "nano/r1.toml" "nano/rl.toml"
-    "nano/sft.toml" "smollm2/common.toml" "smollm2/eval.toml" "smollm2/r1.toml" "smollm2/rl.toml" "smollm2/sft.toml"
+    "nano/common.toml" "nano/eval.toml" "nano/polish.toml" "nano/pretrain.toml" "nano/questions.jsonl" "nano/r1.toml"
+    "nano/rl.toml" "nano/sft.toml" "smollm2/common.toml" "smollm2/eval.toml" "smollm2/r1.toml" "smollm2/rl.toml"
+    "smollm2/sft.toml"
     "tiny/common.toml" "tiny/eval.toml" "tiny/full.toml" "tiny/on_policy.toml" "tiny/pretrain.toml" "tiny/r1.toml"
     "tiny/reject.toml" "tiny/rl-preset.toml" "tiny/rl.toml" "tiny/rl2.toml" "tiny/sft.toml" "tiny/sft2.toml"
     "tiny/zero.toml"

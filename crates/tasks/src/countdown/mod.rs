@@ -53,6 +53,9 @@ pub struct Config {
     /// people's wordings, some in Russian and a few without a solution: a model that is to be used, not one to show
     /// what RL gains.
     pub exhaustive: bool,
+    /// How often, from 0 to 1, all numbers are such as people think of: small ones and round ones. At 0, the numbers up
+    /// to `max_number` are all as likely.
+    pub everyday: f64,
 }
 
 impl Default for Config {
@@ -70,6 +73,7 @@ impl Default for Config {
             give_up: 0.5,
             max_attempts: 16,
             exhaustive: false,
+            everyday: 0.0,
         }
     }
 }
@@ -227,6 +231,15 @@ impl Gold {
     }
 }
 
+/// A number that somebody would choose without thinking much.
+fn everyday_number(rng: &mut ChaCha8Rng) -> u32 {
+    match rng.random_range(0..10) {
+        0..6 => rng.random_range(1..=12),
+        6 | 7 => rng.random_range(10..=30),
+        _ => 5 * rng.random_range(2..=15),
+    }
+}
+
 /// A random problem, made backwards from a random solution; `None` if that led to a target out
 /// of range or among the numbers.
 fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
@@ -235,7 +248,13 @@ fn draw_problem(config: &Config, rng: &mut ChaCha8Rng) -> Option<Problem> {
     if config.exhaustive && rng.random_bool(0.5) {
         count = high; // more numbers have more to learn in them
     }
-    let numbers: Vec<u32> = (0..count).map(|_| rng.random_range(1..=config.max_number)).collect();
+    // No draw where the dial is 0, so that those problems stay the same.
+    let everyday = config.everyday > 0.0 && rng.random_bool(config.everyday);
+    let number = |rng: &mut ChaCha8Rng| match everyday {
+        true => everyday_number(rng).min(config.max_number),
+        false => rng.random_range(1..=config.max_number),
+    };
+    let numbers: Vec<u32> = (0..count).map(|_| number(rng)).collect();
 
     let mut table = numbers.clone();
     while table.len() > 1 {
@@ -288,7 +307,13 @@ fn check_dials(config: &Config) -> Result<(), TaskError> {
             return dial(key, value.to_string(), "give 2 to 10000");
         }
     }
-    for (key, value) in [("skill", config.skill), ("foresight", config.foresight), ("give_up", config.give_up)] {
+    let probabilities = [
+        ("skill", config.skill),
+        ("foresight", config.foresight),
+        ("give_up", config.give_up),
+        ("everyday", config.everyday),
+    ];
+    for (key, value) in probabilities {
         if !(0.0..=1.0).contains(&value) {
             return dial(key, value.to_string(), "give a probability from 0 to 1");
         }
@@ -313,6 +338,7 @@ mod tests {
         assert!(build(|c| c.numbers = [1, 3]).contains("numbers = [1, 3]"));
         assert!(build(|c| c.max_number = 0).contains("max_number = 0"));
         assert!(build(|c| c.skill = f64::NAN).contains("skill"));
+        assert!(build(|c| c.everyday = 2.0).contains("everyday"));
         assert!(build(|c| c.max_attempts = 0).contains("max_attempts"));
         // Two ones and twos make a handful of problems: no held-out one among them.
         assert!(build(|c| (c.numbers, c.max_number, c.max_target) = ([2, 2], 2, 2)).contains("widen their ranges"));
@@ -370,6 +396,18 @@ mod tests {
             assert!(gold.numbers.iter().all(|n| (1..=50).contains(n)));
             assert!((1..=100).contains(&gold.target));
             assert!(!gold.numbers.contains(&gold.target));
+        }
+    }
+
+    #[test]
+    fn everyday_numbers_are_small_or_round() {
+        let config = Config { numbers: [2, 3], max_number: 60, exhaustive: true, everyday: 1.0, ..Config::default() };
+        let task = Countdown::new(config, 1).unwrap();
+        for split in [Split::Train, Split::HeldOut] {
+            let golds: Vec<Gold> = (0..500).map(|index| Gold::of(&task.problem(split, index)).unwrap()).collect();
+            let numbers: Vec<u32> = golds.into_iter().flat_map(|gold| gold.numbers).collect();
+            assert!(numbers.iter().all(|&n| (1..=60).contains(&n) && (n <= 30 || n % 5 == 0)));
+            assert!(2 * numbers.iter().filter(|&&n| n <= 12).count() > numbers.len());
         }
     }
 
