@@ -3,6 +3,7 @@
 //! One program for all of them: each more would be compiled and linked with everything once again.
 
 mod bases;
+mod chat_and_serve;
 mod conversations;
 mod display;
 mod files;
