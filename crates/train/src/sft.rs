@@ -16,6 +16,7 @@ use picnic_chat::{ChatFormat, with_deep_stack};
 use picnic_data::{Example, ProblemFormat, shuffled};
 use picnic_tasks::{Corpus, Mixture, Problem, Split, Task};
 use picnic_tokenizer::Tokenizer;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
@@ -47,10 +48,9 @@ pub fn sft(
     if let Some(outcome) = setting.finished(&fingerprint)? {
         return Ok(outcome);
     }
-    let (examples, too_long) = examples(recipe, traces, &chat)?;
-    if too_long > 0 {
-        let all = examples.len() + too_long;
-        setting.progress.note(&format!("{too_long} of {all} examples are left out: over {} tokens", stage.max_tokens));
+    let (examples, left_out) = examples(recipe, traces, &chat)?;
+    if let Some(said) = left_out.said(stage.max_tokens) {
+        setting.progress.note(&said);
     }
     let mut order = Order::default();
     let teaches = match traces {
@@ -104,7 +104,37 @@ pub fn sft(
     run.finish()
 }
 
-/// What is learned from, as far as it is short enough, and how many were too long: the first rows of `traces`, or else
+/// How many examples of each task were drawn, and how many of these were too long. Few of all may be all that a task has
+/// of a kind, which the model then never learns.
+#[derive(Debug, Default)]
+pub struct LeftOut(BTreeMap<String, Drawn>);
+
+#[derive(Debug, Default)]
+struct Drawn {
+    all: u64,
+    too_long: u64,
+}
+
+impl LeftOut {
+    fn count(&mut self, task: &str, is_too_long: bool) {
+        let drawn = self.0.entry(task.to_owned()).or_default();
+        drawn.all += 1;
+        drawn.too_long += u64::from(is_too_long);
+    }
+
+    /// A line about those over `limit` tokens; `None` if there are none.
+    fn said(&self, limit: usize) -> Option<String> {
+        let total = |of: fn(&Drawn) -> u64| self.0.values().map(of).sum::<u64>();
+        let (too_long, all) = (total(|drawn| drawn.too_long), total(|drawn| drawn.all));
+        let named = self.0.iter().filter(|(task, drawn)| !task.is_empty() && drawn.too_long > 0);
+        let named: Vec<String> =
+            named.map(|(task, drawn)| format!("{} of {} of {task}", drawn.too_long, drawn.all)).collect();
+        let tasks = if named.is_empty() { String::new() } else { format!(", {}", named.join(", ")) };
+        (too_long > 0).then(|| format!("{too_long} of {all} examples are left out: over {limit} tokens{tasks}"))
+    }
+}
+
+/// What is learned from, as far as it is short enough, and what was too long: the first rows of `traces`, or else
 /// the first problems of the training split that have a worked solution; then the texts that are replayed beside them.
 ///
 /// # Errors
@@ -113,21 +143,21 @@ pub fn examples(
     recipe: &Recipe<Sft>,
     traces: Option<&Path>,
     chat: &ChatFormat,
-) -> Result<(Vec<Sequence>, usize), Error> {
+) -> Result<(Vec<Sequence>, LeftOut), Error> {
     // Hundreds of thousands of conversations are rendered, which a thread for each would make several times slower.
     with_deep_stack(|| gather(recipe, traces, chat))?
 }
 
-fn gather(recipe: &Recipe<Sft>, traces: Option<&Path>, chat: &ChatFormat) -> Result<(Vec<Sequence>, usize), Error> {
+fn gather(recipe: &Recipe<Sft>, traces: Option<&Path>, chat: &ChatFormat) -> Result<(Vec<Sequence>, LeftOut), Error> {
     let Recipe { common, stage } = recipe;
     let format = ProblemFormat::new(chat)?;
     let fits = |example: &Example| example.ids.len() <= stage.max_tokens;
-    let (mut examples, mut too_long) = (Vec::new(), 0);
+    let (mut examples, mut left_out) = (Vec::new(), LeftOut::default());
     if let Some(traces) = traces {
         examples = read_examples(traces, &format, stage.examples)?;
-        let rows = examples.len();
+        // Nobody has said of what task these are.
+        examples.iter().for_each(|example| left_out.count("", !fits(example)));
         examples.retain(fits);
-        too_long = rows - examples.len();
     } else {
         let tasks = Mixture::new(&common.tasks, common.seed)?;
         let mark = watch::counting("examples: worked out", stage.examples, "problems");
@@ -139,11 +169,10 @@ fn gather(recipe: &Recipe<Sft>, traces: Option<&Path>, chat: &ChatFormat) -> Res
             let problem = tasks.problem(Split::Train, index);
             let Some(worked) = tasks.sft_example(&problem) else { continue };
             let example = format.example_after(&earlier(recipe, &tasks, index), &worked)?;
+            left_out.count(&problem.task, !fits(&example));
             if fits(&example) {
                 examples.push(example);
                 mark.done(examples.len() as u64);
-            } else {
-                too_long += 1;
             }
         }
     }
@@ -162,7 +191,7 @@ fn gather(recipe: &Recipe<Sft>, traces: Option<&Path>, chat: &ChatFormat) -> Res
             examples.push(replay(&corpus.text(FIRST_TEXT + index), chat.tokenizer(), stage.max_tokens)?);
         }
     }
-    Ok((examples, too_long))
+    Ok((examples, left_out))
 }
 
 /// What was asked and answered before example `index`.
@@ -238,6 +267,21 @@ mod tests {
         for (alone, talk) in alone.iter().zip(&talks) {
             assert_eq!(alone.ids[alone.first_target..], talk.ids[talk.first_target..], "what is learned stays");
         }
+    }
+
+    #[test]
+    fn what_is_left_out_is_said_by_task() {
+        let mut left_out = LeftOut::default();
+        for task in ["countdown", "knights_knaves"] {
+            left_out.count(task, false);
+        }
+        assert_eq!(left_out.said(64), None);
+        left_out.count("knights_knaves", true);
+        let said = "1 of 3 examples are left out: over 64 tokens, 1 of 2 of knights_knaves";
+        assert_eq!(left_out.said(64).as_deref(), Some(said));
+        let mut rows = LeftOut::default();
+        rows.count("", true);
+        assert_eq!(rows.said(64).as_deref(), Some("1 of 1 examples are left out: over 64 tokens"));
     }
 
     #[test]

@@ -42,7 +42,7 @@ fn the_program_brings_its_recipes() {
     fs::remove_file(folder.join("recipes/nano/rl.toml")).unwrap();
     let output = run(here(&["recipes"]).stdout(Stdio::piped()));
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("recipes/tiny/r1.toml is another than") && said.contains("1 of 25 files written"), "{said}");
+    assert!(said.contains("recipes/tiny/r1.toml is another than") && said.contains("1 of 26 files written"), "{said}");
     assert_eq!(fs::read_to_string(folder.join("recipes/tiny/r1.toml")).unwrap(), "seed = 1\n");
     succeed(&mut here(&["eval", "nano", "problems=1", "max_tokens=2", "-k", "1", "--quiet"]));
 }

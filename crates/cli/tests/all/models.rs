@@ -54,7 +54,7 @@ fn the_built_in_model_is_a_base_like_any_other() {
     assert!(fs::read_to_string(out.join("recipe.toml")).unwrap().contains("base = \"nano\""));
     stage(&folder, "sft", "sft", &[&few[..], &["--resume"]].concat());
     // What it was taught before stays, and so does its bound.
-    assert_eq!(picnic_of(&out)["conversation_tokens"], 512);
+    assert_eq!(picnic_of(&out)["conversation_tokens"], 768);
     assert!(picnic_of(&out)["taught"].as_array().unwrap().contains(&json!("Who are you?")));
 
     let text = folder.join("text");
