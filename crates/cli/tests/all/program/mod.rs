@@ -1,5 +1,4 @@
 //! The program `picnic` and its folders, for tests from outside.
-#![allow(dead_code)] // No test file uses all of it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
