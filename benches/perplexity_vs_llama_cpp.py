@@ -55,25 +55,32 @@ def mxfp4(source, target):
     writer.close()
 
 
-def theirs(path, text):
-    """Mean negative log-probability by llama.cpp, and the number of tokens predicted."""
-    model = llama_cpp.Llama(str(path), n_ctx=CONTEXT, n_batch=CONTEXT, logits_all=True, verbose=False, n_threads=2)
+def windows(model, text):
+    """The text's tokens in windows that do not overlap, each after the token that begins a text, if there is one."""
     ids = model.tokenize(text.encode(), add_bos=False, special=True)
     first = model.tokenize(b"", add_bos=True, special=True)
     fresh = CONTEXT - len(first)
+    found = (first + ids[start:start + fresh] for start in range(0, len(ids), fresh))
+    return [window for window in found if len(window) > 1]
+
+
+def theirs(path, text):
+    """Mean negative log-probability by llama.cpp, and the number of tokens predicted."""
+    model = llama_cpp.Llama(str(path), n_ctx=CONTEXT, n_batch=CONTEXT, logits_all=True, verbose=False, n_threads=2)
     nats, count = 0.0, 0
-    for start in range(0, len(ids), fresh):
-        window = first + ids[start:start + fresh]
-        if len(window) < 2:
-            continue
+    for window in windows(model, text):
         model.reset()
         model.eval(window)
-        logits = np.asarray(model.scores[:len(window) - 1], np.float64)
-        top = logits.max(1, keepdims=True)
-        logprobs = logits - top - np.log(np.exp(logits - top).sum(1, keepdims=True))
-        nats -= logprobs[np.arange(len(window) - 1), window[1:]].sum()
+        nats -= predicted(np.asarray(model.scores[:len(window) - 1], np.float64), window).sum()
         count += len(window) - 1
     return nats / count, count
+
+
+def predicted(logits, window):
+    """Log-probability of each token of a window but the first, by the logits of the rows before."""
+    top = logits.max(1, keepdims=True)
+    logprobs = logits - top - np.log(np.exp(logits - top).sum(1, keepdims=True))
+    return logprobs[np.arange(len(window) - 1), window[1:]]
 
 
 def ours(picnic, path, text_file, more=()):

@@ -1,5 +1,5 @@
-"""Speed of llama.cpp, or of ik_llama.cpp, by its interface in C, as `llama-bench` has it. Others run this in a process of its
-own, because each of the two loads libraries by the same names."""
+"""Speed of llama.cpp, or of ik_llama.cpp, by its interface in C, as `llama-bench` has it, and what it makes of a text. Others
+run this in a process of its own, because each of the two loads libraries by the same names."""
 
 import ctypes
 import json
@@ -35,12 +35,11 @@ def ik_llama_cpp(path, repack, mla, cache):
     return api, model, params, api.llama_kv_cache_clear
 
 
-def measure(peer, readers, threads, prompt_tokens, before, tokens):
-    """Prints tokens a second of a prompt of `prompt_tokens` by one reader, and of `tokens` written by each of `readers` after
-    `before` others. `peer` is what a function above returns."""
-    api, model, params, forget = peer
+def session(peer, threads, positions, readers):
+    """A context for so many positions of `readers`, what reads the logits of a row, and what runs the model over tokens."""
+    api, model, params, _ = peer
     vocabulary = api.llama_vocab_n_tokens(api.llama_model_get_vocab(model))
-    params.n_ctx = max(prompt_tokens, readers * (before + tokens)) + 64
+    params.n_ctx = positions
     params.n_batch = params.n_ubatch = BATCH
     params.n_threads = params.n_threads_batch = threads
     params.n_seq_max = readers
@@ -60,6 +59,32 @@ def measure(peer, readers, threads, prompt_tokens, before, tokens):
             batch.seq_id[i][0], batch.logits[i] = sequence, wanted
         if api.llama_decode(context, batch) != 0:
             raise RuntimeError("llama_decode failed")
+
+    return context, logits, decode
+
+
+def nats(peer, threads, windows):
+    """Prints the mean negative log-probability of the tokens of windows, each but its first token."""
+    import numpy as np
+
+    context, logits, decode = session(peer, threads, BATCH, 1)
+    total, count = 0.0, 0
+    for window in windows:
+        peer[3](context)
+        decode([(token, position, 0, True) for position, token in enumerate(window)])
+        for row, token in enumerate(window[1:]):
+            values = np.frombuffer(logits(row), np.float32).astype(np.float64)
+            total -= values[token] - values.max() - np.log(np.exp(values - values.max()).sum())
+        count += len(window) - 1
+    print(json.dumps(total / count))
+
+
+def measure(peer, readers, threads, prompt_tokens, before, tokens):
+    """Prints tokens a second of a prompt of `prompt_tokens` by one reader, and of `tokens` written by each of `readers` after
+    `before` others. `peer` is what a function above returns."""
+    api, model, params, forget = peer
+    vocabulary = api.llama_vocab_n_tokens(api.llama_model_get_vocab(model))
+    context, logits, decode = session(peer, threads, max(prompt_tokens, readers * (before + tokens)) + 64, readers)
 
     def likeliest(row):
         return max(range(0, vocabulary, 997), key=logits(row).__getitem__)  # any token does; all would time Python

@@ -1,7 +1,28 @@
-"""Speed of openvino-genai, which reads GGUF files of some architectures. Others run this in a process of its own."""
+"""Speed of openvino-genai, which reads GGUF files of some architectures, and what it makes of a text. Others run this in a process
+of its own."""
 
 import json
 import time
+
+
+def nats(path, threads, windows):
+    """Prints the mean negative log-probability of the tokens of windows, each but its first token."""
+    import numpy as np
+    import openvino
+    import openvino_genai as genai
+
+    pipe = genai.ContinuousBatchingPipeline(path, genai.SchedulerConfig(), "CPU", {"INFERENCE_NUM_THREADS": threads})
+    config = genai.GenerationConfig(max_new_tokens=1, echo=True, logprobs=1, do_sample=False, ignore_eos=True)
+    total, count = 0.0, 0
+    for at, window in enumerate(windows):
+        handle = pipe.add_request(at, openvino.Tensor(np.array([window], dtype=np.int64)), config)
+        while pipe.has_non_finished_requests():
+            pipe.step()
+        answer = handle.read_all()[0]
+        assert answer.generated_ids[:-1] == window, "the prompt is not echoed"
+        total -= sum(answer.generated_log_probs[1:-1])  # nothing comes before the first, and the last was written
+        count += len(window) - 1
+    print(json.dumps(total / count))
 
 
 def measure(path, readers, threads, prompt_tokens, before, tokens):

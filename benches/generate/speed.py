@@ -10,11 +10,13 @@ sources (0.1.5) lacks a file that its build asks for; `cmake -S vendor/ik_llama.
 this machine, which IK_LLAMA_CPP_LIB_PATH=build/src/libllama.so has the wheel use.
 
 llama.cpp quantises MODEL to its formats of 4 and 8 bits and to F16. Picnic reads the F32 file with `--weights exact`,
-`q8` and `q4`, and Q8_0 and Q4_0 as llama.cpp wrote them. A round measures every setting of both once, one after the other,
-so that what else the machine does meets all of them; the table has medians over the rounds, and of the ratios of a round
-too. The peers that are named by `--peers` read the same files of 4 and 8 bits; one that cannot is said to. Prefill reads a prompt of 512 tokens by one reader; decode writes 64 tokens after one of 16, all readers together.
-Perplexity is that of the beginning of TEXT, as in perplexity_vs_llama_cpp.py. `--cache f16` gives Picnic's caches of this
-form, which is llama.cpp's own.
+`q8` and `q4`, and Q8_0 and Q4_0 as llama.cpp wrote them. A round measures every setting of both once, one after the
+other, so that what else the machine does meets all of them; the table has medians over the rounds, and of the ratios of
+a round too. The peers that are named by `--peers` read the same files of 4 and 8 bits; one that cannot is said to.
+Prefill reads a prompt of 512 tokens by one reader; decode writes 64 tokens after one of 16, all readers together. The
+logits of the prompt's last token are part of its time, so that 512 by it is also the time to the first token.
+Perplexity is that of the beginning of TEXT, in the windows of perplexity_vs_llama_cpp.py, with the arithmetic that is
+timed. `--cache f16` gives Picnic's caches of this form, which is llama.cpp's own.
 """
 
 import argparse
@@ -27,7 +29,8 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from perplexity_vs_llama_cpp import ours, quantise, theirs  # noqa: E402
+import llama_cpp  # noqa: E402
+from perplexity_vs_llama_cpp import ours, quantise, windows  # noqa: E402
 
 PROMPT, BEFORE, TOKENS = 512, 16, 64
 FORMATS = {"Q4_0": 2, "Q4_K_M": 15, "Q8_0": 7, "F16": 1}
@@ -38,17 +41,27 @@ PEERS = {"llama.cpp": ("llama_speed.py", "llama_cpp({path!r})"),
          "openvino-genai": ("openvino_speed.py", "{path!r}")}
 
 
-def peer(name, path, readers, threads, prompt, before, tokens, repack=True, mla=3, cache=1):
-    """Tokens a second that a peer reads and writes, in a process of its own; nothing if it cannot."""
+def asked(name, path, call, repack=True, mla=3, cache=1):
+    """What a peer prints for a call of a function of its file, in a process of its own; nothing if it cannot."""
     file, model = PEERS[name]
     model = model.format(path=str(path), repack=repack, mla=mla, cache=cache)
-    program = Path(__file__).with_name(file).read_text()
-    program += f"\nmeasure({model}, {readers}, {threads}, {prompt}, {before}, {tokens})"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    program = Path(__file__).with_name(file).read_text() + "\n" + call.format(model=model)
+    done = subprocess.run([sys.executable, "-"], input=program, capture_output=True, text=True)
     if done.returncode != 0:
         print(f"{name} cannot run {path}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr, flush=True)
-        return {}
+        return None
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def peer(name, path, readers, threads, prompt, before, tokens, **how):
+    """Tokens a second that a peer reads and writes; nothing if it cannot."""
+    return asked(name, path, f"measure({{model}}, {readers}, {threads}, {prompt}, {before}, {tokens})", **how) or {}
+
+
+def perplexity(name, path, threads, windows):
+    """That of the windows by a peer; not a number if it cannot."""
+    nats = asked(name, path, f"nats({{model}}, {threads}, {windows})")
+    return math.nan if nats is None else math.exp(nats)
 
 
 def picnic(program, path, weights, cache, readers):
@@ -87,17 +100,18 @@ def main():
         files = {name: Path(folder) / f"{name}.gguf" for name in FORMATS}
         for name, path in files.items():
             quantise(args.model, path, FORMATS[name])
-        settings, perplexity = {}, {}
+        text = windows(llama_cpp.Llama(str(files["Q8_0"]), vocab_only=True, verbose=False), text)
+        settings, perplexities = {}, {}
         for name, path in files.items():
             for of in ["llama.cpp", *(args.peers if name in ("Q4_0", "Q8_0") else [])]:
                 settings[f"{of} {name}"] = lambda readers, path=path, of=of: \
                     peer(of, path, readers, args.threads, PROMPT, BEFORE, TOKENS)
-                perplexity[f"{of} {name}"] = math.exp(theirs(path, text)[0]) if of == "llama.cpp" else math.nan
+                perplexities[f"{of} {name}"] = perplexity(of, path, args.threads, text)
         for label, path, weights in [("exact", args.model, "exact"), ("q8", args.model, "q8"), ("q4", args.model, "q4"),
                                      ("Q8_0 file, q8", files["Q8_0"], "q8"), ("Q4_0 file, q4", files["Q4_0"], "q4")]:
             settings[f"picnic {label}"] = \
                 lambda readers, path=path, weights=weights: picnic(args.picnic, path, weights, args.cache, readers)
-            perplexity[f"picnic {label}"] = math.exp(ours(args.picnic, path, text_file, ["--weights", weights])[0])
+            perplexities[f"picnic {label}"] = math.exp(ours(args.picnic, path, text_file, ["--weights", weights])[0])
         found = {(name, readers): [] for name in settings for readers in args.readers}
         for round_ in range(args.rounds):
             for readers in args.readers:
@@ -110,7 +124,7 @@ def main():
     for name in settings:
         first = found[name, args.readers[0]]
         decode = "".join(f" {median(found[name, readers], 'decode'):.0f} |" for readers in args.readers)
-        print(f"| {name} | {perplexity[name]:.3f} | {median(first, 'prefill'):.0f} |{decode} "
+        print(f"| {name} | {perplexities[name]:.3f} | {median(first, 'prefill'):.0f} |{decode} "
               f"{median(first, 'share'):.2f} | {median(first, 'mb'):.0f} |")
     print()
     pairs = [("picnic q4", "llama.cpp Q4_0"), ("picnic q4", "llama.cpp Q4_K_M"), ("picnic Q4_0 file, q4", "llama.cpp Q4_0"),

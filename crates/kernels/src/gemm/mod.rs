@@ -352,7 +352,7 @@ crate::kernel! {
             let panel = match part.b {
                 Right::Weight(w) => match (w.as_f32(), w) {
                     (Some(w), _) => {
-                        if column + LANES < columns.end && !few {
+                        if column + LANES < columns.end {
                             next = w.panel(column + LANES, ks.clone());
                         }
                         Panel { data: w.panel(column, ks.clone()), row_stride: LANES }

@@ -21,6 +21,15 @@ pub(super) struct Ahead<'a> {
     pub(super) b: &'a [f32],
 }
 
+/// What one tile asks for.
+#[derive(Clone, Copy, Default)]
+struct Next<'a> {
+    /// The rows of A that will be needed after its own.
+    a: Option<*const f32>,
+    /// Its share of the next panel of B.
+    b: &'a [f32],
+}
+
 /// Part of C: some rows of up to 32 columns.
 #[derive(Clone, Copy)]
 pub(super) struct Tile {
@@ -35,8 +44,7 @@ pub(super) struct Tile {
 pub(super) fn rows<S: Simd>(s: S, a: Left, m: usize, ks: usize, panel: Panel, ahead: Ahead, t: Tile) {
     assert!(ks == 0 || (ks - 1) * panel.row_stride + LANES <= panel.data.len(), "B is too small");
     // The next panel's lines are shared out among this one's tiles.
-    let mut lines = ahead.b.chunks(LINE);
-    let share = lines.len().div_ceil(m.div_ceil(S::TILE_ROWS));
+    let share = ahead.b.len().div_ceil(LINE).div_ceil(m.div_ceil(S::TILE_ROWS)) * LINE;
     for row in (0..m).step_by(S::TILE_ROWS) {
         // C comes from far away: ask for the next tile's part while this one is computed.
         for next in row + S::TILE_ROWS..m.min(row + 2 * S::TILE_ROWS) {
@@ -44,21 +52,21 @@ pub(super) fn rows<S: Simd>(s: S, a: Left, m: usize, ks: usize, panel: Panel, ah
             s.prefetch(line);
             s.prefetch(line.wrapping_add(LINE));
         }
-        for line in lines.by_ref().take(share) {
-            s.prefetch_far(line.as_ptr());
-        }
         // SAFETY: the caller's tile has `m` rows.
         let c = unsafe { t.c.add(row * t.row_stride) };
         let data = a.rows.data.get(row * a.tile_stride..).unwrap_or_default();
         let next = a.rows.data.as_ptr().wrapping_add((row + S::TILE_ROWS) * a.tile_stride);
-        let next = (ahead.a && row + S::TILE_ROWS < m).then_some(next);
+        let next = Next {
+            a: (ahead.a && row + S::TILE_ROWS < m).then_some(next),
+            b: ahead.b.chunks(share.max(1)).nth(row / S::TILE_ROWS).unwrap_or_default(),
+        };
         tiles(s, Matrix { data, ..a.rows }, S::TILE_ROWS.min(m - row), ks, panel, next, Tile { c, ..t });
     }
 }
 
 /// Picks the tile compiled for this number of rows. Few rows leave registers for all 32 columns at once.
 #[inline(always)]
-fn tiles<S: Simd>(s: S, a: Matrix, rows: usize, ks: usize, panel: Panel, next: Option<*const f32>, t: Tile) {
+fn tiles<S: Simd>(s: S, a: Matrix, rows: usize, ks: usize, panel: Panel, next: Next, t: Tile) {
     macro_rules! pick {
         ($($rows:literal)*) => {
             match rows {
@@ -71,7 +79,7 @@ fn tiles<S: Simd>(s: S, a: Matrix, rows: usize, ks: usize, panel: Panel, next: O
                         let (c, b) = unsafe { (t.c.add(column), panel.data.as_ptr().wrapping_add(column)) };
                         let width = S::TILE_COLUMNS.min(t.width - column);
                         // Once is enough for both halves.
-                        let next = next.filter(|_| column == 0);
+                        let next = if column == 0 { next } else { Next::default() };
                         tile::<S, $rows, false>(s, a, ks, b, panel.row_stride, next, Tile { c, width, ..t });
                     }
                 })*
@@ -83,7 +91,8 @@ fn tiles<S: Simd>(s: S, a: Matrix, rows: usize, ks: usize, panel: Panel, next: O
 }
 
 /// `ROWS` × 32 (`WIDE`) or × `TILE_COLUMNS` accumulators held in registers over `ks` steps of k. `b` are rows of B,
-/// `b_stride` apart; `next` are the rows of A that will be needed after these.
+/// `b_stride` apart; `next` is asked for meanwhile, a few lines at a time: more than the
+/// processor has in flight at once would hold up everything behind them.
 #[inline(always)]
 fn tile<S: Simd, const ROWS: usize, const WIDE: bool>(
     s: S,
@@ -91,7 +100,7 @@ fn tile<S: Simd, const ROWS: usize, const WIDE: bool>(
     ks: usize,
     b: *const f32,
     b_stride: usize,
-    next: Option<*const f32>,
+    next: Next,
     t: Tile,
 ) {
     let columns = if WIDE { LANES } else { S::TILE_COLUMNS };
@@ -121,10 +130,16 @@ fn tile<S: Simd, const ROWS: usize, const WIDE: bool>(
         };
     }
     let mut from = 0;
-    if let Some(next) = next {
+    if next.a.is_some() || !next.b.is_empty() {
+        let groups = ks / LINE;
+        let mut lines = next.b.chunks(LINE);
+        let in_group = lines.len().div_ceil(groups.max(1));
         while from + LINE <= ks {
-            for row in 0..ROWS {
-                s.prefetch_far(next.wrapping_add(row * a.row_stride + from));
+            for line in lines.by_ref().take(in_group) {
+                s.prefetch_far(line.as_ptr());
+            }
+            for row in 0..if next.a.is_some() { ROWS } else { 0 } {
+                s.prefetch_far(next.a.unwrap_or(pa).wrapping_add(row * a.row_stride + from));
             }
             steps!(from..from + LINE);
             from += LINE;
