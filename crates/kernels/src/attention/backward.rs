@@ -137,7 +137,7 @@ impl Pass<'_> {
 /// C = A·B for `a` `[m, k]` and panels `[.., k, 32]` side by side.
 fn product(isa: Isa, a: Matrix, m: usize, k: usize, panels: &[f32], c: &mut [f32], row_stride: usize) {
     for (i, panel) in panels.chunks_exact(k * LANES).enumerate() {
-        panel_product(isa, a, m, k, panel, &mut c[i * LANES..], row_stride, LANES, false);
+        panel_product(isa, a, m, k, panel, &[], &mut c[i * LANES..], row_stride, LANES, false);
     }
 }
 
@@ -145,7 +145,7 @@ fn product(isa: Isa, a: Matrix, m: usize, k: usize, panels: &[f32], c: &mut [f32
 fn accumulate(isa: Isa, a: Matrix, m: usize, k: usize, panels: &[f32], c: &mut [f32], width: usize) {
     let panel_len = panels.len() / (width / LANES);
     for (i, panel) in panels.chunks_exact(panel_len).enumerate() {
-        panel_product(isa, a, m, k, panel, &mut c[i * LANES..], width, LANES, true);
+        panel_product(isa, a, m, k, panel, &[], &mut c[i * LANES..], width, LANES, true);
     }
 }
 

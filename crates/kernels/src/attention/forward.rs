@@ -204,17 +204,21 @@ impl Layer<'_> {
             for (query, i) in queries.chunks_exact_mut(dk).zip(rows.indices(shape)) {
                 copy(&q[i * dk..][..dk], query);
             }
+            let head = |page| Head::of(isa, shape, form, page, rows.head);
+            // Pages lie anywhere in memory, so that only we know which one comes next.
+            let next = |i: usize| pages.get(i + 1).map_or((&[][..], &[][..]), |page| head(page).stored());
             for (i, page) in pages.iter().enumerate() {
                 let to = &mut scores[i * PAGE..];
-                let keys = Head::of(isa, shape, form, page, rows.head).keys(room);
-                panel_product(isa, Matrix::rows(queries, dk), n, dk, keys, to, width, PAGE, false);
+                let (keys, next) = (head(page).keys(room), next(i).0);
+                panel_product(isa, Matrix::rows(queries, dk), n, dk, keys, next, to, width, PAGE, false);
             }
             softmax(isa, shape, rows, positions, scores, width, row_stats);
             for (i, page) in pages.iter().enumerate() {
                 let p = Matrix { data: &scores[i * PAGE..], row_stride: width, column_stride: 1 };
-                for (c, panel) in Head::of(isa, shape, form, page, rows.head).values(room).enumerate() {
-                    let to = &mut sums[c * LANES..];
-                    panel_product(isa, p, n, PAGE.min(end - i * PAGE), panel, to, out_width, LANES, i > 0);
+                let mut next = next(i).1.chunks(PAGE * LANES);
+                for (c, panel) in head(page).values(room).enumerate() {
+                    let (to, next) = (&mut sums[c * LANES..], next.next().unwrap_or_default());
+                    panel_product(isa, p, n, PAGE.min(end - i * PAGE), panel, next, to, out_width, LANES, i > 0);
                 }
             }
         });

@@ -256,6 +256,15 @@ impl<'a> Head<'a> {
         &room[..count]
     }
 
+    /// What will be read for its keys, and what for its values, in whatever form: about, because it is only asked for.
+    pub(super) fn stored(&self) -> (&'a [f32], &'a [f32]) {
+        let Shape { dk, dv, latent, .. } = *self.shape;
+        match latent {
+            true => (self.data, self.data),
+            false => self.data.split_at(self.data.len() * dk / (dk + dv.next_multiple_of(LANES))),
+        }
+    }
+
     /// Its value panels, in `room` if they have to be decoded.
     pub(super) fn values<'r>(&self, room: &'r mut [f32]) -> ChunksExact<'r, f32>
     where

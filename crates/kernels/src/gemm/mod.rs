@@ -391,12 +391,13 @@ crate::kernel! {
 
 crate::kernel! {
     /// C (+)= A·B on the calling thread for a `b` of one panel: `a` `[m, k]`, `panel` `[k, 32]`, `c` rows of
-    /// `row_stride` values, the first `width` of which are computed.
-    pub(crate) fn panel_product<S>(s, a: Matrix, m: usize, k: usize, panel: &[f32], c: &mut [f32], row_stride: usize, width: usize, accumulate: bool) {
+    /// `row_stride` values, the first `width` of which are computed. `next`, which will be read after `panel`, is asked for
+    /// meanwhile.
+    pub(crate) fn panel_product<S>(s, a: Matrix, m: usize, k: usize, panel: &[f32], next: &[f32], c: &mut [f32], row_stride: usize, width: usize, accumulate: bool) {
         a.check(m, k);
         assert!(width <= LANES && m > 0 && (m - 1) * row_stride + width <= c.len(), "C is too small");
         let panel = Panel { data: panel, row_stride: LANES };
-        let ahead = Ahead { a: false, b: &[] };
+        let ahead = Ahead { a: false, b: next };
         rows(s, Left::uncopied(a), m, k, panel, ahead, Tile { c: c.as_mut_ptr(), row_stride, width, load: accumulate });
     }
 }
