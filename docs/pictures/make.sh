@@ -3,7 +3,7 @@
 #
 #   picnic r1 recipes/tiny/r1.toml pretrain.steps=240 sft.steps=160 rl.steps=12 rl.checkpoint_every=4 --json
 #
-# It is a fifth of the recipe, so its model gets almost nothing right. The record ends in RL, where it is drawn.
+# It is a fifth of the recipe, so its model gets almost nothing right.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 for size in 100x18 60x24; do
