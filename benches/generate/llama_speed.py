@@ -67,10 +67,11 @@ def nats(peer, threads, windows):
     """Prints the mean negative log-probability of the tokens of windows, each but its first token."""
     import numpy as np
 
+    forget = peer[3]
     context, logits, decode = session(peer, threads, BATCH, 1)
     total, count = 0.0, 0
     for window in windows:
-        peer[3](context)
+        forget(context)
         decode([(token, position, 0, True) for position, token in enumerate(window)])
         for row, token in enumerate(window[1:]):
             values = np.frombuffer(logits(row), np.float32).astype(np.float64)

@@ -91,8 +91,8 @@ fn tiles<S: Simd>(s: S, a: Matrix, rows: usize, ks: usize, panel: Panel, next: N
 }
 
 /// `ROWS` × 32 (`WIDE`) or × `TILE_COLUMNS` accumulators held in registers over `ks` steps of k. `b` are rows of B,
-/// `b_stride` apart; `next` is asked for meanwhile, a few lines at a time: more than the
-/// processor has in flight at once would hold up everything behind them.
+/// `b_stride` apart; `next` is asked for meanwhile, a few lines at a time: more than the processor can have in flight would
+/// hold up the loads behind them.
 #[inline(always)]
 fn tile<S: Simd, const ROWS: usize, const WIDE: bool>(
     s: S,
@@ -138,8 +138,10 @@ fn tile<S: Simd, const ROWS: usize, const WIDE: bool>(
             for line in lines.by_ref().take(in_group) {
                 s.prefetch_far(line.as_ptr());
             }
-            for row in 0..if next.a.is_some() { ROWS } else { 0 } {
-                s.prefetch_far(next.a.unwrap_or(pa).wrapping_add(row * a.row_stride + from));
+            if let Some(next) = next.a {
+                for row in 0..ROWS {
+                    s.prefetch_far(next.wrapping_add(row * a.row_stride + from));
+                }
             }
             steps!(from..from + LINE);
             from += LINE;
