@@ -7,7 +7,7 @@
 Every rollout has a prompt of its own of 64 tokens and exactly TOKENS drawn ones; a figure is drawn tokens over the time from
 the first token read to the last one drawn, in tokens a second. transformers runs `generate` with `do_sample=True` in float32
 on as many threads. A round measures each once, one after the other; the table has medians over the rounds, and of the ratios
-of a round too.
+of a round too. The two settings of Picnic are those of RL's `rollout = "exact"` and `rollout = "q8"`.
 """
 
 import argparse
@@ -20,9 +20,9 @@ from pathlib import Path
 PROMPT = 64
 
 
-def picnic(program, model, weights, rollouts, tokens):
-    command = [program, "bench", "generate", str(model), "--weights", weights, "--prompt", str(PROMPT), "--tokens",
-               str(tokens), "--readers", str(rollouts), "--rounds", "1", "--json"]
+def picnic(program, model, weights, cache, rollouts, tokens):
+    command = [program, "bench", "generate", str(model), "--weights", weights, "--cache", cache, "--prompt", str(PROMPT),
+               "--tokens", str(tokens), "--readers", str(rollouts), "--rounds", "1", "--json"]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     # The first tokens come out of the prompts.
     seconds = (rollouts * PROMPT / found["prefill_tokens_per_second"]
@@ -60,8 +60,8 @@ def main():
     args = parser.parse_args()
     settings = {
         "transformers, float32": lambda: transformers(args.model, args.rollouts, args.tokens, args.threads),
-        "picnic exact": lambda: picnic(args.picnic, args.model, "exact", args.rollouts, args.tokens),
-        "picnic q8": lambda: picnic(args.picnic, args.model, "q8", args.rollouts, args.tokens),
+        "picnic exact": lambda: picnic(args.picnic, args.model, "exact", "f32", args.rollouts, args.tokens),
+        "picnic q8, cache in f16": lambda: picnic(args.picnic, args.model, "q8", "f16", args.rollouts, args.tokens),
     }
     found = {name: [] for name in settings}
     for round_ in range(args.rounds):

@@ -20,7 +20,7 @@ use picnic_chat::ChatFormat;
 use picnic_data::ProblemFormat;
 use picnic_engine::Finish;
 use picnic_model::layers::TokenStats;
-use picnic_model::{Backend, CacheForm, SharedModel, add_counts, ops};
+use picnic_model::{Backend, SharedModel, add_counts, ops};
 use picnic_tasks::{Curriculum, Mixture, Problem, Reward, RewardWeights, Split, Task};
 use std::ops::Range;
 use std::time::Instant;
@@ -220,7 +220,7 @@ fn answers(
         top_p: stage.top_p,
         seed: picnic_random::rollout(common.seed, step, draw),
     };
-    let samples = roll_out(&run.ops, drawer, &prompts, run.chat.ends().ids(), CacheForm::Exact, sampling)?;
+    let samples = roll_out(&run.ops, drawer, &prompts, run.chat.ends().ids(), stage.rollout.cache(), sampling)?;
     let coins = picnic_random::coins(common.seed, step, draw);
     let weights = RewardWeights { language: stage.language_weight as f32 };
     let judged = samples.into_iter().enumerate().map(|(i, sample)| {

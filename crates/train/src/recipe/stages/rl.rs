@@ -1,7 +1,7 @@
 //! The keys of reinforcement learning.
 
-use picnic_model::WeightForm;
 pub use picnic_model::ops::{KlEstimator, Ratio, Surrogate};
+use picnic_model::{CacheForm, WeightForm};
 use picnic_tasks::CurriculumSettings;
 use serde::{Deserialize, Serialize};
 
@@ -130,8 +130,8 @@ pub enum RolloutWeights {
     /// The policy's own, so that the log-probabilities of a rollout are those of training, bit for bit.
     #[default]
     Exact,
-    /// A copy of them in 8 bits that is made for each rollout, multiplied in integers as `--weights q8` does. Learning
-    /// corrects for the difference and reads every sample once more to know it.
+    /// A copy of them in 8 bits that is made for each rollout, multiplied in integers as `--weights q8` does, with keys and
+    /// values kept in f16. Learning corrects for the difference and reads every sample once more to know it.
     Q8,
 }
 
@@ -141,6 +141,14 @@ impl RolloutWeights {
         match self {
             RolloutWeights::Exact => WeightForm::Exact,
             RolloutWeights::Q8 => WeightForm::Q8,
+        }
+    }
+
+    /// How what was read of a sample is kept. Where the weights are rounded, rounding this too costs little more.
+    pub fn cache(self) -> CacheForm {
+        match self {
+            RolloutWeights::Exact => CacheForm::Exact,
+            RolloutWeights::Q8 => CacheForm::F16,
         }
     }
 
