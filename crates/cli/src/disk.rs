@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 /// Where pages of the cache are kept, as typed.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub struct DiskOptions {
     /// Keep what the model has read in this folder, so that a conversation is not read again after a restart. Whoever can
     /// read the folder can learn what was said; it is made for its owner alone
@@ -39,7 +39,7 @@ fn note(line: &str) {
 }
 
 /// Bytes of a size with a unit.
-fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let wrong = || "give a number and a unit, as in 8GiB or 500MB".to_owned();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);

@@ -1,12 +1,16 @@
-//! `picnic serve`: a model over HTTP until Ctrl-C.
+//! `picnic serve`: models over HTTP until Ctrl-C or SIGTERM.
 
 use crate::disk::DiskOptions;
 use crate::load::{self, Forms, Loaded, NANO, TemplateVariables};
 use crate::output::line;
-use anyhow::{Context, Result};
-use picnic_engine::DiskCache;
-use picnic_server::{Limits, Served};
+use anyhow::{Context, Result, anyhow};
+use picnic_engine::DiskWriter;
+use picnic_server::{Hosted, House, Limits, Listed, Served, Settings};
+use picnic_train::place;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::ctrl_c;
@@ -20,7 +24,7 @@ const WRITING: Duration = Duration::from_secs(5);
 /// What was typed.
 #[derive(clap::Args)]
 pub struct ServeArgs {
-    /// A Hugging Face folder, a GGUF file, or `nano`
+    /// A Hugging Face folder, a GGUF file, `nano`, or a folder with several models, each loaded when it is asked for
     #[arg(default_value = NANO)]
     model: String,
     /// Port to listen on; 0 for any that is free
@@ -29,6 +33,13 @@ pub struct ServeArgs {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1")]
     host: IpAddr,
+    /// Another name for a model, such as gpt-4o=nano; may be given more than once
+    #[arg(long = "alias", value_name = "NAME=MODEL", value_parser = alias)]
+    aliases: Vec<(String, String)>,
+    /// Memory that the models of a folder may take together, such as 8GiB; those not used for the longest time are unloaded
+    /// first. By default three quarters of what the machine has
+    #[arg(long, value_name = "SIZE", value_parser = crate::disk::size)]
+    memory: Option<u64>,
     #[command(flatten)]
     forms: Forms,
     #[command(flatten)]
@@ -37,44 +48,116 @@ pub struct ServeArgs {
     template: TemplateVariables,
 }
 
-/// Loads the model, then listens. The first Ctrl-C lets answers under way end, a second does not.
-pub fn run(args: ServeArgs) -> Result<()> {
-    let (loaded, disk) = load::load_with_disk(&args.model, args.forms.weights(), &args.disk)?;
-    let Loaded { name, model, ops, chat } = loaded;
-    let chat = chat.with_variables(args.template.map());
-    if let Err(error) = chat.template() {
-        eprintln!("note: conversations will be refused: {error}");
+fn alias(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, model)) if !name.is_empty() && !model.is_empty() => Ok((name.to_owned(), model.to_owned())),
+        _ => Err("give a name and the model that it stands for, as in gpt-4o=nano".to_owned()),
     }
-    let limits = Limits::new(&ops, model.model(), args.forms.cache(), CACHE_BYTES);
-    let writer = disk.as_ref().map(DiskCache::writer);
-    let served = Served { name, model, ops, chat, limits, disk };
+}
+
+/// Listens, and loads the first model. The first Ctrl-C or SIGTERM lets answers under way end, a second does not.
+pub fn run(args: ServeArgs) -> Result<()> {
+    let writers = Writers::default();
+    let models = models(&args, &writers)?;
+    let only = (models.len() == 1).then(|| models[0].name.clone());
+    let shown = only.clone().unwrap_or_else(|| format!("a folder of {} models", models.len()));
+    let aliases: BTreeMap<String, String> = args.aliases.iter().cloned().collect();
+    let house = House::new(models, aliases, args.memory.unwrap_or_else(three_quarters))?;
+    let (host, port) = (args.host, args.port);
     let runtime = tokio::runtime::Runtime::new().context("cannot start threads: close other programs and try again")?;
     let ended = runtime.block_on(async {
-        let listener = TcpListener::bind((args.host, args.port)).await.with_context(|| {
-            format!("cannot listen on {} port {}: choose another with --port", args.host, args.port)
-        })?;
-        let (name, address) = (served.name.clone(), listener.local_addr()?);
-        if !args.host.is_loopback() {
+        let listener = TcpListener::bind((host, port))
+            .await
+            .with_context(|| format!("cannot listen on {host} port {port}: choose another with --port"))?;
+        let address = listener.local_addr()?;
+        if !host.is_loopback() {
             eprintln!("note: whoever reaches {address} can use the model; there are no keys");
         }
-        line(format_args!("{name} is served on http://{address}/v1"))?;
+        let server = picnic_server::Server::new(house, Settings::default());
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let server = picnic_server::serve(served, listener, async {
+        let serving = server.serve(listener, async {
             let _ = stopped.await;
         });
         let interrupted = async {
-            ctrl_c().await?;
-            eprintln!("finishing the answers under way; Ctrl-C again to drop them");
+            interruption().await?;
+            eprintln!("finishing the answers under way; once more to drop them");
             let _ = stop.send(());
-            ctrl_c().await
+            interruption().await
+        };
+        let ready = async {
+            // A folder's models are loaded when they are asked for.
+            if only.is_some() {
+                server.load().await.map_err(|problem| anyhow!(problem))?;
+            }
+            line(format_args!("{shown} is served on http://{address}/v1"))?;
+            std::future::pending().await
         };
         tokio::select! {
-            ended = server => Ok(ended?),
-            signal = interrupted => signal.context("cannot listen for Ctrl-C"),
+            ended = serving => Ok(ended?),
+            signal = interrupted => signal.context("cannot listen for signals"),
+            failed = ready => failed,
         }
     });
-    if let Some(writer) = writer {
+    for writer in writers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         writer.wait(WRITING);
     }
     ended
+}
+
+/// Those who write the caches of loaded models to disk.
+type Writers = Arc<Mutex<Vec<DiskWriter>>>;
+
+/// The models that `args` name.
+fn models(args: &ServeArgs, writers: &Writers) -> Result<Vec<Listed>> {
+    let folder = Path::new(&args.model);
+    let several = if args.model == NANO { Vec::new() } else { place::models_of(folder) };
+    let named: Vec<(String, PathBuf)> = match several.is_empty() {
+        true => vec![(place::Place::name_of(folder)?, folder.to_owned())],
+        false => several,
+    };
+    let listed = named.into_iter().map(|(name, path)| {
+        let (forms, disk, template) = (args.forms, args.disk.clone(), args.template.map());
+        let (named, writers) = (name.clone(), Arc::clone(writers));
+        let bytes = place::bytes(&path).saturating_add(CACHE_BYTES as u64);
+        let load = move || {
+            let hosted = || {
+                let (loaded, disk) = load::load_with_disk(&path.to_string_lossy(), forms.weights(), &disk)?;
+                let Loaded { model, ops, chat, .. } = loaded;
+                let chat = chat.with_variables(template.clone());
+                if let Err(error) = chat.template() {
+                    eprintln!("note: conversations with {named} will be refused: {error}");
+                }
+                let limits = Limits::new(&ops, model.model(), forms.cache(), CACHE_BYTES);
+                if let Some(disk) = &disk {
+                    writers.lock().unwrap_or_else(PoisonError::into_inner).push(disk.writer());
+                }
+                anyhow::Ok(Hosted::new(Served { name: named.clone(), model, ops, chat, limits, disk })?)
+            };
+            hosted().map_err(|error| format!("{error:#}"))
+        };
+        Listed { name, bytes, load: Arc::new(load) }
+    });
+    Ok(listed.collect())
+}
+
+/// Bytes of three quarters of the memory that there is for this program; no bound where that cannot be told.
+fn three_quarters() -> u64 {
+    let Ok(mut system) = sysinfo::System::new() else { return u64::MAX };
+    system.refresh_memory();
+    let limit = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory);
+    system.total_memory().min(limit) / 4 * 3
+}
+
+/// Resolves when somebody wants the program to end.
+async fn interruption() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = ctrl_c() => interrupted,
+            _ = terminated.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    ctrl_c().await
 }

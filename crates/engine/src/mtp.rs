@@ -13,20 +13,10 @@
 use crate::pass::Weights;
 use picnic_model::arch::Followed;
 use picnic_model::layers::Past;
-use picnic_model::ops::{AllowedTokens, CachedSpan, Draw, DrawLimits, Ops, OutOfMemory, Position};
+use picnic_model::ops::{CachedSpan, Draw, Ops, OutOfMemory, Position};
 use picnic_model::{Batch, Tape, Var};
 use std::ops::Range;
 use std::time::{Duration, Instant};
-
-/// The likeliest token.
-const LIKELIEST: Draw = Draw {
-    changes: Vec::new(),
-    allowed: AllowedTokens::All,
-    temperature: 0.0,
-    limits: DrawLimits::NONE,
-    uniform: 0.0,
-    likeliest: 0,
-};
 
 /// What the module hears of a pass: its rows, each with the token that follows it.
 #[derive(Default)]
@@ -79,7 +69,7 @@ impl Heard {
         let states = model.mtp_rows(tape, params, hidden, &followed, &mut Past::Cached(cache, &spans, absorbed))?;
         let rows: Vec<u32> = (0..count as u32).collect();
         let logits = tape.logits(&states, model.head(params), &rows)?;
-        let mut said = tape.ops.sample(logits.value(), &vec![LIKELIEST; count])?.into_iter();
+        let mut said = tape.ops.sample(logits.value(), &vec![Draw::GREEDY; count])?.into_iter();
         let guesses = self.asked.iter().map(|&asked| if asked { Some(said.next()?.token) } else { None }).collect();
         Ok(Said { guesses, count, took: clock.elapsed() })
     }

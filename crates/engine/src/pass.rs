@@ -8,6 +8,9 @@ use picnic_model::{Batch, Model, ParamStore, Tape};
 use std::ops::Range;
 use std::time::Duration;
 
+/// Rows whose logits stand beside each other when the likeliest tokens of a prompt are wanted.
+const LIKELIEST_ROWS: usize = 64;
+
 /// What a pass goes through.
 pub(crate) struct Weights<'m, O: Ops> {
     pub(crate) model: &'m Model,
@@ -40,6 +43,8 @@ pub(crate) struct Part {
     pub(crate) follows: Option<u32>,
     /// Rows that predict a token of the prompt, with that token.
     pub(crate) predict: Vec<(u32, u32)>,
+    /// How many of the likeliest tokens are wanted of each of these rows.
+    pub(crate) likeliest: usize,
     /// Rows whose hidden states are wanted.
     pub(crate) hidden: Vec<u32>,
 }
@@ -133,18 +138,34 @@ impl Plan {
                 tape.token_loss(&hidden, head, targets, Loss::Constant(0.0))?.logprob
             }
         };
+        // Logits are as wide as the vocabulary: some rows at a time.
+        let mut likeliest = Vec::new();
+        for part in &parts {
+            let rows: Vec<u32> = part.predict.iter().filter(|_| part.likeliest > 0).map(|(row, _)| *row).collect();
+            for rows in rows.chunks(LIKELIEST_ROWS) {
+                let draws = vec![Draw { likeliest: part.likeliest, ..Draw::GREEDY }; rows.len()];
+                let drawn = ops.sample(tape.logits(&hidden, head, rows)?.value(), &draws)?;
+                // The one that would be drawn comes first, and again among the likeliest.
+                likeliest.extend(drawn.into_iter().map(|drawn| drawn.likeliest.get(1..).unwrap_or_default().to_vec()));
+            }
+        }
         let rows: Vec<u32> = parts.iter().flat_map(|part| &part.hidden).copied().collect();
         let states = match rows.is_empty() {
             true => Vec::new(),
             false => ops.download(tape.take_rows(&hidden, &rows)?.value()),
         };
 
-        let (mut drawn, mut predicted) = (drawn.into_iter(), predicted.into_iter());
+        let (mut drawn, mut predicted, mut likeliest) =
+            (drawn.into_iter(), predicted.into_iter(), likeliest.into_iter());
         let mut states = states.chunks_exact(hidden.width);
         let done = parts.iter().map(|part| {
             let position = |row: u32| part.start + row as usize - part.rows.start;
             let reading = Reading {
                 prompt_logprobs: predicted.by_ref().take(part.predict.len()).collect(),
+                prompt_likeliest: likeliest
+                    .by_ref()
+                    .take(if part.likeliest > 0 { part.predict.len() } else { 0 })
+                    .collect(),
                 hidden: part.hidden.iter().zip(states.by_ref()).map(|(&row, x)| (position(row), x.to_vec())).collect(),
             };
             let drawn = drawn.by_ref().take(part.draws.len()).collect();

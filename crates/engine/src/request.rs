@@ -113,6 +113,8 @@ impl Request {
 pub struct Wants {
     /// The log-probability of every token of the prompt.
     pub prompt_logprobs: bool,
+    /// How many of the likeliest tokens are wanted in the place of every token of the prompt.
+    pub prompt_likeliest: usize,
     /// The hidden states at these positions, counted from the start of the prompt.
     pub hidden: Vec<usize>,
 }
@@ -122,6 +124,8 @@ pub struct Wants {
 pub struct Reading {
     /// Log-probability of each token of the prompt but the first, which nothing predicts, in nats.
     pub prompt_logprobs: Vec<f32>,
+    /// The likeliest tokens in each of these places, with their log-probabilities; as many as were wanted.
+    pub prompt_likeliest: Vec<Vec<(u32, f32)>>,
     /// Positions and the hidden states there, `[hidden_size]` after the last norm, ready for the head. A position that
     /// the model did not read (the answer's last token, or past it) is not among them.
     pub hidden: Vec<(usize, Vec<f32>)>,
@@ -184,7 +188,7 @@ pub struct Dropped {
 }
 
 /// A request that cannot be served.
-#[derive(Debug, thiserror::Error, PartialEq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq)]
 pub enum RequestError {
     /// Nothing to go on from.
     #[error("the prompt is empty: give at least one token")]

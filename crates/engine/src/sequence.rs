@@ -224,6 +224,7 @@ impl Sequence {
                 start,
                 draws,
                 follows: self.tokens.get(end).copied(),
+                likeliest: self.wants.prompt_likeliest,
                 predict: predicted.map(|position| (row(position - 1), self.tokens[position])).collect(),
                 hidden: wanted.map(|&position| row(position)).collect(),
                 rows,
@@ -236,6 +237,7 @@ impl Sequence {
         let (tried, before) = (std::mem::take(&mut self.tried), self.cached);
         self.cached += done.rows - tried.len();
         self.reading.prompt_logprobs.extend(done.reading.prompt_logprobs);
+        self.reading.prompt_likeliest.extend(done.reading.prompt_likeliest);
         self.reading.hidden.extend(done.reading.hidden);
         for (at, drawn) in done.drawn.into_iter().enumerate() {
             let is_as_tried = tried.get(at) == Some(&drawn.token);

@@ -1,43 +1,68 @@
-//! Everything that a request can meet, with its status: the one place where HTTP statuses are chosen.
+//! Everything that a request can meet, with its status: the one place where HTTP statuses are chosen, and where errors
+//! become bodies.
 //!
-//! Bodies have OpenAI's shape, `{"error": {"message", "type", "param", "code"}}`; statuses are DeepSeek's: 400 for what
-//! cannot be read, 422 for a parameter out of range, 503 when all places are taken.
+//! Bodies have OpenAI's shape, `{"error": {"message", "type", "param", "code"}}`, or Anthropic's under its paths
+//! ([`ApiError::for_anthropic`]). Statuses are DeepSeek's: 400 for what cannot be read, 422 for a parameter out of range, 429
+//! and 503 where trying again helps.
 
-use crate::wire::{ErrorBody, ErrorDetail};
-use crate::worker::SubmitError;
 use axum::Json;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use picnic_engine::RequestError;
 use picnic_model::OutOfMemory;
+use serde::Serialize;
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Why a request gets no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    #[error("the body is not a chat completion request: {0}; send JSON as the OpenAI API describes it")]
-    Malformed(#[from] serde_json::Error),
-    #[error("the body cannot be read: {0}")]
-    Body(#[from] BytesRejection),
+    #[error("the body is not what this path takes: {problem}; send JSON as the API describes it")]
+    Malformed { problem: String, param: Option<String> },
+    #[error("the body cannot be read: {1}")]
+    Body(StatusCode, String),
     #[error("`{param}` {problem}")]
     Parameter { param: &'static str, problem: String },
-    #[error("there is no model {asked:?} here: ask for {served:?}, or leave `model` out")]
-    UnknownModel { asked: String, served: String },
+    #[error("there is no model {asked:?} here: ask for {known}, or leave `model` out")]
+    UnknownModel { asked: String, known: String },
+    #[error("the model {name:?} cannot be loaded: {problem}")]
+    NotLoaded { name: String, problem: String },
     #[error("the messages cannot be made into a prompt: {0}")]
-    Prompt(#[from] picnic_chat::Error),
-    #[error("a conversation may have {context} tokens with this model, but {what}")]
-    ContextLength { context: usize, what: String },
-    #[error("there is nothing at this path: use /v1/chat/completions, /v1/models or /health")]
-    NoRoute,
-    #[error("this path does not take that method: POST to /v1/chat/completions, GET the others")]
+    Prompt(Arc<picnic_chat::Error>),
+    /// In the words that clients look for.
+    #[error(
+        "This model's maximum context length is {context} tokens, but the prompt has {}{prompt}, which leaves none for an \
+         answer: shorten the messages", if *is_least { "at least " } else { "" }
+    )]
+    TooLong { context: usize, prompt: usize, is_least: bool },
+    #[error("{0}")]
+    NoRoute(&'static str),
+    #[error("this path does not take that method")]
     NoMethod,
-    #[error("all places are taken: try again in a moment")]
+    #[error("the line is full: try again in a moment")]
     Overloaded,
     #[error("{0}")]
-    Submit(#[from] SubmitError),
+    Refused(RequestError),
     #[error("{0}; or try again when the server has less to do")]
     OutOfMemory(OutOfMemory),
     #[error("the server failed to generate this answer; other requests are not affected")]
     Panicked,
+}
+
+/// What an error says, whatever the contract.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorBody {
+    pub error: ErrorDetail,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorDetail {
+    pub message: String,
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub param: Option<Cow<'static, str>>,
+    pub code: Option<&'static str>,
 }
 
 impl ApiError {
@@ -45,40 +70,68 @@ impl ApiError {
         ApiError::Parameter { param, problem: problem.into() }
     }
 
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
-            ApiError::Malformed(_) | ApiError::Prompt(_) | ApiError::ContextLength { .. } => StatusCode::BAD_REQUEST,
-            ApiError::Body(rejection) => rejection.status(),
-            ApiError::Parameter { .. } | ApiError::Submit(SubmitError::Request(_)) => StatusCode::UNPROCESSABLE_ENTITY,
-            ApiError::UnknownModel { .. } | ApiError::NoRoute => StatusCode::NOT_FOUND,
+            ApiError::Malformed { .. } | ApiError::Prompt(_) | ApiError::TooLong { .. } => StatusCode::BAD_REQUEST,
+            ApiError::Body(status, _) => *status,
+            ApiError::Parameter { .. } | ApiError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            ApiError::UnknownModel { .. } | ApiError::NoRoute(_) => StatusCode::NOT_FOUND,
             ApiError::NoMethod => StatusCode::METHOD_NOT_ALLOWED,
-            ApiError::Overloaded | ApiError::OutOfMemory(_) => StatusCode::SERVICE_UNAVAILABLE,
-            ApiError::Submit(SubmitError::Ended) | ApiError::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+            ApiError::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+            ApiError::OutOfMemory(_) | ApiError::NotLoaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
+    /// In OpenAI's words.
     pub(crate) fn body(&self) -> ErrorBody {
         let (param, code) = match self {
-            ApiError::Parameter { param, .. } => (Some(*param), None),
-            ApiError::UnknownModel { .. } => (Some("model"), Some("model_not_found")),
-            ApiError::ContextLength { .. } => (Some("messages"), Some("context_length_exceeded")),
+            ApiError::Malformed { param, .. } => (param.clone().map(Cow::Owned), None),
+            ApiError::Parameter { param, .. } => (Some(Cow::Borrowed(*param)), None),
+            ApiError::UnknownModel { .. } => (Some("model".into()), Some("model_not_found")),
+            ApiError::TooLong { .. } => (Some("messages".into()), Some("context_length_exceeded")),
+            ApiError::Overloaded => (None, Some("rate_limit_exceeded")),
             _ => (None, None),
         };
         let kind = match self.status() {
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             StatusCode::SERVICE_UNAVAILABLE => "overloaded_error",
             status if status.is_server_error() => "server_error",
             _ => "invalid_request_error",
         };
         ErrorBody { error: ErrorDetail { message: self.to_string(), kind, param, code } }
     }
+
+    /// Seconds after which trying again may help.
+    fn retry_after(&self) -> Option<HeaderValue> {
+        match self {
+            ApiError::Overloaded => Some(HeaderValue::from_static("1")),
+            ApiError::OutOfMemory(_) | ApiError::NotLoaded { .. } => Some(HeaderValue::from_static("5")),
+            _ => None,
+        }
+    }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status(), Json(self.body())).into_response();
-        if matches!(self, ApiError::Overloaded) {
-            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
+        // For contracts with another shape.
+        response.extensions_mut().insert(self);
         response
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> ApiError {
+        ApiError::Body(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<picnic_chat::Error> for ApiError {
+    fn from(error: picnic_chat::Error) -> ApiError {
+        ApiError::Prompt(Arc::new(error))
     }
 }

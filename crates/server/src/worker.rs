@@ -1,16 +1,20 @@
-//! The one thread that owns the model: takes requests from a channel and steps the engine while any runs.
+//! The one thread that owns the model: takes jobs from a channel and steps the engine while any runs.
 //!
-//! Handlers hold the other end. One that goes away, because its client did, is noticed before the next step and its
-//! request cancelled. A panic in a step costs its culprit alone: the others are generated again, one at a time, and
-//! since a request's tokens depend on nothing but itself, they go on where they were.
+//! A job is one or several requests whose answers go to one handler. Handlers hold the other end. One that goes away,
+//! because its client did, is noticed before the next step and its requests are cancelled. A panic in a step costs its
+//! culprit alone: the others are generated again, one at a time, and since a request's tokens depend on nothing but
+//! itself, they go on where they were.
 
-use picnic_engine::{Dropped, Engine, Event, Finish, Request, RequestError, RequestId, Step};
+use picnic_engine::{Counters, Dropped, Engine, Event, Request, RequestError, RequestId, Step};
 use picnic_model::{Ops, OutOfMemory};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What generates: the engine with its model, or a script in tests.
 pub(crate) trait Generator: Send + 'static {
@@ -19,6 +23,7 @@ pub(crate) trait Generator: Send + 'static {
     fn step(&mut self) -> Step;
     /// Forgets all requests, after a panic.
     fn reset(&mut self);
+    fn counters(&self) -> Counters;
 }
 
 impl<O: Ops> Generator for Engine<O> {
@@ -37,62 +42,118 @@ impl<O: Ops> Generator for Engine<O> {
     fn reset(&mut self) {
         self.clear();
     }
+
+    fn counters(&self) -> Counters {
+        Engine::counters(self)
+    }
 }
+
+/// How long a step may take before the server is said to be stalled.
+const STALL: Duration = Duration::from_secs(120);
 
 /// A way to the thread.
 pub(crate) struct Worker {
     jobs: UnboundedSender<Job>,
     places: Arc<Semaphore>,
+    pulse: Arc<Mutex<Pulse>>,
+    thread: JoinHandle<()>,
 }
 
-/// The right to have one request under way. Both channels are bounded by the number of these.
+/// The right to have one job under way or in the line. Both channels are bounded by the number of these.
 pub(crate) struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
+/// What can be seen of the thread at any time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pulse {
+    /// Of the engine, after its last step.
+    pub(crate) counters: Counters,
+    /// Requests that the engine has not been given yet.
+    pub(crate) in_line: usize,
+    /// Since when the step under way has been.
+    stepping: Option<Instant>,
+}
+
 /// One step of a request.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Update {
-    /// A token; `reused` tokens of the prompt were in the cache.
-    Token {
-        id: u32,
-        finish: Option<Finish>,
-        reused: usize,
-    },
+    /// A token and what was read with it.
+    Token(Event),
+    Refused(RequestError),
     OutOfMemory(OutOfMemory),
     Panicked,
 }
 
-/// Why a request was not taken.
+/// The thread has ended, which it does only with the server.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SubmitError {
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    #[error("the thread that generates has ended")]
-    Ended,
-}
+#[error("the thread that generates has ended")]
+pub(crate) struct Ended;
 
+/// Requests whose answers one handler waits for, each with its number.
 struct Job {
-    request: Request,
-    taken: oneshot::Sender<Result<(), RequestError>>,
-    running: Running,
+    requests: Vec<Request>,
+    running: Arc<Running>,
 }
 
-/// A request under way.
+/// What a handler waits for.
 struct Running {
-    updates: UnboundedSender<Update>,
-    /// Tokens sent.
-    sent: usize,
+    updates: UnboundedSender<(usize, Update)>,
+    unwanted: Arc<[AtomicBool]>,
     _place: Place,
 }
 
+impl Running {
+    /// A handler that is gone does not listen; its requests are dropped before the next step.
+    fn tell(&self, number: usize, update: Update) {
+        let _ = self.updates.send((number, update));
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.updates.is_closed()
+    }
+
+    fn is_wanted(&self, number: usize) -> bool {
+        !self.is_abandoned() && !self.unwanted.get(number).is_some_and(|unwanted| unwanted.load(Ordering::Relaxed))
+    }
+}
+
+/// A handler's end of a job. Dropping it cancels all of its requests.
+pub(crate) struct Updates {
+    receiver: UnboundedReceiver<(usize, Update)>,
+    unwanted: Arc<[AtomicBool]>,
+}
+
+impl Updates {
+    /// The next update and which request it is of; `None` once all have ended.
+    pub(crate) async fn next(&mut self) -> Option<(usize, Update)> {
+        self.receiver.recv().await
+    }
+
+    /// Cancels one of the requests.
+    pub(crate) fn cancel(&self, number: usize) {
+        if let Some(unwanted) = self.unwanted.get(number) {
+            unwanted.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Worker {
-    /// Starts the thread; it ends when the worker is dropped and the last request is done.
-    pub(crate) fn start(generator: impl Generator, places: usize) -> std::io::Result<Worker> {
+    /// Starts the thread; it ends when the worker is dropped and the last request is done. At most `width` requests are
+    /// given to the generator at once, the others wait in line; `places` jobs may do so.
+    pub(crate) fn start(generator: impl Generator, width: usize, places: usize) -> std::io::Result<Worker> {
         let (jobs, receiver) = unbounded_channel();
-        let state = State { generator, running: Vec::new(), suspects: VecDeque::new() };
-        std::thread::Builder::new().name("engine".to_owned()).spawn(move || state.run(receiver))?;
-        Ok(Worker { jobs, places: Arc::new(Semaphore::new(places)) })
+        let pulse = Arc::<Mutex<Pulse>>::default();
+        let state = State {
+            generator,
+            width,
+            line: Line::default(),
+            running: Vec::new(),
+            suspects: VecDeque::new(),
+            pulse: Arc::clone(&pulse),
+        };
+        let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || state.run(receiver))?;
+        Ok(Worker { jobs, places: Arc::new(Semaphore::new(places)), pulse, thread })
     }
 
     /// A place, unless all are taken.
@@ -100,33 +161,97 @@ impl Worker {
         Arc::clone(&self.places).try_acquire_owned().ok().map(|permit| Place { _permit: permit })
     }
 
-    /// Hands a request over and waits until the engine has accepted it. Dropping the receiver cancels it.
-    pub(crate) async fn submit(
-        &self,
-        place: Place,
-        request: Request,
-    ) -> Result<UnboundedReceiver<Update>, SubmitError> {
+    /// Hands requests over. Dropping the receiver cancels them.
+    pub(crate) fn submit(&self, place: Place, requests: Vec<Request>) -> Result<Updates, Ended> {
         let (updates, receiver) = unbounded_channel();
-        let (taken, answer) = oneshot::channel();
-        let job = Job { request, taken, running: Running { updates, sent: 0, _place: place } };
-        self.jobs.send(job).map_err(|_| SubmitError::Ended)?;
-        answer.await.map_err(|_| SubmitError::Ended)??;
-        Ok(receiver)
+        let unwanted: Arc<[AtomicBool]> = requests.iter().map(|_| AtomicBool::new(false)).collect();
+        let running = Arc::new(Running { updates, unwanted: Arc::clone(&unwanted), _place: place });
+        self.jobs.send(Job { requests, running }).map_err(|_| Ended)?;
+        Ok(Updates { receiver, unwanted })
+    }
+
+    /// What the thread is doing.
+    pub(crate) fn pulse(&self) -> Pulse {
+        *lock(&self.pulse)
+    }
+
+    /// Waits until what runs is done and the model is gone, so that another may have its memory.
+    pub(crate) fn end(self) {
+        drop(self.jobs);
+        let _ = self.thread.join();
+    }
+}
+
+impl Pulse {
+    /// Whether a step has taken so long that something is wrong.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stepping.is_some_and(|since| since.elapsed() > STALL)
+    }
+}
+
+/// Jobs that wait, a line for each tenant. The tenants take turns, so that whoever sends many does not hold up whoever sends
+/// one.
+#[derive(Default)]
+struct Line {
+    tenants: VecDeque<(u64, VecDeque<Job>)>,
+}
+
+impl Line {
+    fn push(&mut self, job: Job) {
+        let tenant = job.requests.first().map_or(0, |request| request.tenant);
+        match self.tenants.iter_mut().find(|(waiting, _)| *waiting == tenant) {
+            Some((_, jobs)) => jobs.push_back(job),
+            None => self.tenants.push_back((tenant, VecDeque::from([job]))),
+        }
+    }
+
+    /// The next job whose handler still waits.
+    fn pop(&mut self) -> Option<Job> {
+        while let Some((tenant, mut jobs)) = self.tenants.pop_front() {
+            let job = jobs.pop_front();
+            if !jobs.is_empty() {
+                self.tenants.push_back((tenant, jobs));
+            }
+            if let Some(job) = job.filter(|job| !job.running.is_abandoned()) {
+                return Some(job);
+            }
+        }
+        None
+    }
+
+    /// Forgets the jobs that nobody waits for any more.
+    fn drop_abandoned(&mut self) {
+        self.tenants.retain_mut(|(_, jobs)| {
+            jobs.retain(|job| !job.running.is_abandoned());
+            !jobs.is_empty()
+        });
+    }
+
+    /// Requests of all jobs.
+    fn len(&self) -> usize {
+        self.tenants.iter().flat_map(|(_, jobs)| jobs).map(|job| job.requests.len()).sum()
     }
 }
 
 /// What the thread knows.
 struct State<G> {
     generator: G,
+    width: usize,
+    line: Line,
     running: Vec<Entry>,
     /// Requests that were running when a step panicked, each to be run alone.
-    suspects: VecDeque<(Request, Running)>,
+    suspects: VecDeque<Entry>,
+    pulse: Arc<Mutex<Pulse>>,
 }
 
 struct Entry {
     id: RequestId,
     request: Request,
-    running: Running,
+    running: Arc<Running>,
+    /// Which of its job's requests it is.
+    number: usize,
+    /// Tokens sent.
+    sent: usize,
     /// Tokens generated since it was last submitted.
     generated: usize,
 }
@@ -137,57 +262,74 @@ impl<G: Generator> State<G> {
             self.drop_abandoned();
             if !self.suspects.is_empty() {
                 self.try_next_suspect();
-            } else if self.running.is_empty() {
+            } else if self.running.is_empty() && self.line.tenants.is_empty() {
+                self.tell_pulse();
                 match jobs.blocking_recv() {
-                    Some(job) => self.take(job),
+                    Some(job) => self.line.push(job),
                     None => return,
                 }
             }
+            while let Ok(job) = jobs.try_recv() {
+                self.line.push(job);
+            }
             while !self.is_recovering()
-                && let Ok(job) = jobs.try_recv()
+                && self.running.len() < self.width
+                && let Some(job) = self.line.pop()
             {
                 self.take(job);
             }
+            self.tell_pulse();
             if !self.running.is_empty() {
                 self.step();
             }
         }
     }
 
-    /// Whether a request that may have caused a panic is generated again, which it is alone.
-    fn is_recovering(&self) -> bool {
-        !self.suspects.is_empty() || self.running.iter().any(|entry| entry.generated < entry.running.sent)
+    fn tell_pulse(&self) {
+        *lock(&self.pulse) = Pulse { counters: self.generator.counters(), in_line: self.line.len(), stepping: None };
     }
 
-    fn take(&mut self, Job { request, taken, running }: Job) {
-        let submitted = self.generator.submit(request.clone());
-        let accepted = submitted.map(|id| self.running.push(Entry { id, request, running, generated: 0 }));
-        // A handler that is gone does not listen; its request is dropped before the next step.
-        let _ = taken.send(accepted);
+    /// Whether a request that may have caused a panic is generated again, which it is alone.
+    fn is_recovering(&self) -> bool {
+        !self.suspects.is_empty() || self.running.iter().any(|entry| entry.generated < entry.sent)
+    }
+
+    fn take(&mut self, Job { requests, running }: Job) {
+        for (number, request) in requests.into_iter().enumerate() {
+            match self.generator.submit(request.clone()) {
+                Ok(id) => {
+                    let running = Arc::clone(&running);
+                    self.running.push(Entry { id, request, running, number, sent: 0, generated: 0 });
+                }
+                Err(error) => running.tell(number, Update::Refused(error)),
+            }
+        }
     }
 
     fn try_next_suspect(&mut self) {
         if self.running.is_empty()
-            && let Some((request, running)) = self.suspects.pop_front()
-            && let Ok(id) = self.generator.submit(request.clone())
+            && let Some(entry) = self.suspects.pop_front()
+            && let Ok(id) = self.generator.submit(entry.request.clone())
         {
-            self.running.push(Entry { id, request, running, generated: 0 });
+            self.running.push(Entry { id, generated: 0, ..entry });
         }
     }
 
     fn drop_abandoned(&mut self) {
         let generator = &mut self.generator;
         self.running.retain(|entry| {
-            let abandoned = entry.running.updates.is_closed();
-            if abandoned {
+            let is_wanted = entry.running.is_wanted(entry.number);
+            if !is_wanted {
                 generator.cancel(entry.id);
             }
-            !abandoned
+            is_wanted
         });
-        self.suspects.retain(|(_, running)| !running.updates.is_closed());
+        self.suspects.retain(|entry| entry.running.is_wanted(entry.number));
+        self.line.drop_abandoned();
     }
 
     fn step(&mut self) {
+        lock(&self.pulse).stepping = Some(Instant::now());
         let generator = &mut self.generator;
         // What a panic leaves behind is reset before it is used again.
         match catch_unwind(AssertUnwindSafe(|| generator.step())) {
@@ -201,15 +343,14 @@ impl<G: Generator> State<G> {
 
     fn deliver(&mut self, event: Event) {
         let Some(at) = self.running.iter().position(|entry| entry.id == event.id) else { return };
-        let entry = &mut self.running[at];
+        let (entry, ends) = (&mut self.running[at], event.finish.is_some());
         entry.generated += 1;
         // Again up to here, after a panic: its reader has these.
-        if entry.generated > entry.running.sent {
-            entry.running.sent += 1;
-            let Event { token, finish, reused, .. } = event;
-            let _ = entry.running.updates.send(Update::Token { id: token, finish, reused });
+        if entry.generated > entry.sent {
+            entry.sent += 1;
+            entry.running.tell(entry.number, Update::Token(event));
         }
-        if event.finish.is_some() {
+        if ends {
             self.running.remove(at);
         }
     }
@@ -218,63 +359,129 @@ impl<G: Generator> State<G> {
     fn refuse(&mut self, dropped: Dropped) {
         if let Some(at) = self.running.iter().position(|entry| entry.id == dropped.id) {
             let entry = self.running.remove(at);
-            let _ = entry.running.updates.send(Update::OutOfMemory(dropped.source));
+            entry.running.tell(entry.number, Update::OutOfMemory(dropped.source));
         }
     }
 
     fn recover(&mut self) {
         self.generator.reset();
         if let [culprit] = &self.running[..] {
-            let _ = culprit.running.updates.send(Update::Panicked);
+            culprit.running.tell(culprit.number, Update::Panicked);
             self.running.clear();
         }
-        self.suspects.extend(self.running.drain(..).map(|entry| (entry.request, entry.running)));
+        self.suspects.extend(self.running.drain(..));
     }
+}
+
+fn lock(pulse: &Mutex<Pulse>) -> std::sync::MutexGuard<'_, Pulse> {
+    // A panic elsewhere leaves numbers whole.
+    pulse.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use picnic_engine::Finish;
     use std::sync::mpsc;
 
-    /// Says what it is asked to do and waits for leave before each step.
+    /// Says what it is asked to do and waits for leave before each step. A request ends with its first token if it asks for
+    /// one.
     struct Gated {
-        said: mpsc::Sender<&'static str>,
+        said: mpsc::Sender<String>,
         leave: mpsc::Receiver<()>,
+        running: Vec<(RequestId, usize)>,
+        next: u64,
+    }
+
+    fn gated() -> (Gated, mpsc::Receiver<String>, mpsc::Sender<()>) {
+        let ((said, heard), (give, leave)) = (mpsc::channel(), mpsc::channel());
+        (Gated { said, leave, running: Vec::new(), next: 0 }, heard, give)
     }
 
     impl Generator for Gated {
-        fn submit(&mut self, _: Request) -> Result<RequestId, RequestError> {
-            self.said.send("submit").unwrap();
-            Ok(RequestId(0))
+        fn submit(&mut self, request: Request) -> Result<RequestId, RequestError> {
+            self.said.send(format!("submit {}", request.tenant)).unwrap();
+            let id = RequestId(self.next);
+            self.next += 1;
+            self.running.push((id, request.max_tokens));
+            Ok(id)
         }
-        fn cancel(&mut self, _: RequestId) {
-            self.said.send("cancel").unwrap();
+        fn cancel(&mut self, id: RequestId) {
+            self.said.send("cancel".to_owned()).unwrap();
+            self.running.retain(|(running, _)| *running != id);
         }
         fn step(&mut self) -> Step {
-            self.said.send("step").unwrap();
+            self.said.send("step".to_owned()).unwrap();
             self.leave.recv().unwrap();
-            let (id, likeliest) = (RequestId(0), Vec::new());
-            let event = Event { id, token: 7, logprob: 0.0, likeliest, finish: None, reading: None, reused: 0 };
-            Step { events: vec![event], dropped: Vec::new() }
+            let event =
+                |&(id, left): &(RequestId, usize)| Event { finish: (left == 1).then_some(Finish::Length), ..token(id) };
+            let events: Vec<Event> = self.running.iter().map(event).collect();
+            self.running.retain(|(_, left)| *left > 1);
+            Step { events, dropped: Vec::new() }
         }
         fn reset(&mut self) {}
+        fn counters(&self) -> Counters {
+            Counters::default()
+        }
     }
 
-    #[tokio::test]
+    fn token(id: RequestId) -> Event {
+        Event { id, token: 7, logprob: 0.0, likeliest: Vec::new(), finish: None, reading: None, reused: 0 }
+    }
+
+    fn asked(tenant: u64, max_tokens: usize) -> Request {
+        Request { tenant, ..Request::new(vec![1], max_tokens) }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_request_that_nobody_reads_ends_within_one_step() {
-        let ((said, heard), (give, leave)) = (mpsc::channel(), mpsc::channel());
-        let worker = Worker::start(Gated { said, leave }, 1).unwrap();
-        let request = Request::new(vec![1], 9);
-        let mut updates = worker.submit(worker.place().unwrap(), request).await.unwrap();
+        let (generator, heard, give) = gated();
+        let worker = Worker::start(generator, 4, 1).unwrap();
+        let mut updates = worker.submit(worker.place().unwrap(), vec![asked(0, 9)]).unwrap();
         assert!(worker.place().is_none());
         give.send(()).unwrap();
-        assert_eq!(updates.recv().await, Some(Update::Token { id: 7, finish: None, reused: 0 }));
+        assert_eq!(updates.next().await, Some((0, Update::Token(token(RequestId(0))))));
         // The second step is under way or about to be; there is no third.
         drop(updates);
         give.send(()).unwrap();
         drop(worker);
         let heard: Vec<_> = heard.iter().collect();
-        assert!(matches!(heard[..], ["submit", "step", "cancel"] | ["submit", "step", "step", "cancel"]), "{heard:?}");
+        let heard: Vec<&str> = heard.iter().map(String::as_str).collect();
+        assert!(
+            matches!(heard[..], ["submit 0", "step", "cancel"] | ["submit 0", "step", "step", "cancel"]),
+            "{heard:?}"
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn tenants_take_turns() {
+        let (generator, heard, give) = gated();
+        let worker = Worker::start(generator, 1, 8).unwrap();
+        let submit = |tenant| worker.submit(worker.place().unwrap(), vec![asked(tenant, 1)]).unwrap();
+        // While the first is generated, three more of the same tenant and one of another come.
+        let mut waiting = vec![submit(1)];
+        assert_eq!((heard.recv().unwrap(), heard.recv().unwrap()), ("submit 1".to_owned(), "step".to_owned()));
+        waiting.extend([1, 1, 1, 2].map(submit));
+        for _ in 0..5 {
+            give.send(()).unwrap();
+        }
+        for updates in &mut waiting {
+            assert!(matches!(updates.next().await, Some((0, Update::Token(_)))));
+            assert_eq!(updates.next().await, None);
+        }
+        drop(waiting);
+        drop(worker);
+        let order: Vec<String> = heard.iter().filter(|said| said.starts_with("submit")).collect();
+        assert_eq!(order, ["submit 1", "submit 2", "submit 1", "submit 1"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_requests_of_a_job_have_numbers() {
+        let (generator, _heard, give) = gated();
+        let worker = Worker::start(generator, 4, 1).unwrap();
+        let mut updates = worker.submit(worker.place().unwrap(), vec![asked(0, 1), asked(0, 1)]).unwrap();
+        give.send(()).unwrap();
+        let numbers = [updates.next().await.unwrap().0, updates.next().await.unwrap().0];
+        assert_eq!((numbers, updates.next().await), ([0, 1], None));
     }
 }

@@ -25,7 +25,7 @@ for chunk in client.chat.completions.create(model="echo", messages=MESSAGES, str
 assert (reasoning, content, finish) == ("1 + 1", "2", "stop"), (reasoning, content, finish)
 assert usage == whole.usage, usage
 
-for error, wrong in [(UnprocessableEntityError, {"n": 2}), (NotFoundError, {"model": "other"})]:
+for error, wrong in [(UnprocessableEntityError, {"n": 0}), (NotFoundError, {"model": "other"})]:
     try:
         client.chat.completions.create(**{"model": "echo", "messages": MESSAGES, **wrong})
     except error as refused:

@@ -231,7 +231,7 @@ impl Judged {
     fn through_cache(&self, sequences: &[Sequence], longest: usize) -> Result<Vec<f64>, Error> {
         let cache_tokens = Limits::cache_for::<Backend>(READERS, longest + 1);
         let limits = Limits { cache: self.forms.cache, ..Limits::new(READERS, MICRO_BATCH, cache_tokens) };
-        let wants = Wants { prompt_logprobs: true, hidden: Vec::new() };
+        let wants = Wants { prompt_logprobs: true, ..Wants::default() };
         let request = |sequence: &Sequence| Request { wants: wants.clone(), ..Request::new(sequence.ids.clone(), 1) };
         let answers = generate(&self.ops, &self.model, limits, sequences.iter().map(request).collect())?;
         let sum = |(sequence, answer): (&Sequence, Completion)| {

@@ -25,6 +25,14 @@ pub struct Place {
 }
 
 impl Place {
+    /// What `model` is called, without unpacking it.
+    ///
+    /// # Errors
+    /// [`Error::NoModel`] if there is nothing of that name.
+    pub fn name_of(model: &Path) -> Result<String, Error> {
+        missing(model).map_or_else(|| Ok(name(model)), Err)
+    }
+
     /// Where `model` is; the built-in one is unpacked.
     ///
     /// # Errors
@@ -34,9 +42,7 @@ impl Place {
             return Err(error);
         }
         if model != Path::new(NANO) {
-            let name = if model.is_dir() { model.file_name() } else { model.file_stem() };
-            let name = name.map_or_else(|| model.display().to_string(), |name| name.to_string_lossy().into_owned());
-            return Ok(Place { path: model.to_owned(), name, _unpacked: None });
+            return Ok(Place { path: model.to_owned(), name: name(model), _unpacked: None });
         }
         // One way of reading a model: from its folder.
         let unpacking = |source| Error::Io {
@@ -50,6 +56,54 @@ impl Place {
         }
         Ok(Place { path: folder.path().to_owned(), name: NANO.to_owned(), _unpacked: Some(folder) })
     }
+}
+
+/// What the model at `path` is called: the name of its folder or file.
+fn name(path: &Path) -> String {
+    let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
+    name.map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// The models of a folder that holds several, each with its path below the folder for its name; none if the folder is a model
+/// itself.
+pub fn models_of(folder: &Path) -> Vec<(String, PathBuf)> {
+    if !folder.is_dir() || is_described(folder) {
+        return Vec::new();
+    }
+    let mut models: Vec<(String, PathBuf)> = models_in(folder, 2)
+        .into_iter()
+        .map(|path| {
+            let below = path.strip_prefix(folder).unwrap_or(&path);
+            let below = if path.is_dir() { below.to_owned() } else { below.with_extension("") };
+            (below.to_string_lossy().replace('\\', "/"), path)
+        })
+        .collect();
+    models.sort();
+    models
+}
+
+/// Bytes of the weights of the model at `path`, by the sizes of its files.
+pub fn bytes(path: &Path) -> u64 {
+    if path == Path::new(NANO) {
+        return BUILT_IN.into_iter().flatten().map(|(_, bytes)| bytes.len() as u64).sum();
+    }
+    let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+    match path.is_dir() {
+        false => size(path),
+        true => fs::read_dir(path)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "safetensors"))
+            .map(|path| size(&path))
+            .sum(),
+    }
+}
+
+/// Whether `path` is the folder of a model or of an adapter.
+fn is_described(path: &Path) -> bool {
+    ["config.json", "adapter_config.json"].iter().any(|file| path.join(file).exists())
 }
 
 /// The files of the built-in model's folder.
@@ -85,8 +139,7 @@ pub(crate) fn missing(asked: &Path) -> Option<Error> {
         };
         return BUILT_IN.is_none().then(gone);
     }
-    let described = ["config.json", "adapter_config.json"].iter().any(|file| asked.join(file).exists());
-    let below = if asked.is_dir() && !described { models_in(asked, 2) } else { Vec::new() };
+    let below = if asked.is_dir() && !is_described(asked) { models_in(asked, 2) } else { Vec::new() };
     let asked_name = format!("{:?}", asked.display().to_string());
     let problem = match (asked.exists(), below.is_empty()) {
         (true, true) => return None,

@@ -222,15 +222,14 @@ fn serve_answers_once_it_says_so() {
     let response = post("hi", 5);
     assert!(response.starts_with("HTTP/1.1 200") && response.contains("chat.completion"), "{response}");
     // The bound is what the model was trained for. A token a byte, and three marks around it.
-    for (message, max_tokens, numbers) in
-        [("x".repeat(70), 5, ["60 tokens", "have 73"]), ("hi".into(), 56, ["60 tokens", "have 5 and"])]
-    {
-        let response = post(&message, max_tokens);
-        assert!(response.starts_with("HTTP/1.1 400") && response.contains("context_length_exceeded"), "{response}");
-        assert!(numbers.iter().all(|number| response.contains(number)), "{response}");
-    }
+    let response = post(&"x".repeat(70), 5);
+    assert!(response.starts_with("HTTP/1.1 400") && response.contains("context_length_exceeded"), "{response}");
+    assert!(response.contains("60 tokens") && response.contains("has 73"), "{response}");
+    let response = post("hi", 56);
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    assert!(response.contains("max_tokens was lowered from 56 to 55"), "{response}");
     if cfg!(unix) {
-        let interrupted = Command::new("kill").args(["-INT", &server.id().to_string()]).status().unwrap();
+        let interrupted = Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
         assert!(interrupted.success());
     } else {
         server.kill().unwrap();

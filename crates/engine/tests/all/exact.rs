@@ -73,7 +73,7 @@ fn a_rounded_cache_is_near_the_exact_one() {
     for name in MODELS {
         let model = open(&ops, name);
         let said = |cache| {
-            let wants = Wants { prompt_logprobs: true, hidden: Vec::new() };
+            let wants = Wants { prompt_logprobs: true, ..Wants::default() };
             let request = Request { wants, ..Request::new(ids(100, 5), 1) };
             let limits = Limits { cache, ..Limits::new(1, 33, 1 << 10) };
             generate(&ops, &model, limits, vec![request]).unwrap().remove(0).reading.prompt_logprobs
@@ -88,7 +88,7 @@ fn a_rounded_cache_is_near_the_exact_one() {
             let request = Request::new(ids(50, 6), 40);
             let limits = Limits { cache, ..Limits::new(1, 33, 1 << 10) };
             let answer = generate(&ops, &model, limits, vec![request.clone()]).unwrap().remove(0);
-            let wants = Wants { prompt_logprobs: true, hidden: Vec::new() };
+            let wants = Wants { prompt_logprobs: true, ..Wants::default() };
             let whole = Request { wants, ..Request::new([request.prompt, answer.tokens.clone()].concat(), 1) };
             let exact = generate(&ops, &model, Limits::new(1, 33, 1 << 10), vec![whole]).unwrap().remove(0);
             let exact = exact.reading.prompt_logprobs.into_iter().rev().take(answer.tokens.len()).rev();
@@ -152,7 +152,7 @@ fn readings_are_those_of_one_pass() {
         let asking = Request {
             stop: Vec::new(),
             max_tokens: 8,
-            wants: Wants { prompt_logprobs: true, hidden: hidden.clone() },
+            wants: Wants { prompt_logprobs: true, hidden: hidden.clone(), ..Wants::default() },
             ..requests().remove(1)
         };
         let prompt = asking.prompt.clone();

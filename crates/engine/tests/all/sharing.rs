@@ -119,7 +119,7 @@ fn a_conversation_is_not_read_again() {
             assert_eq!((&answer.tokens, &answer.logprobs), (&fresh.tokens, &fresh.logprobs), "{name}");
         }
         // Who wants to know something of each token of the prompt reads it.
-        let wants = Wants { prompt_logprobs: true, hidden: Vec::new() };
+        let wants = Wants { prompt_logprobs: true, ..Wants::default() };
         assert_eq!(ask(&Request { wants, ..next }).reused, 0);
     }
 }

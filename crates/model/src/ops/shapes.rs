@@ -213,6 +213,18 @@ pub struct Draw {
     pub likeliest: usize,
 }
 
+impl Draw {
+    /// The likeliest token.
+    pub const GREEDY: Draw = Draw {
+        changes: Vec::new(),
+        allowed: AllowedTokens::All,
+        temperature: 0.0,
+        limits: DrawLimits::NONE,
+        uniform: 0.0,
+        likeliest: 0,
+    };
+}
+
 /// What is done to the logit of a token: one above 0 is divided by `repetition`, one below multiplied (Keskar et al. 2019),
 /// and `add` is added.
 #[derive(Clone, Copy, Debug, PartialEq)]

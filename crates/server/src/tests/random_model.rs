@@ -21,7 +21,8 @@ fn random_model_on(disk: Option<DiskCache>) -> Router {
     let params = picnic_model::initialise(&ops, &model, 1).unwrap();
     let (format, limits) = (ChatFormat::picnic(tokenizer()), Limits::new(&ops, &model, CacheForm::Exact, 1 << 20));
     let model = picnic_model::SharedModel::new(model, params);
-    router(Served { name: "echo".to_owned(), model, ops, chat: format, limits, disk }).unwrap()
+    let served = Served { name: "echo".to_owned(), model, ops, chat: format, limits, disk };
+    Server::new(House::of(Hosted::new(served).unwrap()), Settings::default()).router()
 }
 
 /// A server that was started again finds on disk what the one before has read, and says so.

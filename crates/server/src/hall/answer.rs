@@ -1,0 +1,197 @@
+//! Answers under way: what the engine draws, made into text and handed on as it comes.
+
+use super::ask::Ask;
+use super::encode::{Encoded, Reader};
+use crate::error::ApiError;
+use crate::hosted::Hosted;
+use crate::worker::{Update, Updates};
+use picnic_chat::Piece;
+use picnic_engine::{Event, Finish, Reading};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a stream waits for its first token before its headers are sent.
+const BEGINNING: Duration = Duration::from_secs(1);
+
+/// All answers to one prompt while they are generated. Dropping it cancels them.
+pub(crate) struct Answer {
+    pub(crate) hosted: Arc<Hosted>,
+    updates: Updates,
+    readers: Vec<Reader>,
+    endings: Vec<Option<Ending>>,
+    /// Whether log-probabilities are told.
+    tells_tokens: bool,
+    /// The prompt, where it is told too.
+    pub(crate) prompt: Vec<u32>,
+    prompt_tokens: usize,
+    cached_tokens: usize,
+    /// What was changed about the request, in a line for its sender.
+    pub(crate) note: Option<String>,
+    /// What came while the answer began.
+    first: Option<Said>,
+}
+
+/// More of one of the answers.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Said {
+    /// Which of the answers.
+    pub(crate) number: usize,
+    /// More text; both sides may be empty where tokens are told.
+    pub(crate) piece: Piece,
+    /// The token drawn, if log-probabilities were asked for.
+    pub(crate) tokens: Vec<TokenLogprob>,
+    /// Why the answer ended, with its last piece.
+    pub(crate) ending: Option<Ending>,
+    /// What was read of the prompt, with the last piece.
+    pub(crate) reading: Option<Box<Reading>>,
+}
+
+/// A token with the logarithm of its probability, in nats, and the likeliest ones in its place.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TokenLogprob {
+    pub(crate) id: u32,
+    pub(crate) logprob: f32,
+    pub(crate) likeliest: Vec<(u32, f32)>,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The model ended it, or a stop string did.
+    Stop,
+    /// It has as many tokens as it may.
+    Length,
+}
+
+/// Tokens read and written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tokens {
+    pub(crate) prompt: usize,
+    /// Those of the prompt that were in the cache.
+    pub(crate) cached: usize,
+    pub(crate) completion: usize,
+    /// Those of the completion that are thinking.
+    pub(crate) reasoning: usize,
+}
+
+impl Answer {
+    /// Begins to answer.
+    pub(crate) async fn start(hosted: Arc<Hosted>, ask: Ask) -> Result<Answer, ApiError> {
+        ask.check()?;
+        let place = hosted.worker.place().ok_or(ApiError::Overloaded)?;
+        let tells_tokens = ask.likeliest.is_some();
+        // A long conversation takes a while to encode, and holds its place even if its client goes away meanwhile.
+        let encoded = hosted.in_background(move |hosted| hosted.encode(ask)).await??;
+        let Encoded { requests, readers, note } = encoded;
+        let prompt = requests.first().map(|request| request.prompt.clone()).unwrap_or_default();
+        let (prompt_tokens, endings) = (prompt.len(), vec![None; readers.len()]);
+        let updates = hosted.worker.submit(place, requests).map_err(|_| ApiError::Panicked)?;
+        Ok(Answer {
+            hosted,
+            updates,
+            readers,
+            endings,
+            tells_tokens,
+            prompt,
+            prompt_tokens,
+            cached_tokens: 0,
+            note,
+            first: None,
+        })
+    }
+
+    /// Waits for the first token, but no longer than `BEGINNING`: what goes wrong until then can still be told by a status.
+    pub(crate) async fn begin(&mut self) -> Result<(), ApiError> {
+        match tokio::time::timeout(BEGINNING, self.next()).await {
+            Ok(first) => self.first = first?,
+            Err(_elapsed) => {}
+        }
+        Ok(())
+    }
+
+    /// What comes next, of whichever answer; `None` once all are complete. Nothing is lost if it is not waited for to the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Said>, ApiError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        while self.endings.iter().any(Option::is_none) {
+            let (number, event) = match self.updates.next().await {
+                Some((number, Update::Token(event))) => (number, event),
+                Some((_, Update::Refused(error))) => return Err(ApiError::Refused(error)),
+                Some((_, Update::OutOfMemory(source))) => return Err(ApiError::OutOfMemory(source)),
+                Some((_, Update::Panicked)) | None => return Err(ApiError::Panicked),
+            };
+            if self.endings[number].is_some() {
+                continue;
+            }
+            let said = self.read(number, event)?;
+            if said.ending.is_some() {
+                // After a stop string the engine would go on.
+                self.updates.cancel(number);
+            }
+            if said != (Said { number, ..Said::default() }) {
+                return Ok(Some(said));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read(&mut self, number: usize, event: Event) -> Result<Said, ApiError> {
+        let Event { token, logprob, likeliest, finish, reading, reused, .. } = event;
+        // Those of the first answer's prompt: the others find what it has read.
+        if number == 0 {
+            self.cached_tokens = reused;
+        }
+        let Reader { reply, failure } = &mut self.readers[number];
+        let mut piece = reply.push(&self.hosted.chat, token);
+        if let Some(reason) = failure.reason().filter(|_| finish.is_some()) {
+            let problem = format!("could not be kept to until the end: {reason}; ask for a simpler form");
+            return Err(ApiError::parameter("response_format", problem));
+        }
+        let ending = match finish {
+            _ if reply.is_stopped() => Some(Ending::Stop),
+            Some(finish) => {
+                piece += reply.finish();
+                Some(finish.into())
+            }
+            None => None,
+        };
+        self.endings[number] = ending;
+        // The first is the token itself.
+        let (logprob, likeliest) = match likeliest.split_first() {
+            Some((&(_, logprob), rest)) => (logprob, rest.to_vec()),
+            None => (logprob, Vec::new()),
+        };
+        let is_end = self.hosted.chat.ends().contains(token);
+        let tokens = if self.tells_tokens && !is_end {
+            vec![TokenLogprob { id: token, logprob, likeliest }]
+        } else {
+            Vec::new()
+        };
+        Ok(Said { number, piece, tokens, ending, reading })
+    }
+
+    /// Tokens so far.
+    pub(crate) fn tokens(&self) -> Tokens {
+        Tokens {
+            prompt: self.prompt_tokens,
+            cached: self.cached_tokens,
+            completion: self.readers.iter().map(|reader| reader.reply.tokens()).sum(),
+            reasoning: self.readers.iter().map(|reader| reader.reply.reasoning_tokens()).sum(),
+        }
+    }
+
+    /// How many answers there are.
+    pub(crate) fn len(&self) -> usize {
+        self.readers.len()
+    }
+}
+
+impl From<Finish> for Ending {
+    fn from(finish: Finish) -> Ending {
+        match finish {
+            Finish::Stop => Ending::Stop,
+            Finish::Length => Ending::Length,
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! From an [`Ask`] to what the engine is given: the prompt's tokens and how each answer is drawn and read.
+
+use super::ask::{Ask, Asked, Conversation, Drawing, Thinking};
+use super::held::Held;
+use crate::error::ApiError;
+use crate::hosted::Hosted;
+use picnic_chat::{ChatOptions, Form, FormFailure, Guide, Reply, Splitter};
+use picnic_engine::{Constraint, Control, Request, Sampling, Wants};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::SystemTime;
+
+/// How a gap is put to models that were trained to fill one: the marks before the text, before its end, and behind it, by
+/// the names of DeepSeek, Qwen, StarCoder and Code Llama.
+const GAP_MARKS: [[&str; 3]; 4] = [
+    ["<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"],
+    ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"],
+    ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"],
+    ["<PRE>", "<SUF>", "<MID>"],
+];
+
+/// What is made of an [`Ask`] before anything is generated.
+pub(super) struct Encoded {
+    /// For the engine, one for each answer.
+    pub(super) requests: Vec<Request>,
+    /// Makes text of each answer.
+    pub(super) readers: Vec<Reader>,
+    /// What was changed about it, in a line.
+    pub(super) note: Option<String>,
+}
+
+/// How one answer is read.
+pub(super) struct Reader {
+    pub(super) reply: Reply,
+    /// Of the form that it is held to.
+    pub(super) failure: FormFailure,
+}
+
+/// A prompt as the model reads it.
+struct Read {
+    ids: Vec<u32>,
+    /// What the template wrote, if one did.
+    text: Option<String>,
+}
+
+impl Hosted {
+    /// The tokens of a prompt.
+    pub(crate) fn tokens(&self, ask: &Ask) -> Result<Vec<u32>, ApiError> {
+        self.fits(&ask.asked)?;
+        Ok(self.read(ask)?.ids)
+    }
+
+    /// Refuses what cannot fit, by its bytes: tokenizing it would cost more than answering.
+    fn fits(&self, asked: &Asked) -> Result<(), ApiError> {
+        let bytes = asked.bytes();
+        if bytes <= self.limits.context.saturating_mul(self.longest_token) {
+            return Ok(());
+        }
+        let tokens = bytes.div_ceil(self.longest_token);
+        Err(ApiError::TooLong { context: self.limits.context, prompt: tokens, is_least: true })
+    }
+
+    pub(super) fn encode(&self, ask: Ask) -> Result<Encoded, ApiError> {
+        self.fits(&ask.asked)?;
+        let Read { ids, text } = self.read(&ask)?;
+        let context = self.limits.context;
+        let room = context.saturating_sub(ids.len());
+        if room == 0 && !(ask.reads_prompt && ids.len() == context) {
+            return Err(ApiError::TooLong { context, prompt: ids.len(), is_least: false });
+        }
+        let (max_tokens, note) = self.max_tokens(&ask, room);
+        let is_chat = text.is_some();
+        let text = text.unwrap_or_default();
+        let sampling = self.sampling(&ask);
+        let thinking = if is_chat { self.end_of_thinking(&ask.thinking, &text)? } else { None };
+        let stop = self.chat.ends().ids().to_vec();
+        let mut encoded = Encoded { requests: Vec::new(), readers: Vec::new(), note };
+        for number in 0..ask.answers() {
+            let guide = ask.form.as_ref().map(|form| self.guide(form, is_chat.then_some(&*text))).transpose()?;
+            let failure = guide.as_ref().map(Guide::failure).unwrap_or_default();
+            let stops = ask.stops.clone();
+            let reply = match (&guide, is_chat) {
+                (_, false) => Reply::held("", stops, None),
+                (None, true) => Reply::new(&text, stops),
+                (Some(_), true) => Reply::held(&text, stops, self.chat.thinking_tokens(&text)),
+            };
+            let constraint = guide.map(|guide| Box::new(Held(guide)) as Box<dyn Constraint>);
+            encoded.requests.push(Request {
+                stop: stop.clone(),
+                sampling: Sampling { seed: nth(sampling.seed, number), ..sampling },
+                control: Control { bias: ask.drawing.bias.clone(), thinking, constraint },
+                wants: if ask.reads_prompt { reading_of(sampling) } else { Wants::default() },
+                tenant: ask.tenant,
+                ..Request::new(ids.clone(), max_tokens)
+            });
+            encoded.readers.push(Reader { reply, failure });
+        }
+        Ok(encoded)
+    }
+
+    fn read(&self, ask: &Ask) -> Result<Read, ApiError> {
+        let raw = |ids| Ok(Read { ids, text: None });
+        let tokenizer = self.chat.tokenizer();
+        let encode = |text: &str, whole| tokenizer.encode(text, whole).map_err(picnic_chat::Error::from);
+        match &ask.asked {
+            Asked::Conversation(conversation) => {
+                let prompt = self.prompt(conversation, &ask.thinking)?;
+                Ok(Read { ids: prompt.ids, text: Some(prompt.text) })
+            }
+            Asked::Text(text) => raw(encode(text, true)?),
+            Asked::Tokens(ids) => {
+                let vocabulary = tokenizer.vocab_size();
+                match ids.iter().find(|id| **id as usize >= vocabulary) {
+                    None => raw(ids.clone()),
+                    Some(id) => {
+                        let problem = format!("has the token {id}, but this model has {vocabulary} tokens");
+                        Err(ApiError::parameter("prompt", problem))
+                    }
+                }
+            }
+            Asked::Gap { before, after } => {
+                let ids = |marks: [&str; 3]| {
+                    Some(marks.map(|mark| tokenizer.token_to_id(mark))).filter(|ids| ids.iter().all(Option::is_some))
+                };
+                let Some(marks) = GAP_MARKS.into_iter().find_map(ids) else {
+                    let problem = "cannot be used: this model has no tokens for filling a gap";
+                    return Err(ApiError::parameter("suffix", problem));
+                };
+                let [begin, hole, end] = marks.map(Option::unwrap_or_default);
+                let mut ids: Vec<u32> = tokenizer.bos().into_iter().collect();
+                ids.push(begin);
+                ids.extend(encode(before, false)?);
+                ids.push(hole);
+                ids.extend(encode(after, false)?);
+                ids.push(end);
+                raw(ids)
+            }
+        }
+    }
+
+    fn prompt(&self, conversation: &Conversation, thinking: &Thinking) -> Result<picnic_chat::Prompt, ApiError> {
+        let mut variables = conversation.variables.clone();
+        // The names of Qwen3 and of DeepSeek-V3.1; templates ignore what they do not know.
+        for name in ["enable_thinking", "thinking"] {
+            if let Some(is_on) = thinking.is_on {
+                variables.entry(name).or_insert(is_on.into());
+            }
+        }
+        if let Some(effort) = &thinking.effort {
+            variables.entry("reasoning_effort").or_insert(effort.as_str().into());
+        }
+        let options = ChatOptions {
+            add_generation_prompt: true,
+            tools: &conversation.tools,
+            variables: Some(&variables),
+            now: Some(SystemTime::now()),
+        };
+        Ok(self.chat.prompt(&conversation.messages, &options)?)
+    }
+
+    /// Tokens of an answer at most, and a line if that is less than was asked for.
+    fn max_tokens(&self, ask: &Ask, room: usize) -> (usize, Option<String>) {
+        match ask.max_tokens {
+            None => (room.min(self.limits.default_max_tokens).max(1), None),
+            Some(asked) => {
+                // Whoever only wants the prompt read has a token drawn that is not told.
+                let asked = usize::try_from(asked).unwrap_or(usize::MAX).max(1);
+                let room = room.max(1);
+                let note = || format!("max_tokens was lowered from {asked} to {room}, which the context has room for");
+                (asked.min(room), (asked > room).then(note))
+            }
+        }
+    }
+
+    /// Where a request says nothing, the model's makers do; then the contract.
+    fn sampling(&self, ask: &Ask) -> Sampling {
+        let (recommended, drawing) = (self.chat.recommended(), &ask.drawing);
+        let Drawing { temperature, top_k, top_p, min_p, typical_p, repetition_penalty, .. } = *drawing;
+        Sampling {
+            temperature: temperature.or(recommended.temperature).unwrap_or(1.0),
+            top_k: top_k.map_or(recommended.top_k, |k| usize::try_from(k).ok()).unwrap_or(0),
+            top_p: top_p.or(recommended.top_p).unwrap_or(1.0),
+            min_p: min_p.or(recommended.min_p).unwrap_or(0.0),
+            typical_p: typical_p.or(recommended.typical_p).unwrap_or(1.0),
+            presence_penalty: drawing.presence_penalty.unwrap_or(0.0),
+            frequency_penalty: drawing.frequency_penalty.unwrap_or(0.0),
+            repetition_penalty: repetition_penalty.or(recommended.repetition_penalty).unwrap_or(1.0),
+            // Whoever wants the same answer again gives a seed.
+            seed: drawing.seed.map_or_else(|| RandomState::new().build_hasher().finish(), i64::cast_unsigned),
+            // The token itself is told with the likeliest ones, so that one has to be wanted.
+            likeliest: ask.likeliest.map_or(0, |n| usize::try_from(n).unwrap_or(0).max(1)),
+        }
+    }
+
+    fn end_of_thinking(&self, thinking: &Thinking, text: &str) -> Result<Option<picnic_engine::Thinking>, ApiError> {
+        let budget = match (thinking.budget, thinking.is_on) {
+            (Some(budget), _) => usize::try_from(budget).unwrap_or(usize::MAX),
+            (None, Some(false)) => 0,
+            (None, _) => return Ok(None),
+        };
+        match self.chat.thinking_tokens(text) {
+            Some((open, close)) => Ok(Some(picnic_engine::Thinking { budget, open, close })),
+            // Whoever does not want any gets none from a model that does not think.
+            None if thinking.budget.is_none() && !Splitter::after(text).is_thinking() => Ok(None),
+            None => {
+                let param = if thinking.budget.is_some() { "thinking_budget" } else { "thinking" };
+                Err(ApiError::parameter(param, "cannot be kept: this model has no tokens for its thinking"))
+            }
+        }
+    }
+
+    /// What holds the answer to the prompt `text` to a form, once it has thought.
+    fn guide(&self, form: &Form, text: Option<&str>) -> Result<Guide, ApiError> {
+        let refuse = |problem: String| ApiError::parameter("response_format", format!("is refused: {problem}"));
+        let guidance = self.guidance().map_err(|problem| refuse(problem.to_owned()))?;
+        let guide = guidance.guide(form).map_err(|error| refuse(error.to_string()))?;
+        let Some(text) = text else { return Ok(guide) };
+        match self.chat.thinking_tokens(text) {
+            Some((open, close)) => Ok(guide.after_thinking(open, close)),
+            None if Splitter::after(text).is_thinking() => {
+                Err(refuse("the prompt opens the thinking, and this model has no token that ends it".to_owned()))
+            }
+            None => Ok(guide),
+        }
+    }
+}
+
+impl Asked {
+    /// Bytes of its texts.
+    fn bytes(&self) -> usize {
+        match self {
+            Asked::Conversation(Conversation { messages, .. }) => messages
+                .iter()
+                .map(|message| {
+                    let texts = [&message.content, &message.reasoning_content].into_iter().flatten().map(String::len);
+                    let calls = message.tool_calls.iter().map(|call| call.function.arguments.len());
+                    texts.chain(calls).sum::<usize>()
+                })
+                .sum(),
+            Asked::Text(text) => text.len(),
+            Asked::Tokens(ids) => ids.len(),
+            Asked::Gap { before, after } => before.len() + after.len(),
+        }
+    }
+}
+
+fn reading_of(sampling: Sampling) -> Wants {
+    Wants { prompt_logprobs: true, prompt_likeliest: sampling.likeliest, ..Wants::default() }
+}
+
+/// The seed of the answer `number` to a prompt; the first has the request's own, so that it is the same alone.
+fn nth(seed: u64, number: usize) -> u64 {
+    seed.wrapping_add((number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}

@@ -1,0 +1,82 @@
+//! The contracts of OpenAI and DeepSeek, whose chat completions are the same but for a few words.
+
+pub(crate) mod chat;
+pub(crate) mod drawing;
+pub(crate) mod logprobs;
+pub(crate) mod models;
+pub(crate) mod wire;
+
+use crate::hall::{Answer, Ending, Tokens};
+use axum::http::HeaderValue;
+use axum::response::Response;
+use serde::Serialize;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Says which program answered; its answers are a function of it, the model and the request.
+pub(crate) const FINGERPRINT: &str = concat!("picnic-", env!("CARGO_PKG_VERSION"));
+
+/// An identifier with `prefix`, unique in this process, and by the clock across restarts.
+pub(crate) fn unique(prefix: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let (now, count) = (crate::seconds_since_1970(), COUNT.fetch_add(1, Ordering::Relaxed));
+    format!("{prefix}{now:x}{count:08x}")
+}
+
+/// `response` with a warning if something about the request was changed.
+pub(crate) fn with_note(mut response: Response, note: Option<String>) -> Response {
+    if let Some(value) = note.and_then(|note| HeaderValue::from_str(&format!("299 picnic \"{note}\"")).ok()) {
+        response.headers_mut().insert(axum::http::header::WARNING, value);
+    }
+    response
+}
+
+/// Tokens read and written.
+#[derive(Clone, Copy, Serialize)]
+pub(crate) struct Usage {
+    pub(crate) prompt_tokens: usize,
+    pub(crate) completion_tokens: usize,
+    pub(crate) total_tokens: usize,
+    /// DeepSeek's words for what OpenAI's say in `prompt_tokens_details`.
+    prompt_cache_hit_tokens: usize,
+    prompt_cache_miss_tokens: usize,
+    prompt_tokens_details: PromptTokensDetails,
+    completion_tokens_details: CompletionTokensDetails,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct PromptTokensDetails {
+    cached_tokens: usize,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct CompletionTokensDetails {
+    reasoning_tokens: usize,
+}
+
+impl From<Tokens> for Usage {
+    fn from(Tokens { prompt, cached, completion, reasoning }: Tokens) -> Usage {
+        Usage {
+            prompt_tokens: prompt,
+            completion_tokens: completion,
+            total_tokens: prompt + completion,
+            prompt_cache_hit_tokens: cached,
+            prompt_cache_miss_tokens: prompt.saturating_sub(cached),
+            prompt_tokens_details: PromptTokensDetails { cached_tokens: cached },
+            completion_tokens_details: CompletionTokensDetails { reasoning_tokens: reasoning },
+        }
+    }
+}
+
+impl From<&Answer> for Usage {
+    fn from(answer: &Answer) -> Usage {
+        answer.tokens().into()
+    }
+}
+
+/// Why an answer ended, in OpenAI's words.
+pub(crate) fn finish_reason(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Stop => "stop",
+        Ending::Length => "length",
+    }
+}

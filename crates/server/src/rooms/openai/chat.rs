@@ -1,0 +1,199 @@
+//! `POST /v1/chat/completions`: a conversation goes in, the assistant's next message comes out, whole or as a stream of
+//! server-sent events. Thinking is in `reasoning_content`, beside `content`.
+
+use super::logprobs::Logprobs;
+use super::wire::{
+    AssistantMessage, ChatCompletion, ChatRequest, Choice, Chunk, ChunkChoice, Delta, Head, WireMessage,
+};
+use super::{FINGERPRINT, Usage, finish_reason, unique, with_note};
+use crate::error::ApiError;
+use crate::hall::{Answer, Ask, Asked, Conversation, Ending, Said, Thinking, TokenLogprob};
+use crate::rooms::openai::drawing::{ResponseFormat, Stop};
+use crate::rooms::stream::{Events, Gone, stream};
+use crate::rooms::take::Taken;
+use crate::{App, seconds_since_1970};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use picnic_chat::Piece;
+use serde_json::Value;
+use std::sync::Arc;
+
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    Taken(request): Taken<ChatRequest>,
+) -> Result<Response, ApiError> {
+    let model = app.house.model(app.asked_model(request.model.as_deref())).await?;
+    let shape = Shape {
+        id: unique("chatcmpl-"),
+        created: seconds_since_1970(),
+        model: request.model.clone().unwrap_or_else(|| model.name.clone()),
+        likeliest: request.top_logprobs.and_then(|n| usize::try_from(n).ok()).unwrap_or(0),
+        tells_tokens: request.logprobs == Some(true),
+        tells_usage: request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true)),
+    };
+    let is_stream = request.stream == Some(true);
+    let mut answer = Answer::start(model, request.ask()?).await?;
+    let note = answer.note.take();
+    let response = if is_stream {
+        answer.begin().await?;
+        stream(|events| shape.write(answer, events))
+    } else {
+        shape.whole(answer).await?.into_response()
+    };
+    Ok(with_note(response, note))
+}
+
+impl ChatRequest {
+    /// What it comes down to.
+    fn ask(self) -> Result<Ask, ApiError> {
+        self.refused.check()?;
+        let thinking = self.thinking()?;
+        let tools = self.tools.unwrap_or_default();
+        check_tools(&tools, self.tool_choice.as_ref())?;
+        let (prefixes, messages): (Vec<Option<bool>>, Vec<_>) =
+            self.messages.into_iter().map(|WireMessage { message, prefix }| (prefix, message)).unzip();
+        if prefixes.contains(&Some(true)) {
+            return Err(ApiError::parameter("messages", "has a `prefix`, which is not supported: leave it out"));
+        }
+        if self.top_logprobs.is_some_and(|n| n > 0) && self.logprobs != Some(true) {
+            return Err(ApiError::parameter("top_logprobs", "needs `logprobs` to be true"));
+        }
+        let conversation = Conversation {
+            messages,
+            tools: Vec::new(),
+            variables: self.chat_template_kwargs.unwrap_or_default(),
+            goes_on: false,
+        };
+        let form = self.response_format.map_or(Ok(None), ResponseFormat::form)?;
+        let likeliest = (self.logprobs == Some(true)).then(|| self.top_logprobs.unwrap_or(0));
+        Ok(Ask {
+            asked: Asked::Conversation(conversation),
+            n: self.n,
+            max_tokens: self.max_completion_tokens.or(self.max_tokens),
+            stops: Stop::strings(self.stop),
+            drawing: self.drawing.drawing()?,
+            thinking,
+            form: form.or(self.guided.form()),
+            likeliest,
+            ..Ask::default()
+        })
+    }
+
+    /// By any of the names that are in use.
+    fn thinking(&self) -> Result<Thinking, ApiError> {
+        let kind = self.thinking.as_ref().and_then(|thinking| thinking.kind.as_deref());
+        let is_on = match kind {
+            None => None,
+            Some("enabled" | "auto" | "adaptive") => Some(true),
+            Some("disabled") => Some(false),
+            Some(_) => return Err(ApiError::parameter("thinking", "must have the type `enabled` or `disabled`")),
+        };
+        let reasoning = self.reasoning.as_ref();
+        let effort = self.reasoning_effort.clone().or_else(|| reasoning?.effort.clone());
+        let by_effort = effort.as_deref().filter(|effort| *effort == "none").map(|_| false);
+        Ok(Thinking {
+            is_on: is_on.or(self.enable_thinking).or(reasoning.and_then(|reasoning| reasoning.enabled)).or(by_effort),
+            budget: self
+                .thinking_budget
+                .or(self.thinking.as_ref().and_then(|thinking| thinking.budget_tokens))
+                .or(reasoning.and_then(|reasoning| reasoning.max_tokens)),
+            effort: effort.filter(|effort| effort != "none"),
+        })
+    }
+}
+
+/// Tools that must not be called may be there.
+fn check_tools(tools: &[Value], choice: Option<&Value>) -> Result<(), ApiError> {
+    let is_none = choice.is_some_and(|choice| choice == "none");
+    let is_optional = choice.is_none_or(|choice| choice.is_null() || choice == "auto" || choice == "none");
+    match (tools.is_empty(), is_optional, is_none) {
+        (true, true, _) | (_, _, true) => Ok(()),
+        (true, false, _) => Err(ApiError::parameter("tool_choice", "asks for a call, but there are no `tools`")),
+        (false, ..) => Err(ApiError::parameter("tools", "is not supported: leave it out")),
+    }
+}
+
+/// What all parts of one response say, and what it was asked to say.
+struct Shape {
+    id: String,
+    created: u64,
+    model: String,
+    likeliest: usize,
+    tells_tokens: bool,
+    tells_usage: bool,
+}
+
+/// One of the answers, whole.
+#[derive(Default)]
+struct Written {
+    piece: Piece,
+    tokens: Vec<TokenLogprob>,
+    ending: Option<Ending>,
+}
+
+impl Shape {
+    fn head(&self, object: &'static str) -> Head<'_> {
+        Head { id: &self.id, object, created: self.created, model: &self.model, system_fingerprint: FINGERPRINT }
+    }
+
+    fn logprobs(&self, answer: &Answer, tokens: &[TokenLogprob]) -> Option<Logprobs> {
+        self.tells_tokens.then(|| Logprobs::of(&answer.hosted, tokens, self.likeliest))
+    }
+
+    async fn whole(self, mut answer: Answer) -> Result<impl IntoResponse, ApiError> {
+        let mut written: Vec<Written> = (0..answer.len()).map(|_| Written::default()).collect();
+        while let Some(Said { number, piece, tokens, ending, .. }) = answer.next().await? {
+            let one = &mut written[number];
+            one.piece += piece;
+            one.tokens.extend(tokens);
+            one.ending = ending;
+        }
+        let choice = |(index, Written { piece, tokens, ending }): (usize, Written)| Choice {
+            index,
+            logprobs: self.logprobs(&answer, &tokens),
+            message: AssistantMessage { role: "assistant", reasoning_content: piece.reasoning, content: piece.content },
+            finish_reason: finish_reason(ending.unwrap_or(Ending::Length)),
+        };
+        let choices = written.into_iter().enumerate().map(choice).collect();
+        let completion = ChatCompletion { head: self.head("chat.completion"), choices, usage: Usage::from(&answer) };
+        Ok(Json(serde_json::to_value(completion).unwrap_or_default()))
+    }
+
+    /// The roles; text until it ends; the reasons why; the usage if asked for; `[DONE]`.
+    async fn write(self, mut answer: Answer, events: Events) -> Result<(), Gone> {
+        let chunk = |index, delta, logprobs, finish_reason| Chunk {
+            head: self.head("chat.completion.chunk"),
+            choices: vec![ChunkChoice { index, delta, logprobs, finish_reason }],
+            usage: self.tells_usage.then_some(None),
+        };
+        for number in 0..answer.len() {
+            let delta = Delta { role: Some("assistant"), content: Some(String::new()), ..Delta::default() };
+            events.send(&chunk(number, delta, None, None)).await?;
+        }
+        loop {
+            match answer.next().await {
+                Ok(Some(Said { number, piece, tokens, ending, .. })) => {
+                    let some = |text: String| (!text.is_empty()).then_some(text);
+                    let delta =
+                        Delta { role: None, reasoning_content: some(piece.reasoning), content: some(piece.content) };
+                    if delta.reasoning_content.is_some() || delta.content.is_some() || !tokens.is_empty() {
+                        let logprobs = self.logprobs(&answer, &tokens);
+                        events.send(&chunk(number, delta, logprobs, None)).await?;
+                    }
+                    if let Some(ending) = ending {
+                        events.send(&chunk(number, Delta::default(), None, Some(finish_reason(ending)))).await?;
+                    }
+                }
+                Ok(None) => break,
+                // The status is sent already: clients look for `error` in the data.
+                Err(error) => return events.send(&error.body()).await,
+            }
+        }
+        if self.tells_usage {
+            let (head, usage) = (self.head("chat.completion.chunk"), Some(Some(Usage::from(&answer))));
+            events.send(&Chunk { head, choices: Vec::new(), usage }).await?;
+        }
+        events.send_text("[DONE]").await
+    }
+}

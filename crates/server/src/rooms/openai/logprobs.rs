@@ -1,0 +1,56 @@
+//! Log-probabilities as chat completions tell them.
+
+use crate::hall::TokenLogprob;
+use crate::hosted::Hosted;
+use serde::Serialize;
+
+/// Those of an answer or of a piece of one.
+#[derive(Serialize)]
+pub(crate) struct Logprobs {
+    pub(crate) content: Vec<Place>,
+}
+
+/// One token.
+#[derive(Serialize)]
+pub(crate) struct Place {
+    #[serde(flatten)]
+    pub(crate) token: Token,
+    pub(crate) top_logprobs: Vec<Token>,
+}
+
+/// A token with its text. `bytes` tells those that are no whole character.
+#[derive(Serialize)]
+pub(crate) struct Token {
+    pub(crate) token: String,
+    pub(crate) logprob: f32,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What OpenAI's API says of a token that was impossible; JSON has no infinity.
+const IMPOSSIBLE: f32 = -9999.0;
+
+/// A number that JSON can tell.
+pub(crate) fn finite(logprob: f32) -> f32 {
+    if logprob.is_finite() { logprob } else { IMPOSSIBLE }
+}
+
+impl Logprobs {
+    /// `tokens` with as many of the likeliest in each place as are there, but `most` at most.
+    pub(crate) fn of(hosted: &Hosted, tokens: &[TokenLogprob], most: usize) -> Logprobs {
+        let token = |id: u32, logprob: f32| {
+            let bytes = bytes_of(hosted, id);
+            Token { token: String::from_utf8_lossy(&bytes).into_owned(), logprob: finite(logprob), bytes }
+        };
+        let place = |at: &TokenLogprob| Place {
+            token: token(at.id, at.logprob),
+            top_logprobs: at.likeliest.iter().take(most).map(|&(id, logprob)| token(id, logprob)).collect(),
+        };
+        Logprobs { content: tokens.iter().map(place).collect() }
+    }
+}
+
+/// The bytes of a token; those of its name if it is no text.
+pub(crate) fn bytes_of(hosted: &Hosted, id: u32) -> Vec<u8> {
+    let tokenizer = hosted.chat.tokenizer();
+    tokenizer.token_bytes(id).or_else(|| tokenizer.id_to_token(id).map(String::into_bytes)).unwrap_or_default()
+}

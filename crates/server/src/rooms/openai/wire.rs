@@ -1,0 +1,143 @@
+//! JSON of chat completions as it travels, with DeepSeek's `reasoning_content`.
+//!
+//! Fields that we do not know are ignored, as clients send many. Those that we know, do not offer and that would change
+//! the answer are in [`RefusedFields`].
+
+use super::Usage;
+use super::drawing::{DrawingFields, GuidedFields, RefusedFields, ResponseFormat, Stop};
+use super::logprobs::Logprobs;
+use picnic_chat::Message;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Body of `POST /v1/chat/completions`.
+#[derive(Deserialize)]
+pub(crate) struct ChatRequest {
+    pub(crate) model: Option<String>,
+    pub(crate) messages: Vec<WireMessage>,
+    /// OpenAI's older name, which DeepSeek uses.
+    pub(crate) max_tokens: Option<i64>,
+    pub(crate) max_completion_tokens: Option<i64>,
+    pub(crate) stop: Option<Stop>,
+    pub(crate) stream: Option<bool>,
+    pub(crate) stream_options: Option<StreamOptions>,
+    pub(crate) n: Option<i64>,
+    pub(crate) logprobs: Option<bool>,
+    pub(crate) top_logprobs: Option<i64>,
+    pub(crate) tools: Option<Vec<Value>>,
+    pub(crate) tool_choice: Option<Value>,
+    pub(crate) parallel_tool_calls: Option<bool>,
+    pub(crate) response_format: Option<ResponseFormat>,
+    /// Variables of the chat template, as vLLM and llama.cpp take them.
+    pub(crate) chat_template_kwargs: Option<Map<String, Value>>,
+    /// DeepSeek's.
+    pub(crate) thinking: Option<ThinkingField>,
+    pub(crate) reasoning_effort: Option<String>,
+    /// OpenRouter's.
+    pub(crate) reasoning: Option<ReasoningField>,
+    /// Qwen's.
+    pub(crate) enable_thinking: Option<bool>,
+    /// Tokens after which the model has to answer instead of thinking on, by the name of Qwen's API.
+    pub(crate) thinking_budget: Option<i64>,
+    #[serde(flatten)]
+    pub(crate) drawing: DrawingFields,
+    #[serde(flatten)]
+    pub(crate) guided: GuidedFields,
+    #[serde(flatten)]
+    pub(crate) refused: RefusedFields,
+}
+
+/// A message, which may be one to go on with (DeepSeek's prefix completion).
+#[derive(Deserialize)]
+pub(crate) struct WireMessage {
+    #[serde(flatten)]
+    pub(crate) message: Message,
+    pub(crate) prefix: Option<bool>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct StreamOptions {
+    pub(crate) include_usage: Option<bool>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ThinkingField {
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<String>,
+    pub(crate) budget_tokens: Option<i64>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ReasoningField {
+    pub(crate) enabled: Option<bool>,
+    pub(crate) effort: Option<String>,
+    pub(crate) max_tokens: Option<i64>,
+}
+
+/// A whole answer.
+#[derive(Serialize)]
+pub(crate) struct ChatCompletion<'a> {
+    #[serde(flatten)]
+    pub(crate) head: Head<'a>,
+    pub(crate) choices: Vec<Choice>,
+    pub(crate) usage: Usage,
+}
+
+/// What a whole answer and each chunk begin with.
+#[derive(Clone, Copy, Serialize)]
+pub(crate) struct Head<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) object: &'static str,
+    /// Seconds since 1970.
+    pub(crate) created: u64,
+    pub(crate) model: &'a str,
+    pub(crate) system_fingerprint: &'static str,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Choice {
+    pub(crate) index: usize,
+    pub(crate) message: AssistantMessage,
+    pub(crate) logprobs: Option<Logprobs>,
+    pub(crate) finish_reason: &'static str,
+}
+
+#[derive(Serialize)]
+pub(crate) struct AssistantMessage {
+    pub(crate) role: &'static str,
+    /// Left out by a model that did not think.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) reasoning_content: String,
+    pub(crate) content: String,
+}
+
+/// One event of a stream.
+#[derive(Serialize)]
+pub(crate) struct Chunk<'a> {
+    #[serde(flatten)]
+    pub(crate) head: Head<'a>,
+    /// One, or none in the chunk that brings the usage.
+    pub(crate) choices: Vec<ChunkChoice>,
+    /// Left out unless asked for; then null in all chunks but the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) usage: Option<Option<Usage>>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct ChunkChoice {
+    pub(crate) index: usize,
+    pub(crate) delta: Delta,
+    pub(crate) logprobs: Option<Logprobs>,
+    pub(crate) finish_reason: Option<&'static str>,
+}
+
+/// What a chunk adds to the message.
+#[derive(Default, Serialize)]
+pub(crate) struct Delta {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reasoning_content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) content: Option<String>,
+}

@@ -1,0 +1,68 @@
+//! Server-sent events, written one after another by a task that ends when its client goes away.
+
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::unfold;
+use serde::Serialize;
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::sync::mpsc::{Sender, channel};
+
+/// Events that may wait for a slow client; the answer waits with them.
+const WAITING: usize = 64;
+
+/// How often something is sent while nothing happens, so that nobody between here and the client hangs up.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Where events go.
+pub(crate) struct Events(Sender<Event>);
+
+/// Nobody listens any more.
+pub(crate) struct Gone;
+
+impl Events {
+    /// Sends an event with JSON for its data.
+    pub(crate) async fn send(&self, data: &impl Serialize) -> Result<(), Gone> {
+        self.0.send(event(data)).await.map_err(|_| Gone)
+    }
+
+    /// The same under a name.
+    pub(crate) async fn send_named(&self, name: &str, data: &impl Serialize) -> Result<(), Gone> {
+        self.0.send(event(data).event(name)).await.map_err(|_| Gone)
+    }
+
+    /// Sends an event whose data is no JSON.
+    pub(crate) async fn send_text(&self, data: &str) -> Result<(), Gone> {
+        self.0.send(Event::default().data(data)).await.map_err(|_| Gone)
+    }
+}
+
+fn event(data: &impl Serialize) -> Event {
+    // Strings and numbers under string keys: serialising cannot fail.
+    Event::default().json_data(data).unwrap_or_default()
+}
+
+/// A response that is what `write` sends. When its client goes away, `write` is dropped wherever it is.
+pub(crate) fn stream<W, F>(write: W) -> Response
+where
+    W: FnOnce(Events) -> F,
+    F: Future<Output = Result<(), Gone>> + Send + 'static,
+{
+    let (sender, receiver) = channel(WAITING);
+    let writing = write(Events(sender.clone()));
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = writing => {}
+            () = sender.closed() => {}
+        }
+    });
+    let events = unfold(receiver, async |mut receiver| {
+        let event = receiver.recv().await?;
+        Some((Ok::<Event, Infallible>(event), receiver))
+    });
+    let mut response =
+        Sse::new(events).keep_alive(KeepAlive::new().interval(SILENCE).text("keep-alive")).into_response();
+    // For nginx, which would keep the events until it has some more.
+    response.headers_mut().insert("x-accel-buffering", axum::http::HeaderValue::from_static("no"));
+    response
+}

@@ -1,0 +1,55 @@
+//! Bodies as they come in: read within a time, and JSON whose faults are named by their place.
+
+use crate::error::ApiError;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use http_body_util::LengthLimitError;
+use serde::de::DeserializeOwned;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a client may take to send a body.
+const SENDING: Duration = Duration::from_secs(30);
+
+/// A body read as JSON.
+pub(crate) struct Taken<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<crate::App>> for Taken<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<crate::App>) -> Result<Self, ApiError> {
+        let bytes = read(request.into_body(), app.settings.body_bytes).await?;
+        json(&bytes).map(Taken)
+    }
+}
+
+/// All bytes of a body.
+pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let Ok(read) = tokio::time::timeout(SENDING, to_bytes(body, limit)).await else {
+        let problem = format!("it did not come within {} seconds; send it again", SENDING.as_secs());
+        return Err(ApiError::Body(StatusCode::REQUEST_TIMEOUT, problem));
+    };
+    read.map_err(|error| match error.source().is_some_and(|source| source.is::<LengthLimitError>()) {
+        true => ApiError::Body(StatusCode::PAYLOAD_TOO_LARGE, format!("it has more than {limit} bytes; send less")),
+        false => ApiError::Body(StatusCode::BAD_REQUEST, error.to_string()),
+    })
+}
+
+/// JSON of the kind that a path takes.
+pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let malformed = |problem: String, path: Option<String>| {
+        let param = path.filter(|path| path != "." && path != "?");
+        let problem = match &param {
+            Some(param) => format!("`{param}`: {problem}"),
+            None => problem,
+        };
+        ApiError::Malformed { problem, param }
+    };
+    let value = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| malformed(error.inner().to_string(), Some(error.path().to_string())))?;
+    reader.end().map_err(|error| malformed(error.to_string(), None))?;
+    Ok(value)
+}

@@ -1,5 +1,0 @@
-//! One route a file.
-
-pub(crate) mod chat_completions;
-pub(crate) mod health;
-pub(crate) mod models;
