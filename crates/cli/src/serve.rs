@@ -5,7 +5,7 @@ use crate::load::{self, Forms, Loaded, NANO, TemplateVariables};
 use crate::output::line;
 use anyhow::{Context, Result, anyhow};
 use picnic_engine::DiskWriter;
-use picnic_server::{Hosted, House, Limits, Listed, Served, Settings};
+use picnic_server::{Hosted, House, Limits, Listed, Served, Server, Settings};
 use picnic_train::place;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -40,6 +40,10 @@ pub struct ServeArgs {
     /// first. By default three quarters of what the machine has
     #[arg(long, value_name = "SIZE", value_parser = crate::disk::size)]
     memory: Option<u64>,
+    /// An origin whose pages may use the server from a browser, such as http://localhost:3000, or * for all; may be given more
+    /// than once. Pages of this machine may always use a server on loopback
+    #[arg(long = "allow-origin", value_name = "ORIGIN")]
+    origins: Vec<String>,
     #[command(flatten)]
     forms: Forms,
     #[command(flatten)]
@@ -64,6 +68,12 @@ pub fn run(args: ServeArgs) -> Result<()> {
     let aliases: BTreeMap<String, String> = args.aliases.iter().cloned().collect();
     let house = House::new(models, aliases, args.memory.unwrap_or_else(three_quarters))?;
     let (host, port) = (args.host, args.port);
+    let settings = Settings {
+        is_loopback: host.is_loopback(),
+        origins: args.origins,
+        connections: connections(),
+        ..Settings::default()
+    };
     let runtime = tokio::runtime::Runtime::new().context("cannot start threads: close other programs and try again")?;
     let ended = runtime.block_on(async {
         let listener = TcpListener::bind((host, port))
@@ -73,7 +83,7 @@ pub fn run(args: ServeArgs) -> Result<()> {
         if !host.is_loopback() {
             eprintln!("note: whoever reaches {address} can use the model; there are no keys");
         }
-        let server = picnic_server::Server::new(house, Settings::default());
+        let server = Server::new(house, settings);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let serving = server.serve(listener, async {
             let _ = stopped.await;
@@ -138,6 +148,26 @@ fn models(args: &ServeArgs, writers: &Writers) -> Result<Vec<Listed>> {
         Listed { name, bytes, load: Arc::new(load) }
     });
     Ok(listed.collect())
+}
+
+/// Connections that the system has file descriptors for, after asking it for as many as it gives.
+fn connections() -> usize {
+    /// For files, the database of keys, and whatever else is open.
+    const OTHERS: u64 = 128;
+    const MOST: u64 = 8192;
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        let wanted = limit.maximum.unwrap_or(MOST + OTHERS).min(MOST + OTHERS).max(limit.current.unwrap_or(0));
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit }).is_ok();
+        let there = if raised { wanted } else { limit.current.unwrap_or(MOST) };
+        there.saturating_sub(OTHERS).clamp(16, MOST) as usize
+    }
+    #[cfg(not(unix))]
+    {
+        MOST as usize
+    }
 }
 
 /// Bytes of three quarters of the memory that there is for this program; no bound where that cannot be told.

@@ -38,6 +38,11 @@ pub(crate) enum ApiError {
     TooLong { context: usize, prompt: usize, is_least: bool },
     #[error("{0}")]
     NoRoute(&'static str),
+    #[error(
+        "requests from other pages are refused: the header {0} names neither this machine nor an origin that was allowed \
+         by --allow-origin"
+    )]
+    Foreign(&'static str),
     #[error("this path does not take that method")]
     NoMethod,
     #[error("the line is full: try again in a moment")]
@@ -76,6 +81,7 @@ impl ApiError {
             ApiError::Body(status, _) => *status,
             ApiError::Parameter { .. } | ApiError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
             ApiError::UnknownModel { .. } | ApiError::NoRoute(_) => StatusCode::NOT_FOUND,
+            ApiError::Foreign(_) => StatusCode::FORBIDDEN,
             ApiError::NoMethod => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::Overloaded => StatusCode::TOO_MANY_REQUESTS,
             ApiError::OutOfMemory(_) | ApiError::NotLoaded { .. } => StatusCode::SERVICE_UNAVAILABLE,

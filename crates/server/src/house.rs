@@ -141,6 +141,11 @@ impl House {
         }
     }
 
+    /// Whether the default model is there, or none has to be before it is asked for.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.rooms.len() > 1 || self.rooms[0].lock().hosted.is_some()
+    }
+
     /// Why the model of this name could not be loaded, if it could not.
     pub(crate) fn problem(&self, name: Option<&str>) -> Option<String> {
         self.room(name).ok()?.lock().problem.clone()
@@ -177,6 +182,12 @@ impl House {
                 None => return Err(ApiError::Overloaded),
             }
         }
+    }
+}
+
+impl std::fmt::Debug for House {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.names()).finish()
     }
 }
 

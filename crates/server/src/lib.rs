@@ -6,26 +6,33 @@
 //! model talks is [`picnic_chat`]'s to know.
 
 mod error;
+mod guard;
 mod hall;
 mod hosted;
 mod house;
+mod listen;
+mod metrics;
 mod rooms;
 mod worker;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{get, post};
 use error::ApiError;
 pub use hosted::Hosted;
 pub use house::{House, Listed, Load};
+use metrics::Metrics;
 use picnic_chat::ChatFormat;
 use picnic_engine::{DiskCache, Limits as EngineLimits};
 use picnic_model::{CacheForm, Model, Ops, SharedModel};
-use rooms::openai::{chat, models};
+use rooms::openai::{chat, completions, embeddings, models, responses, text};
+use rooms::{anthropic, azure, deepseek, nim};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 
 /// A model and all that it takes to serve it.
 pub struct Served<O: Ops> {
@@ -81,11 +88,17 @@ impl Limits {
 pub struct Settings {
     /// Bytes of a request's body.
     pub body_bytes: usize,
+    /// Connections at once; more wait until one of them ends.
+    pub connections: usize,
+    /// Whether it listens for programs of this machine alone, so that pages from elsewhere are refused.
+    pub is_loopback: bool,
+    /// Origins whose pages may use it from a browser; `*` for all.
+    pub origins: Vec<String>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { body_bytes: 4 << 20 }
+        Settings { body_bytes: 8 << 20, connections: 1024, is_loopback: false, origins: Vec::new() }
     }
 }
 
@@ -110,7 +123,8 @@ pub struct Server(Arc<App>);
 impl Server {
     /// A server of the models of `house`.
     pub fn new(house: House, settings: Settings) -> Server {
-        Server(Arc::new(App { house, settings, started: seconds_since_1970() }))
+        let (house, metrics) = (Arc::new(house), Metrics::default());
+        Server(Arc::new(App { house, settings, metrics, started: seconds_since_1970() }))
     }
 
     /// Loads the default model, so that the first request does not wait for it.
@@ -134,42 +148,91 @@ impl Server {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
-        axum::serve(listener, self.router()).with_graceful_shutdown(shutdown).await.map_err(ServeError::Listen)
+        let connections = self.0.settings.connections;
+        listen::listen(self.router(), listener, connections, shutdown).await.map_err(ServeError::Listen)
     }
 }
 
 /// What handlers share.
 struct App {
-    house: House,
+    house: Arc<House>,
     settings: Settings,
+    metrics: Metrics,
     /// Seconds since 1970.
     started: u64,
 }
 
 impl App {
-    /// The name to look for when `asked` was asked for.
-    fn asked_model<'a>(&self, asked: Option<&'a str>) -> Option<&'a str> {
-        asked
+    /// The model that was asked for. Names of DeepSeek's own stand for the default one.
+    async fn model(&self, asked: Option<&str>) -> Result<Arc<Hosted>, ApiError> {
+        let is_foreign = |name: &str| [chat::DEEPSEEK_CHAT, chat::DEEPSEEK_REASONER].contains(&name);
+        self.house.model(asked.filter(|name| !is_foreign(name) || self.house.knows(name))).await
     }
 }
 
 impl Server {
     /// The application, for tests in-process.
     pub fn router(&self) -> Router {
-        // Both of DeepSeek's base paths.
-        let api = Router::new()
+        let app = Arc::clone(&self.0);
+        let openai = Router::new()
             .route("/chat/completions", post(chat::create))
+            .route("/completions", post(completions::create))
+            .route("/responses", post(responses::create))
+            .route("/embeddings", post(embeddings::create))
             .route("/models", get(models::list))
             .route("/models/{*name}", get(models::retrieve));
+        let anthropic = Router::new()
+            .route("/v1/messages", post(anthropic::create))
+            .route("/v1/messages/count_tokens", post(anthropic::count_tokens))
+            .layer(map_response(anthropic::in_its_words));
+        let azure = Router::new()
+            .route("/chat/completions", post(azure::chat))
+            .route("/completions", post(azure::complete))
+            .route("/embeddings", post(azure::embed));
+        let text = Router::new()
+            .route("/tokenize", post(text::tokenize))
+            .route("/detokenize", post(text::detokenize))
+            .route("/infill", post(text::infill));
         Router::new()
-            .nest("/v1", api.clone())
-            .merge(api)
-            .route("/health", get(async || axum::Json(serde_json::json!({"status": "ok"}))))
-            .fallback(async || ApiError::NoRoute("there is nothing at this path: see /v1/models and the documentation"))
+            .nest("/v1", openai.clone().merge(text.clone()))
+            .nest("/beta", openai.clone())
+            .nest("/openai/v1", openai.clone())
+            .nest("/openai/deployments/{name}", azure)
+            .merge(openai)
+            .merge(text)
+            .nest("/anthropic", anthropic.clone())
+            .merge(anthropic)
+            .route("/user/balance", get(deepseek::balance))
+            .route("/health", get(nim::health))
+            .route("/v1/health/live", get(nim::live))
+            .route("/v1/health/ready", get(nim::ready))
+            .route("/v1/version", get(nim::version))
+            .route("/version", get(nim::version))
+            .route("/v1/metadata", get(nim::metadata))
+            .route("/v1/metrics", get(nim::metrics))
+            .route("/metrics", get(nim::metrics))
+            .fallback(async || ApiError::NoRoute(NO_ROUTE))
             .method_not_allowed_fallback(async || ApiError::NoMethod)
+            .layer(from_fn_with_state(Arc::clone(&app), guard::check))
+            .layer(guard::cors(&app))
             .layer(DefaultBodyLimit::disable())
             .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(ApiError::Panicked)))
-            .with_state(Arc::clone(&self.0))
+            .layer(PropagateRequestIdLayer::x_request_id())
+            .layer(SetRequestIdLayer::x_request_id(RequestIds))
+            .with_state(app)
+    }
+}
+
+const NO_ROUTE: &str = "there is nothing at this path: use /v1/chat/completions, /v1/completions, /v1/responses, /v1/messages, \
+                        /v1/embeddings or /v1/models";
+
+/// Names a request that has no name yet.
+#[derive(Clone)]
+struct RequestIds;
+
+impl MakeRequestId for RequestIds {
+    fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
+        axum::http::HeaderValue::from_str(&rooms::openai::unique("req_")).ok().map(RequestId::new)
     }
 }
 

@@ -107,7 +107,7 @@ const LIMITS: Limits =
 
 fn application(chat: ChatFormat, generator: impl Generator) -> Router {
     let hosted = Hosted::of("echo".to_owned(), chat, LIMITS, 32, generator).unwrap();
-    Server::new(House::of(hosted), Settings { body_bytes: 10_000 }).router()
+    Server::new(House::of(hosted), Settings { body_bytes: 10_000, ..Settings::default() }).router()
 }
 
 fn echo() -> (Router, Arc<AtomicUsize>) {

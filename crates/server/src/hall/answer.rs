@@ -2,8 +2,10 @@
 
 use super::ask::Ask;
 use super::encode::{Encoded, Reader};
+use crate::App;
 use crate::error::ApiError;
 use crate::hosted::Hosted;
+use crate::metrics::Watch;
 use crate::worker::{Update, Updates};
 use picnic_chat::Piece;
 use picnic_engine::{Event, Finish, Reading};
@@ -29,6 +31,7 @@ pub(crate) struct Answer {
     pub(crate) note: Option<String>,
     /// What came while the answer began.
     first: Option<Said>,
+    watch: Watch,
 }
 
 /// More of one of the answers.
@@ -55,10 +58,12 @@ pub(crate) struct TokenLogprob {
 }
 
 /// Why an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// The model ended it, or a stop string did.
+    /// The model ended it.
     Stop,
+    /// This stop string did.
+    String(String),
     /// It has as many tokens as it may.
     Length,
 }
@@ -74,10 +79,20 @@ pub(crate) struct Tokens {
     pub(crate) reasoning: usize,
 }
 
+impl std::ops::AddAssign for Tokens {
+    fn add_assign(&mut self, more: Tokens) {
+        self.prompt += more.prompt;
+        self.cached += more.cached;
+        self.completion += more.completion;
+        self.reasoning += more.reasoning;
+    }
+}
+
 impl Answer {
     /// Begins to answer.
-    pub(crate) async fn start(hosted: Arc<Hosted>, ask: Ask) -> Result<Answer, ApiError> {
+    pub(crate) async fn start(app: &App, hosted: Arc<Hosted>, ask: Ask) -> Result<Answer, ApiError> {
         ask.check()?;
+        let watch = Watch::start(&app.metrics, &hosted.name);
         let place = hosted.worker.place().ok_or(ApiError::Overloaded)?;
         let tells_tokens = ask.likeliest.is_some();
         // A long conversation takes a while to encode, and holds its place even if its client goes away meanwhile.
@@ -97,6 +112,7 @@ impl Answer {
             cached_tokens: 0,
             note,
             first: None,
+            watch,
         })
     }
 
@@ -141,6 +157,7 @@ impl Answer {
         // Those of the first answer's prompt: the others find what it has read.
         if number == 0 {
             self.cached_tokens = reused;
+            self.watch.token();
         }
         let Reader { reply, failure } = &mut self.readers[number];
         let mut piece = reply.push(&self.hosted.chat, token);
@@ -156,7 +173,10 @@ impl Answer {
             }
             None => None,
         };
-        self.endings[number] = ending;
+        if let Some(ending) = &ending {
+            self.watch.ended(ending);
+        }
+        self.endings[number] = ending.clone();
         // The first is the token itself.
         let (logprob, likeliest) = match likeliest.split_first() {
             Some((&(_, logprob), rest)) => (logprob, rest.to_vec()),
@@ -185,6 +205,32 @@ impl Answer {
     pub(crate) fn len(&self) -> usize {
         self.readers.len()
     }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.watch.count(self.tokens());
+    }
+}
+
+impl Said {
+    /// The calls that it is a part of.
+    pub(crate) fn take_calls(&mut self) -> Vec<CallDelta> {
+        Vec::new()
+    }
+}
+
+/// More of a call of a function.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CallDelta {
+    /// Which of the answer's calls.
+    pub(crate) index: usize,
+    /// With its first piece.
+    pub(crate) id: Option<String>,
+    /// With its first piece.
+    pub(crate) name: Option<String>,
+    /// More of the JSON of its arguments.
+    pub(crate) arguments: String,
 }
 
 impl From<Finish> for Ending {

@@ -1,6 +1,7 @@
 //! What every contract asks for in the end, and what of it can be refused before a tokenizer has seen it.
 
 use crate::error::ApiError;
+use crate::rooms::tools::Tools;
 use picnic_chat::{Form, Message};
 use serde_json::{Map, Value};
 
@@ -34,6 +35,8 @@ pub(crate) struct Ask {
     pub(crate) likeliest: Option<i64>,
     /// Whether the same is told of the prompt's tokens.
     pub(crate) reads_prompt: bool,
+    /// Whether the hidden states of the prompt are told.
+    pub(crate) wants_states: bool,
     /// Whose request it is.
     pub(crate) tenant: u64,
 }
@@ -63,8 +66,8 @@ impl Default for Asked {
 #[derive(Debug, Default)]
 pub(crate) struct Conversation {
     pub(crate) messages: Vec<Message>,
-    /// Functions that the model may call, in OpenAI's form.
-    pub(crate) tools: Vec<Value>,
+    /// Functions that the model may call.
+    pub(crate) tools: Tools,
     pub(crate) variables: Map<String, Value>,
     /// Whether the last message, the model's own, is gone on with instead of answered.
     pub(crate) goes_on: bool,
@@ -109,8 +112,8 @@ impl Ask {
             if messages.len() > MAX_MESSAGES {
                 return refuse("messages", &format!("has {} messages, of at most {MAX_MESSAGES}", messages.len()));
             }
-            if tools.len() > MAX_TOOLS {
-                return refuse("tools", &format!("has {} tools, of at most {MAX_TOOLS}", tools.len()));
+            if tools.functions.len() > MAX_TOOLS {
+                return refuse("tools", &format!("has {} tools, of at most {MAX_TOOLS}", tools.functions.len()));
             }
         }
         if self.n.is_some_and(|n| !(1..=MAX_ANSWERS as i64).contains(&n)) {

@@ -64,7 +64,11 @@ impl Hosted {
         let Read { ids, text } = self.read(&ask)?;
         let context = self.limits.context;
         let room = context.saturating_sub(ids.len());
-        if room == 0 && !(ask.reads_prompt && ids.len() == context) {
+        if ids.is_empty() {
+            return Err(ApiError::parameter("prompt", "is empty, and this model has no token that begins a text"));
+        }
+        // The last token that is only read for has no place of its own.
+        if room == 0 && !((ask.reads_prompt || ask.wants_states) && ids.len() == context) {
             return Err(ApiError::TooLong { context, prompt: ids.len(), is_least: false });
         }
         let (max_tokens, note) = self.max_tokens(&ask, room);
@@ -88,7 +92,11 @@ impl Hosted {
                 stop: stop.clone(),
                 sampling: Sampling { seed: nth(sampling.seed, number), ..sampling },
                 control: Control { bias: ask.drawing.bias.clone(), thinking, constraint },
-                wants: if ask.reads_prompt { reading_of(sampling) } else { Wants::default() },
+                wants: Wants {
+                    prompt_logprobs: ask.reads_prompt,
+                    prompt_likeliest: if ask.reads_prompt { sampling.likeliest } else { 0 },
+                    hidden: if ask.wants_states { (0..ids.len()).collect() } else { Vec::new() },
+                },
                 tenant: ask.tenant,
                 ..Request::new(ids.clone(), max_tokens)
             });
@@ -150,7 +158,7 @@ impl Hosted {
         }
         let options = ChatOptions {
             add_generation_prompt: true,
-            tools: &conversation.tools,
+            tools: &conversation.tools.functions,
             variables: Some(&variables),
             now: Some(SystemTime::now()),
         };
@@ -241,10 +249,6 @@ impl Asked {
             Asked::Gap { before, after } => before.len() + after.len(),
         }
     }
-}
-
-fn reading_of(sampling: Sampling) -> Wants {
-    Wants { prompt_logprobs: true, prompt_likeliest: sampling.likeliest, ..Wants::default() }
 }
 
 /// The seed of the answer `number` to a prompt; the first has the request's own, so that it is the same alone.

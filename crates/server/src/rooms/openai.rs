@@ -1,9 +1,13 @@
 //! The contracts of OpenAI and DeepSeek, whose chat completions are the same but for a few words.
 
 pub(crate) mod chat;
+pub(crate) mod completions;
 pub(crate) mod drawing;
+pub(crate) mod embeddings;
 pub(crate) mod logprobs;
 pub(crate) mod models;
+pub(crate) mod responses;
+pub(crate) mod text;
 pub(crate) mod wire;
 
 use crate::hall::{Answer, Ending, Tokens};
@@ -74,9 +78,10 @@ impl From<&Answer> for Usage {
 }
 
 /// Why an answer ended, in OpenAI's words.
-pub(crate) fn finish_reason(ending: Ending) -> &'static str {
+pub(crate) fn finish_reason(ending: &Ending, has_calls: bool) -> &'static str {
     match ending {
-        Ending::Stop => "stop",
         Ending::Length => "length",
+        Ending::Stop if has_calls => "tool_calls",
+        Ending::Stop | Ending::String(_) => "stop",
     }
 }

@@ -3,7 +3,7 @@
 
 use super::logprobs::Logprobs;
 use super::wire::{
-    AssistantMessage, ChatCompletion, ChatRequest, Choice, Chunk, ChunkChoice, Delta, Head, WireMessage,
+    AssistantMessage, Call, ChatCompletion, ChatRequest, Choice, Chunk, ChunkChoice, Delta, Head, WireMessage,
 };
 use super::{FINGERPRINT, Usage, finish_reason, unique, with_note};
 use crate::error::ApiError;
@@ -11,19 +11,19 @@ use crate::hall::{Answer, Ask, Asked, Conversation, Ending, Said, Thinking, Toke
 use crate::rooms::openai::drawing::{ResponseFormat, Stop};
 use crate::rooms::stream::{Events, Gone, stream};
 use crate::rooms::take::Taken;
+use crate::rooms::tools::Tools;
 use crate::{App, seconds_since_1970};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use picnic_chat::Piece;
-use serde_json::Value;
 use std::sync::Arc;
 
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Taken(request): Taken<ChatRequest>,
 ) -> Result<Response, ApiError> {
-    let model = app.house.model(app.asked_model(request.model.as_deref())).await?;
+    let model = app.model(request.model.as_deref()).await?;
     let shape = Shape {
         id: unique("chatcmpl-"),
         created: seconds_since_1970(),
@@ -33,7 +33,7 @@ pub(crate) async fn create(
         tells_usage: request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true)),
     };
     let is_stream = request.stream == Some(true);
-    let mut answer = Answer::start(model, request.ask()?).await?;
+    let mut answer = Answer::start(&app, model, request.ask()?).await?;
     let note = answer.note.take();
     let response = if is_stream {
         answer.begin().await?;
@@ -50,7 +50,7 @@ impl ChatRequest {
         self.refused.check()?;
         let thinking = self.thinking()?;
         let tools = self.tools.unwrap_or_default();
-        check_tools(&tools, self.tool_choice.as_ref())?;
+        let tools = Tools::of(tools, self.tool_choice.as_ref(), self.parallel_tool_calls)?;
         let (prefixes, messages): (Vec<Option<bool>>, Vec<_>) =
             self.messages.into_iter().map(|WireMessage { message, prefix }| (prefix, message)).unzip();
         if prefixes.contains(&Some(true)) {
@@ -59,12 +59,8 @@ impl ChatRequest {
         if self.top_logprobs.is_some_and(|n| n > 0) && self.logprobs != Some(true) {
             return Err(ApiError::parameter("top_logprobs", "needs `logprobs` to be true"));
         }
-        let conversation = Conversation {
-            messages,
-            tools: Vec::new(),
-            variables: self.chat_template_kwargs.unwrap_or_default(),
-            goes_on: false,
-        };
+        let conversation =
+            Conversation { messages, tools, variables: self.chat_template_kwargs.unwrap_or_default(), goes_on: false };
         let form = self.response_format.map_or(Ok(None), ResponseFormat::form)?;
         let likeliest = (self.logprobs == Some(true)).then(|| self.top_logprobs.unwrap_or(0));
         Ok(Ask {
@@ -90,10 +86,20 @@ impl ChatRequest {
             Some(_) => return Err(ApiError::parameter("thinking", "must have the type `enabled` or `disabled`")),
         };
         let reasoning = self.reasoning.as_ref();
+        // DeepSeek has one name for its model that thinks and another for the same that does not.
+        let by_name = match self.model.as_deref() {
+            Some(DEEPSEEK_CHAT) => Some(false),
+            Some(DEEPSEEK_REASONER) => Some(true),
+            _ => None,
+        };
         let effort = self.reasoning_effort.clone().or_else(|| reasoning?.effort.clone());
         let by_effort = effort.as_deref().filter(|effort| *effort == "none").map(|_| false);
         Ok(Thinking {
-            is_on: is_on.or(self.enable_thinking).or(reasoning.and_then(|reasoning| reasoning.enabled)).or(by_effort),
+            is_on: is_on
+                .or(self.enable_thinking)
+                .or(reasoning.and_then(|reasoning| reasoning.enabled))
+                .or(by_effort)
+                .or(by_name),
             budget: self
                 .thinking_budget
                 .or(self.thinking.as_ref().and_then(|thinking| thinking.budget_tokens))
@@ -103,16 +109,9 @@ impl ChatRequest {
     }
 }
 
-/// Tools that must not be called may be there.
-fn check_tools(tools: &[Value], choice: Option<&Value>) -> Result<(), ApiError> {
-    let is_none = choice.is_some_and(|choice| choice == "none");
-    let is_optional = choice.is_none_or(|choice| choice.is_null() || choice == "auto" || choice == "none");
-    match (tools.is_empty(), is_optional, is_none) {
-        (true, true, _) | (_, _, true) => Ok(()),
-        (true, false, _) => Err(ApiError::parameter("tool_choice", "asks for a call, but there are no `tools`")),
-        (false, ..) => Err(ApiError::parameter("tools", "is not supported: leave it out")),
-    }
-}
+/// Names of DeepSeek's API, which stand for the default model.
+pub(crate) const DEEPSEEK_CHAT: &str = "deepseek-chat";
+pub(crate) const DEEPSEEK_REASONER: &str = "deepseek-reasoner";
 
 /// What all parts of one response say, and what it was asked to say.
 struct Shape {
@@ -128,6 +127,7 @@ struct Shape {
 #[derive(Default)]
 struct Written {
     piece: Piece,
+    calls: Vec<Call>,
     tokens: Vec<TokenLogprob>,
     ending: Option<Ending>,
 }
@@ -143,17 +143,27 @@ impl Shape {
 
     async fn whole(self, mut answer: Answer) -> Result<impl IntoResponse, ApiError> {
         let mut written: Vec<Written> = (0..answer.len()).map(|_| Written::default()).collect();
-        while let Some(Said { number, piece, tokens, ending, .. }) = answer.next().await? {
-            let one = &mut written[number];
-            one.piece += piece;
-            one.tokens.extend(tokens);
-            one.ending = ending;
+        while let Some(mut said) = answer.next().await? {
+            let one = &mut written[said.number];
+            one.calls.extend(said.take_calls().into_iter().map(Call::from));
+            one.piece += said.piece;
+            one.tokens.extend(said.tokens);
+            one.ending = said.ending;
         }
-        let choice = |(index, Written { piece, tokens, ending }): (usize, Written)| Choice {
-            index,
-            logprobs: self.logprobs(&answer, &tokens),
-            message: AssistantMessage { role: "assistant", reasoning_content: piece.reasoning, content: piece.content },
-            finish_reason: finish_reason(ending.unwrap_or(Ending::Length)),
+        let choice = |(index, Written { piece, calls, tokens, ending }): (usize, Written)| {
+            let calls = Call::joined(calls);
+            Choice {
+                index,
+                logprobs: self.logprobs(&answer, &tokens),
+                finish_reason: finish_reason(&ending.unwrap_or(Ending::Length), !calls.is_empty()),
+                message: AssistantMessage {
+                    role: "assistant",
+                    reasoning_content: piece.reasoning,
+                    // Beside calls no content is null.
+                    content: (calls.is_empty() || !piece.content.is_empty()).then_some(piece.content),
+                    tool_calls: calls,
+                },
+            }
         };
         let choices = written.into_iter().enumerate().map(choice).collect();
         let completion = ChatCompletion { head: self.head("chat.completion"), choices, usage: Usage::from(&answer) };
@@ -171,18 +181,23 @@ impl Shape {
             let delta = Delta { role: Some("assistant"), content: Some(String::new()), ..Delta::default() };
             events.send(&chunk(number, delta, None, None)).await?;
         }
+        let mut has_calls = vec![false; answer.len()];
         loop {
             match answer.next().await {
-                Ok(Some(Said { number, piece, tokens, ending, .. })) => {
+                Ok(Some(mut said)) => {
+                    let calls: Vec<Call> = said.take_calls().into_iter().map(Call::from).collect();
+                    let Said { number, piece, tokens, ending, .. } = said;
+                    has_calls[number] |= !calls.is_empty();
                     let some = |text: String| (!text.is_empty()).then_some(text);
-                    let delta =
-                        Delta { role: None, reasoning_content: some(piece.reasoning), content: some(piece.content) };
-                    if delta.reasoning_content.is_some() || delta.content.is_some() || !tokens.is_empty() {
+                    let (reasoning_content, content) = (some(piece.reasoning), some(piece.content));
+                    if reasoning_content.is_some() || content.is_some() || !calls.is_empty() || !tokens.is_empty() {
+                        let delta = Delta { role: None, reasoning_content, content, tool_calls: calls };
                         let logprobs = self.logprobs(&answer, &tokens);
                         events.send(&chunk(number, delta, logprobs, None)).await?;
                     }
                     if let Some(ending) = ending {
-                        events.send(&chunk(number, Delta::default(), None, Some(finish_reason(ending)))).await?;
+                        let reason = finish_reason(&ending, has_calls[number]);
+                        events.send(&chunk(number, Delta::default(), None, Some(reason))).await?;
                     }
                 }
                 Ok(None) => break,

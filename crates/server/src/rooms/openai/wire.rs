@@ -6,6 +6,7 @@
 use super::Usage;
 use super::drawing::{DrawingFields, GuidedFields, RefusedFields, ResponseFormat, Stop};
 use super::logprobs::Logprobs;
+use crate::hall::CallDelta;
 use picnic_chat::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -108,7 +109,48 @@ pub(crate) struct AssistantMessage {
     /// Left out by a model that did not think.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) reasoning_content: String,
-    pub(crate) content: String,
+    pub(crate) content: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tool_calls: Vec<Call>,
+}
+
+/// A call of a function, or in a stream more of one.
+#[derive(Serialize)]
+pub(crate) struct Call {
+    pub(crate) index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    function: CalledFunction,
+}
+
+#[derive(Serialize)]
+struct CalledFunction {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    arguments: String,
+}
+
+impl From<CallDelta> for Call {
+    fn from(CallDelta { index, id, name, arguments }: CallDelta) -> Call {
+        let kind = id.is_some().then_some("function");
+        Call { index, id, kind, function: CalledFunction { name, arguments } }
+    }
+}
+
+impl Call {
+    /// The calls that `pieces` are of.
+    pub(crate) fn joined(pieces: Vec<Call>) -> Vec<Call> {
+        let mut calls: Vec<Call> = Vec::new();
+        for piece in pieces {
+            match calls.last_mut().filter(|last| last.index == piece.index) {
+                Some(last) => last.function.arguments += &piece.function.arguments,
+                None => calls.push(piece),
+            }
+        }
+        calls
+    }
 }
 
 /// One event of a stream.
@@ -140,4 +182,6 @@ pub(crate) struct Delta {
     pub(crate) reasoning_content: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) content: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tool_calls: Vec<Call>,
 }

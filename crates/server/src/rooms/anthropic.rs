@@ -1,0 +1,160 @@
+//! The contract of Anthropic: `POST /v1/messages` and `POST /v1/messages/count_tokens`.
+//!
+//! Fields that we do not know are ignored, `cache_control` among them: what was read is found again by its tokens alone. Claude
+//! Code begins its system prompt with a line for billing that differs from request to request, so that no prefix would ever
+//! be found; that line is left out before the prompt is made.
+
+mod events;
+mod input;
+
+use super::stream::stream;
+use super::take::Taken;
+use super::tools::Tools;
+use crate::App;
+use crate::error::ApiError;
+use crate::hall::{Answer, Ask, Asked, Conversation, Drawing, Ending, Thinking};
+use crate::hosted::Hosted;
+use crate::rooms::openai::with_note;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use events::Writing;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Body of `POST /v1/messages`.
+#[derive(Deserialize)]
+pub(crate) struct MessagesRequest {
+    model: Option<String>,
+    messages: Vec<Value>,
+    system: Option<Value>,
+    max_tokens: Option<i64>,
+    stop_sequences: Option<Vec<String>>,
+    stream: Option<bool>,
+    temperature: Option<f32>,
+    top_p: Option<f32>,
+    top_k: Option<i64>,
+    thinking: Option<ThinkingField>,
+    tools: Option<Vec<Value>>,
+    tool_choice: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct ThinkingField {
+    #[serde(rename = "type")]
+    kind: String,
+    budget_tokens: Option<i64>,
+}
+
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    Taken(request): Taken<MessagesRequest>,
+) -> Result<Response, ApiError> {
+    let model = host(&app, request.model.as_deref()).await?;
+    if request.max_tokens.is_none() {
+        return Err(ApiError::parameter("max_tokens", "is missing: say how many tokens the answer may have"));
+    }
+    let name = request.model.clone().unwrap_or_else(|| model.name.clone());
+    let is_stream = request.stream == Some(true);
+    let mut answer = Answer::start(&app, model, request.ask()?).await?;
+    let note = answer.note.take();
+    let response = if is_stream {
+        answer.begin().await?;
+        stream(|events| Writing::new(name).write(answer, events))
+    } else {
+        let mut writing = Writing::new(name);
+        let mut ending = Ending::Length;
+        while let Some(said) = answer.next().await? {
+            ending = said.ending.clone().unwrap_or(ending);
+            writing.hear(said);
+        }
+        writing.end();
+        Json(writing.message(&ending, answer.tokens())).into_response()
+    };
+    Ok(with_note(response, note))
+}
+
+pub(crate) async fn count_tokens(
+    State(app): State<Arc<App>>,
+    Taken(request): Taken<MessagesRequest>,
+) -> Result<Json<Value>, ApiError> {
+    let model = host(&app, request.model.as_deref()).await?;
+    let ask = request.ask()?;
+    let tokens = model.in_background(move |model| model.tokens(&ask)).await??;
+    Ok(Json(json!({"input_tokens": tokens.len()})))
+}
+
+/// The model of a name; those of Anthropic's own models stand for the default one.
+async fn host(app: &App, asked: Option<&str>) -> Result<Arc<Hosted>, ApiError> {
+    let is_foreign = |name: &str| name.starts_with("claude-") && !app.house.knows(name);
+    let asked = asked.filter(|name| !is_foreign(name));
+    app.model(asked).await
+}
+
+impl MessagesRequest {
+    fn ask(self) -> Result<Ask, ApiError> {
+        let messages = input::messages(self.system.as_ref(), &self.messages)?;
+        let choice = self.tool_choice.as_ref().map(input::tool_choice).transpose()?;
+        let parallel = self.tool_choice.as_ref().and_then(|choice| choice.get("disable_parallel_tool_use")?.as_bool());
+        let tools = Tools::of(input::tools(self.tools.unwrap_or_default()), choice.as_ref(), parallel.map(|off| !off))?;
+        let kind = self.thinking.as_ref().map(|thinking| thinking.kind.as_str());
+        let is_on = match kind {
+            None => None,
+            Some("enabled" | "adaptive") => Some(true),
+            Some("disabled") => Some(false),
+            Some(_) => return Err(ApiError::parameter("thinking", "must have the type `enabled` or `disabled`")),
+        };
+        Ok(Ask {
+            asked: Asked::Conversation(Conversation { messages, tools, ..Conversation::default() }),
+            max_tokens: self.max_tokens,
+            stops: self.stop_sequences.unwrap_or_default(),
+            drawing: Drawing {
+                temperature: self.temperature,
+                top_p: self.top_p,
+                top_k: self.top_k,
+                ..Drawing::default()
+            },
+            thinking: Thinking {
+                is_on,
+                budget: self.thinking.and_then(|thinking| thinking.budget_tokens),
+                effort: None,
+            },
+            ..Ask::default()
+        })
+    }
+}
+
+/// An error in Anthropic's shape and words, where another part of the server has made it in OpenAI's.
+pub(crate) async fn in_its_words(response: Response) -> Response {
+    let Some(error) = response.extensions().get::<ApiError>().cloned() else { return response };
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if parts.status == StatusCode::UNPROCESSABLE_ENTITY {
+        parts.status = StatusCode::BAD_REQUEST;
+    }
+    Response::from_parts(parts, axum::body::Body::from(body(&error).to_string()))
+}
+
+fn body(error: &ApiError) -> Value {
+    let kind = match error.status() {
+        StatusCode::UNAUTHORIZED => "authentication_error",
+        StatusCode::FORBIDDEN => "permission_error",
+        StatusCode::NOT_FOUND => "not_found_error",
+        StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
+        StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+        StatusCode::SERVICE_UNAVAILABLE => "overloaded_error",
+        status if status.is_server_error() => "api_error",
+        _ => "invalid_request_error",
+    };
+    let message = match error {
+        // In the words that clients look for.
+        ApiError::TooLong { context, prompt, .. } => {
+            format!("prompt is too long: {prompt} tokens > {} maximum", context.saturating_sub(1))
+        }
+        error => error.to_string(),
+    };
+    json!({"type": "error", "error": {"type": kind, "message": message}})
+}

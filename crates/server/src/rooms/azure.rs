@@ -1,0 +1,40 @@
+//! The paths of Azure's OpenAI service, where the model stands in the path: `/openai/deployments/{name}/…?api-version=…`.
+
+use super::openai::chat;
+use super::openai::completions::{self, CompletionRequest};
+use super::openai::embeddings::{self, EmbeddingList, EmbeddingRequest};
+use super::openai::wire::ChatRequest;
+use super::take::Taken;
+use crate::App;
+use crate::error::ApiError;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use std::sync::Arc;
+
+pub(crate) async fn chat(
+    app: State<Arc<App>>,
+    Path(name): Path<String>,
+    Taken(mut request): Taken<ChatRequest>,
+) -> Result<Response, ApiError> {
+    request.model = Some(name);
+    chat::create(app, Taken(request)).await
+}
+
+pub(crate) async fn complete(
+    app: State<Arc<App>>,
+    Path(name): Path<String>,
+    Taken(mut request): Taken<CompletionRequest>,
+) -> Result<Response, ApiError> {
+    request.model = Some(name);
+    completions::create(app, Taken(request)).await
+}
+
+pub(crate) async fn embed(
+    app: State<Arc<App>>,
+    Path(name): Path<String>,
+    Taken(mut request): Taken<EmbeddingRequest>,
+) -> Result<Json<EmbeddingList>, ApiError> {
+    request.model = Some(name);
+    embeddings::create(app, Taken(request)).await
+}

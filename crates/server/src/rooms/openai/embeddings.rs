@@ -1,0 +1,123 @@
+//! `POST /v1/embeddings`: the mean of a text's hidden states after the last norm, of length 1.
+
+use super::unique;
+use crate::App;
+use crate::error::ApiError;
+use crate::hall::{Answer, Ask, Asked, Tokens};
+use crate::rooms::take::Taken;
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Texts in one request at most.
+const MAX_INPUTS: usize = 2048;
+
+/// Body of `POST /v1/embeddings`.
+#[derive(Deserialize)]
+pub(crate) struct EmbeddingRequest {
+    pub(crate) model: Option<String>,
+    input: Input,
+    encoding_format: Option<String>,
+    dimensions: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "`input` must be a string, a list of strings, a list of token ids, or a list of those")]
+enum Input {
+    Text(String),
+    Texts(Vec<String>),
+    Tokens(Vec<u32>),
+    TokenLists(Vec<Vec<u32>>),
+}
+
+#[derive(Serialize)]
+pub(crate) struct EmbeddingList {
+    id: String,
+    object: &'static str,
+    data: Vec<Embedding>,
+    model: String,
+    usage: EmbeddingUsage,
+}
+
+#[derive(Serialize)]
+struct Embedding {
+    object: &'static str,
+    index: usize,
+    embedding: Values,
+}
+
+/// As numbers, or as the base64 of their bytes, which OpenAI's clients ask for by themselves.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Values {
+    Numbers(Vec<f32>),
+    Base64(String),
+}
+
+#[derive(Serialize)]
+struct EmbeddingUsage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+}
+
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    Taken(request): Taken<EmbeddingRequest>,
+) -> Result<Json<EmbeddingList>, ApiError> {
+    let model = app.model(request.model.as_deref()).await?;
+    let as_base64 = match request.encoding_format.as_deref() {
+        None | Some("float") => false,
+        Some("base64") => true,
+        Some(_) => return Err(ApiError::parameter("encoding_format", "must be `float` or `base64`")),
+    };
+    if request.dimensions.is_some_and(|dimensions| dimensions != model.hidden_size) {
+        let problem = format!("must be {}, as many as the model has", model.hidden_size);
+        return Err(ApiError::parameter("dimensions", problem));
+    }
+    let inputs: Vec<Asked> = match request.input {
+        Input::Text(text) => vec![Asked::Text(text)],
+        Input::Texts(texts) => texts.into_iter().map(Asked::Text).collect(),
+        Input::Tokens(ids) => vec![Asked::Tokens(ids)],
+        Input::TokenLists(lists) => lists.into_iter().map(Asked::Tokens).collect(),
+    };
+    if inputs.is_empty() || inputs.len() > MAX_INPUTS {
+        return Err(ApiError::parameter("input", format!("must have from 1 to {MAX_INPUTS} texts")));
+    }
+    let (mut data, mut tokens) = (Vec::new(), Tokens::default());
+    for (index, asked) in inputs.into_iter().enumerate() {
+        let ask = Ask { asked, max_tokens: Some(1), wants_states: true, ..Ask::default() };
+        let mut answer = Answer::start(&app, Arc::clone(&model), ask).await?;
+        let mut states = Vec::new();
+        while let Some(said) = answer.next().await? {
+            states.extend(said.reading.into_iter().flat_map(|reading| reading.hidden));
+        }
+        tokens += answer.tokens();
+        let embedding = mean(states.iter().map(|(_, state)| &state[..]), model.hidden_size);
+        let embedding = match as_base64 {
+            true => Values::Base64(base64(&embedding)),
+            false => Values::Numbers(embedding),
+        };
+        data.push(Embedding { object: "embedding", index, embedding });
+    }
+    let usage = EmbeddingUsage { prompt_tokens: tokens.prompt, total_tokens: tokens.prompt };
+    let name = request.model.unwrap_or_else(|| model.name.clone());
+    Ok(Json(EmbeddingList { id: unique("embd-"), object: "list", data, model: name, usage }))
+}
+
+/// The mean of vectors of `width` values, divided by its length.
+fn mean<'a>(vectors: impl Iterator<Item = &'a [f32]>, width: usize) -> Vec<f32> {
+    let mut sum = vec![0f64; width];
+    for vector in vectors {
+        sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += f64::from(*value));
+    }
+    let length = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
+    sum.iter().map(|value| if length > 0.0 { (value / length) as f32 } else { 0.0 }).collect()
+}
+
+/// The base64 (RFC 4648, section 4) of the little-endian bytes of `values`.
+fn base64(values: &[f32]) -> String {
+    use base64::Engine;
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}

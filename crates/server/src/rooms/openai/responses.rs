@@ -1,0 +1,169 @@
+//! `POST /v1/responses`: OpenAI's newer contract, without a memory of its own. A response is a list of items: reasoning,
+//! messages, calls of functions. As a stream every event has its `type` and a number, and the last one is
+//! `response.completed`, `response.incomplete` or `response.failed`.
+//!
+//! Items and tools of kinds that we do not know are passed over, as clients send many.
+
+mod events;
+mod input;
+
+use super::drawing::DrawingFields;
+use super::{unique, with_note};
+use crate::error::ApiError;
+use crate::hall::{Answer, Ask, Asked, Conversation, Ending, Thinking};
+use crate::rooms::stream::stream;
+use crate::rooms::take::Taken;
+use crate::rooms::tools::Tools;
+use crate::{App, seconds_since_1970};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use events::Writing;
+use picnic_chat::Form;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// Body of `POST /v1/responses`.
+#[derive(Deserialize)]
+pub(crate) struct ResponsesRequest {
+    model: Option<String>,
+    input: Option<Value>,
+    instructions: Option<String>,
+    max_output_tokens: Option<i64>,
+    stream: Option<bool>,
+    tools: Option<Vec<Value>>,
+    tool_choice: Option<Value>,
+    parallel_tool_calls: Option<bool>,
+    reasoning: Option<Reasoning>,
+    text: Option<TextField>,
+    top_logprobs: Option<i64>,
+    previous_response_id: Option<String>,
+    conversation: Option<Value>,
+    background: Option<bool>,
+    metadata: Option<Value>,
+    chat_template_kwargs: Option<Map<String, Value>>,
+    #[serde(flatten)]
+    drawing: DrawingFields,
+}
+
+#[derive(Deserialize)]
+struct Reasoning {
+    effort: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct TextField {
+    format: Option<Format>,
+}
+
+#[derive(Deserialize)]
+struct Format {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    schema: Option<Value>,
+}
+
+/// What is told of a response whatever it contains.
+struct Head {
+    id: String,
+    created: u64,
+    model: String,
+    /// What the request said, which its answer repeats.
+    asked: Value,
+}
+
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    Taken(request): Taken<ResponsesRequest>,
+) -> Result<Response, ApiError> {
+    let model = app.model(request.model.as_deref()).await?;
+    let head = Head {
+        id: unique("resp_"),
+        created: seconds_since_1970(),
+        model: request.model.clone().unwrap_or_else(|| model.name.clone()),
+        asked: request.repeated(),
+    };
+    let is_stream = request.stream == Some(true);
+    let mut answer = Answer::start(&app, model, request.ask()?).await?;
+    let note = answer.note.take();
+    let response = if is_stream {
+        answer.begin().await?;
+        stream(|events| Writing::new(head).write(answer, events))
+    } else {
+        let mut writing = Writing::new(head);
+        let mut ending = Ending::Length;
+        while let Some(said) = answer.next().await? {
+            ending = said.ending.clone().unwrap_or(ending);
+            // The events of a stream that nobody hears.
+            writing.hear(said);
+        }
+        writing.end();
+        Json(writing.response(Some((&ending, answer.tokens())))).into_response()
+    };
+    Ok(with_note(response, note))
+}
+
+impl ResponsesRequest {
+    /// The settings that a response repeats.
+    fn repeated(&self) -> Value {
+        json!({
+            "instructions": self.instructions,
+            "max_output_tokens": self.max_output_tokens,
+            "metadata": self.metadata.clone().unwrap_or_else(|| json!({})),
+            "parallel_tool_calls": self.parallel_tool_calls.unwrap_or(true),
+            "previous_response_id": null,
+            "reasoning": {"effort": self.reasoning.as_ref().and_then(|reasoning| reasoning.effort.clone()), "summary": null},
+            "store": false,
+            "temperature": self.drawing.temperature.unwrap_or(1.0),
+            "text": {"format": {"type": self.kind_of_text()}},
+            "tool_choice": self.tool_choice.clone().unwrap_or_else(|| "auto".into()),
+            "tools": self.tools.clone().unwrap_or_default(),
+            "top_p": self.drawing.top_p.unwrap_or(1.0),
+            "truncation": "disabled",
+        })
+    }
+
+    fn kind_of_text(&self) -> &str {
+        let format = self.text.as_ref().and_then(|text| text.format.as_ref());
+        format.and_then(|format| format.kind.as_deref()).unwrap_or("text")
+    }
+
+    fn ask(self) -> Result<Ask, ApiError> {
+        if self.previous_response_id.is_some() || self.conversation.as_ref().is_some_and(|it| !it.is_null()) {
+            let problem = "cannot be used: nothing is stored here; send the whole conversation as `input`";
+            return Err(ApiError::parameter("previous_response_id", problem));
+        }
+        if self.background == Some(true) {
+            return Err(ApiError::parameter("background", "is not supported: leave it out"));
+        }
+        let form = match (self.kind_of_text(), &self.text) {
+            ("text", _) => None,
+            ("json_object", _) => Some(Form::JsonObject),
+            ("json_schema", Some(TextField { format: Some(Format { schema: Some(schema), .. }) })) => {
+                Some(Form::JsonSchema(schema.clone()))
+            }
+            ("json_schema", _) => return Err(ApiError::parameter("text", "must have the schema as `format.schema`")),
+            _ => return Err(ApiError::parameter("text", "must have a format `text`, `json_object` or `json_schema`")),
+        };
+        let messages = input::messages(self.instructions, self.input)?;
+        let effort = self.reasoning.and_then(|reasoning| reasoning.effort);
+        let is_on = effort.as_deref().filter(|effort| *effort == "none").map(|_| false);
+        let tools = input::tools(self.tools.unwrap_or_default());
+        let tools = Tools::of(tools, self.tool_choice.as_ref(), self.parallel_tool_calls)?;
+        Ok(Ask {
+            asked: Asked::Conversation(Conversation {
+                messages,
+                tools,
+                variables: self.chat_template_kwargs.unwrap_or_default(),
+                goes_on: false,
+            }),
+            max_tokens: self.max_output_tokens,
+            drawing: self.drawing.drawing()?,
+            thinking: Thinking { is_on, budget: None, effort: effort.filter(|effort| effort != "none") },
+            form,
+            likeliest: self.top_logprobs,
+            ..Ask::default()
+        })
+    }
+}

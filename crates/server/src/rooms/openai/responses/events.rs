@@ -1,0 +1,237 @@
+//! A response while it is written: its items, and the events that tell of them.
+
+use super::Head;
+use crate::error::ApiError;
+use crate::hall::{Answer, Ending, Said, Tokens};
+use crate::rooms::openai::unique;
+use crate::rooms::stream::{Events, Gone};
+use serde_json::{Value, json};
+
+/// A response under way.
+pub(super) struct Writing {
+    head: Head,
+    /// Items that are complete.
+    output: Vec<Value>,
+    open: Option<Open>,
+    /// Events that have not been sent.
+    events: Vec<(&'static str, Value)>,
+    sent: u64,
+}
+
+/// The item that is being written.
+struct Open {
+    kind: Kind,
+    id: String,
+    text: String,
+    /// Of a call.
+    call: Option<(usize, String, String)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Reasoning,
+    Message,
+    Call,
+}
+
+impl Writing {
+    pub(super) fn new(head: Head) -> Writing {
+        Writing { head, output: Vec::new(), open: None, events: Vec::new(), sent: 0 }
+    }
+
+    /// Sends the events of `answer` until it ends.
+    pub(super) async fn write(mut self, mut answer: Answer, events: Events) -> Result<(), Gone> {
+        let begun = self.response(None);
+        self.tell("response.created", json!({"response": begun}));
+        self.tell("response.in_progress", json!({"response": begun}));
+        let mut ending = Ending::Length;
+        loop {
+            self.send(&events).await?;
+            match answer.next().await {
+                Ok(Some(said)) => {
+                    ending = said.ending.clone().unwrap_or(ending);
+                    self.hear(said);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.fail(&error);
+                    return self.send(&events).await;
+                }
+            }
+        }
+        self.end();
+        let whole = self.response(Some((&ending, answer.tokens())));
+        let name = if ending == Ending::Length { "response.incomplete" } else { "response.completed" };
+        self.tell(name, json!({"response": whole}));
+        self.send(&events).await
+    }
+
+    async fn send(&mut self, events: &Events) -> Result<(), Gone> {
+        for (name, data) in self.events.drain(..) {
+            events.send_named(name, &data).await?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, name: &'static str, mut data: Value) {
+        data["type"] = name.into();
+        data["sequence_number"] = self.sent.into();
+        self.sent += 1;
+        self.events.push((name, data));
+    }
+
+    /// Takes what the model says next.
+    pub(super) fn hear(&mut self, mut said: Said) {
+        let calls = said.take_calls();
+        if !said.piece.reasoning.is_empty() {
+            self.add(Kind::Reasoning, &said.piece.reasoning);
+        }
+        if !said.piece.content.is_empty() {
+            self.add(Kind::Message, &said.piece.content);
+        }
+        for call in calls {
+            let is_new =
+                self.open.as_ref().and_then(|open| open.call.as_ref()).is_none_or(|(index, ..)| *index != call.index);
+            if is_new {
+                self.end();
+                let (id, name) = (call.id.unwrap_or_else(|| unique("call_")), call.name.unwrap_or_default());
+                self.begin(Kind::Call, Some((call.index, id, name)));
+            }
+            if !call.arguments.is_empty() {
+                self.add(Kind::Call, &call.arguments);
+            }
+        }
+    }
+
+    fn add(&mut self, kind: Kind, text: &str) {
+        if self.open.as_ref().is_none_or(|open| open.kind != kind) {
+            self.end();
+            self.begin(kind, None);
+        }
+        let Some(open) = &mut self.open else { return };
+        open.text += text;
+        let (id, index) = (open.id.clone(), self.output.len());
+        let mut data = json!({"item_id": id, "output_index": index, "delta": text});
+        let name = match kind {
+            Kind::Reasoning => "response.reasoning_text.delta",
+            Kind::Message => "response.output_text.delta",
+            Kind::Call => "response.function_call_arguments.delta",
+        };
+        if kind != Kind::Call {
+            data["content_index"] = 0.into();
+        }
+        if kind == Kind::Message {
+            data["logprobs"] = json!([]);
+        }
+        self.tell(name, data);
+    }
+
+    fn begin(&mut self, kind: Kind, call: Option<(usize, String, String)>) {
+        let prefix = match kind {
+            Kind::Reasoning => "rs_",
+            Kind::Message => "msg_",
+            Kind::Call => "fc_",
+        };
+        let open = Open { kind, id: unique(prefix), text: String::new(), call };
+        let (id, index, item) = (open.id.clone(), self.output.len(), open.item("in_progress"));
+        self.open = Some(open);
+        self.tell("response.output_item.added", json!({"output_index": index, "item": item}));
+        if kind == Kind::Message {
+            let part = json!({"type": "output_text", "text": "", "annotations": [], "logprobs": []});
+            let data = json!({"item_id": id, "output_index": index, "content_index": 0, "part": part});
+            self.tell("response.content_part.added", data);
+        }
+    }
+
+    /// Completes the open item.
+    pub(super) fn end(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let (id, index, text) = (&open.id, self.output.len(), &open.text);
+        let at = json!({"item_id": id, "output_index": index, "content_index": 0});
+        let with = |key: &str, value: Value| {
+            let mut data = at.clone();
+            data[key] = value;
+            data
+        };
+        let item = open.item("completed");
+        match open.kind {
+            Kind::Reasoning => self.tell("response.reasoning_text.done", with("text", text.as_str().into())),
+            Kind::Message => {
+                let mut done = with("text", text.as_str().into());
+                done["logprobs"] = json!([]);
+                self.tell("response.output_text.done", done);
+                self.tell("response.content_part.done", with("part", item["content"][0].clone()));
+            }
+            Kind::Call => {
+                let data = json!({"item_id": id, "output_index": index, "arguments": text, "name": item["name"]});
+                self.tell("response.function_call_arguments.done", data);
+            }
+        }
+        self.tell("response.output_item.done", json!({"output_index": index, "item": item}));
+        self.output.push(item);
+    }
+
+    fn fail(&mut self, error: &ApiError) {
+        let mut response = self.response(None);
+        let body = error.body().error;
+        response["status"] = "failed".into();
+        response["error"] = json!({"code": body.code.unwrap_or("server_error"), "message": body.message});
+        self.tell("response.failed", json!({"response": response}));
+    }
+
+    /// The response as far as it is known; whole with why it ended and its tokens.
+    pub(super) fn response(&self, end: Option<(&Ending, Tokens)>) -> Value {
+        let is_cut = matches!(end, Some((Ending::Length, _)));
+        let status = match &end {
+            None => "in_progress",
+            Some(_) if is_cut => "incomplete",
+            Some(_) => "completed",
+        };
+        let mut response = self.head.asked.clone();
+        let known = json!({
+            "id": self.head.id,
+            "object": "response",
+            "created_at": self.head.created,
+            "model": self.head.model,
+            "status": status,
+            "error": null,
+            "incomplete_details": if is_cut { json!({"reason": "max_output_tokens"}) } else { Value::Null },
+            "output": self.output,
+            "usage": end.map(|(_, tokens)| json!({
+                "input_tokens": tokens.prompt,
+                "input_tokens_details": {"cached_tokens": tokens.cached},
+                "output_tokens": tokens.completion,
+                "output_tokens_details": {"reasoning_tokens": tokens.reasoning},
+                "total_tokens": tokens.prompt + tokens.completion,
+            })),
+        });
+        if let (Value::Object(response), Value::Object(known)) = (&mut response, known) {
+            response.extend(known);
+        }
+        response
+    }
+}
+
+impl Open {
+    fn item(&self, status: &str) -> Value {
+        let Open { kind, id, text, call } = self;
+        match kind {
+            Kind::Reasoning => {
+                let content =
+                    if text.is_empty() { json!([]) } else { json!([{"type": "reasoning_text", "text": text}]) };
+                json!({"type": "reasoning", "id": id, "summary": [], "content": content, "status": status})
+            }
+            Kind::Message => {
+                let part = json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []});
+                let content = if status == "completed" { json!([part]) } else { json!([]) };
+                json!({"type": "message", "id": id, "role": "assistant", "status": status, "content": content})
+            }
+            Kind::Call => {
+                let (call_id, name) = call.as_ref().map_or(("", ""), |(_, id, name)| (id, name));
+                json!({
+                    "type": "function_call", "id": id, "call_id": call_id, "name": name, "arguments": text, "status": status
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! `POST /tokenize`, `/detokenize` and `/infill`, by the names and fields of vLLM and llama.cpp.
+
+use super::drawing::{DrawingFields, Stop};
+use super::wire::WireMessage;
+use crate::App;
+use crate::error::ApiError;
+use crate::hall::{Answer, Ask, Asked, Conversation, Ending};
+use crate::rooms::take::Taken;
+use crate::rooms::tools::Tools;
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// Body of `POST /tokenize`: a text or a conversation. llama.cpp calls the text `content`.
+#[derive(Deserialize)]
+pub(crate) struct TokenizeRequest {
+    model: Option<String>,
+    #[serde(alias = "content")]
+    prompt: Option<String>,
+    messages: Option<Vec<WireMessage>>,
+    tools: Option<Vec<Value>>,
+    chat_template_kwargs: Option<Map<String, Value>>,
+}
+
+/// Body of `POST /detokenize`.
+#[derive(Deserialize)]
+pub(crate) struct DetokenizeRequest {
+    model: Option<String>,
+    tokens: Vec<u32>,
+}
+
+/// Body of `POST /infill`.
+#[derive(Deserialize)]
+pub(crate) struct InfillRequest {
+    model: Option<String>,
+    input_prefix: String,
+    input_suffix: String,
+    #[serde(alias = "max_tokens")]
+    n_predict: Option<i64>,
+    stop: Option<Stop>,
+    #[serde(flatten)]
+    drawing: DrawingFields,
+}
+
+pub(crate) async fn tokenize(
+    State(app): State<Arc<App>>,
+    Taken(request): Taken<TokenizeRequest>,
+) -> Result<Json<Value>, ApiError> {
+    let model = app.model(request.model.as_deref()).await?;
+    let asked = match (request.prompt, request.messages) {
+        (Some(text), None) => Asked::Text(text),
+        (None, Some(messages)) => Asked::Conversation(Conversation {
+            messages: messages.into_iter().map(|message| message.message).collect(),
+            tools: Tools::of(request.tools.unwrap_or_default(), None, None)?,
+            variables: request.chat_template_kwargs.unwrap_or_default(),
+            goes_on: false,
+        }),
+        _ => return Err(ApiError::parameter("prompt", "must be there, or `messages`, and not both")),
+    };
+    let ask = Ask { asked, ..Ask::default() };
+    let context = model.limits.context;
+    let tokens = model.in_background(move |model| model.tokens(&ask)).await??;
+    Ok(Json(json!({"count": tokens.len(), "max_model_len": context, "tokens": tokens})))
+}
+
+pub(crate) async fn detokenize(
+    State(app): State<Arc<App>>,
+    Taken(request): Taken<DetokenizeRequest>,
+) -> Result<Json<Value>, ApiError> {
+    let model = app.model(request.model.as_deref()).await?;
+    let vocabulary = model.chat.tokenizer().vocab_size();
+    if let Some(id) = request.tokens.iter().find(|id| **id as usize >= vocabulary) {
+        let problem = format!("has the token {id}, but this model has {vocabulary} tokens");
+        return Err(ApiError::parameter("tokens", problem));
+    }
+    let text = model.in_background(move |model| model.chat.tokenizer().decode(&request.tokens, false)).await?;
+    Ok(Json(json!({"prompt": text, "content": text})))
+}
+
+pub(crate) async fn infill(
+    State(app): State<Arc<App>>,
+    Taken(request): Taken<InfillRequest>,
+) -> Result<Json<Value>, ApiError> {
+    let model = app.model(request.model.as_deref()).await?;
+    let ask = Ask {
+        asked: Asked::Gap { before: request.input_prefix, after: request.input_suffix },
+        max_tokens: request.n_predict.filter(|tokens| *tokens >= 0),
+        stops: Stop::strings(request.stop),
+        drawing: request.drawing.drawing()?,
+        ..Ask::default()
+    };
+    let mut answer = Answer::start(&app, Arc::clone(&model), ask).await?;
+    let (mut text, mut ending) = (String::new(), None);
+    while let Some(said) = answer.next().await? {
+        text += &said.piece.content;
+        ending = said.ending;
+    }
+    let tokens = answer.tokens();
+    Ok(Json(json!({
+        "content": text,
+        "stop": true,
+        "stop_type": if ending == Some(Ending::Length) { "limit" } else { "eos" },
+        "model": model.name,
+        "tokens_evaluated": tokens.prompt,
+        "tokens_predicted": tokens.completion,
+        "tokens_cached": tokens.cached,
+    })))
+}
