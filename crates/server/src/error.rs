@@ -32,8 +32,8 @@ pub(crate) enum ApiError {
     Prompt(Arc<picnic_chat::Error>),
     /// In the words that clients look for.
     #[error(
-        "This model's maximum context length is {context} tokens, but the prompt has {}{prompt}, which leaves none for an \
-         answer: shorten the messages", if *is_least { "at least " } else { "" }
+        "This model's maximum context length is {context} tokens. However, the prompt has {}{prompt} tokens, which leaves none \
+         for an answer: shorten the messages", if *is_least { "at least " } else { "" }
     )]
     TooLong { context: usize, prompt: usize, is_least: bool },
     #[error("{0}")]

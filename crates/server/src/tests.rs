@@ -1,5 +1,6 @@
 //! The application in-process, before a generator that answers each message with itself, a token a step.
 
+mod contracts;
 mod random_model;
 
 use super::*;
@@ -293,7 +294,7 @@ async fn errors_have_a_status_and_a_body() {
         (422, message(json!({"functions": [{"name": "f"}]}))),
         (422, message(json!({"best_of": 2}))),
         (422, message(json!({"min_tokens": 5}))),
-        (422, message(json!({"response_format": {}}))),
+        (400, message(json!({"response_format": {}}))),
         (422, message(json!({"thinking": {"type": "perhaps"}}))),
         (400, message(json!({"response_format": "json"}))),
         (422, message(json!({"response_format": {"type": "xml"}}))),

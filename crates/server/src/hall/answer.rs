@@ -1,6 +1,6 @@
 //! Answers under way: what the engine draws, made into text and handed on as it comes.
 
-use super::ask::Ask;
+use super::ask::{Ask, Asked};
 use super::encode::{Encoded, Reader};
 use crate::App;
 use crate::error::ApiError;
@@ -25,6 +25,8 @@ pub(crate) struct Answer {
     tells_tokens: bool,
     /// The prompt, where it is told too.
     pub(crate) prompt: Vec<u32>,
+    /// Whether its first token was set before a text that had none.
+    pub(crate) begins_with_mark: bool,
     prompt_tokens: usize,
     cached_tokens: usize,
     /// What was changed about the request, in a line for its sender.
@@ -94,11 +96,13 @@ impl Answer {
         ask.check()?;
         let watch = Watch::start(&app.metrics, &hosted.name);
         let place = hosted.worker.place().ok_or(ApiError::Overloaded)?;
-        let tells_tokens = ask.likeliest.is_some();
+        let (tells_tokens, is_text) = (ask.likeliest.is_some(), matches!(ask.asked, Asked::Text(_)));
         // A long conversation takes a while to encode, and holds its place even if its client goes away meanwhile.
         let encoded = hosted.in_background(move |hosted| hosted.encode(ask)).await??;
         let Encoded { requests, readers, note } = encoded;
         let prompt = requests.first().map(|request| request.prompt.clone()).unwrap_or_default();
+        let begins_with_mark =
+            is_text && !prompt.is_empty() && prompt.first().copied() == hosted.chat.tokenizer().bos();
         let (prompt_tokens, endings) = (prompt.len(), vec![None; readers.len()]);
         let updates = hosted.worker.submit(place, requests).map_err(|_| ApiError::Panicked)?;
         Ok(Answer {
@@ -108,6 +112,7 @@ impl Answer {
             endings,
             tells_tokens,
             prompt,
+            begins_with_mark,
             prompt_tokens,
             cached_tokens: 0,
             note,

@@ -23,12 +23,12 @@ pub(crate) struct Gone;
 impl Events {
     /// Sends an event with JSON for its data.
     pub(crate) async fn send(&self, data: &impl Serialize) -> Result<(), Gone> {
-        self.0.send(event(data)).await.map_err(|_| Gone)
+        self.0.send(json(Event::default(), data)).await.map_err(|_| Gone)
     }
 
     /// The same under a name.
     pub(crate) async fn send_named(&self, name: &str, data: &impl Serialize) -> Result<(), Gone> {
-        self.0.send(event(data).event(name)).await.map_err(|_| Gone)
+        self.0.send(json(Event::default().event(name), data)).await.map_err(|_| Gone)
     }
 
     /// Sends an event whose data is no JSON.
@@ -37,9 +37,9 @@ impl Events {
     }
 }
 
-fn event(data: &impl Serialize) -> Event {
+fn json(event: Event, data: &impl Serialize) -> Event {
     // Strings and numbers under string keys: serialising cannot fail.
-    Event::default().json_data(data).unwrap_or_default()
+    event.json_data(data).unwrap_or_default()
 }
 
 /// A response that is what `write` sends. When its client goes away, `write` is dropped wherever it is.

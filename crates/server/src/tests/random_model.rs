@@ -5,7 +5,7 @@ use picnic_engine::{DiskError, DiskSettings};
 use picnic_model::WeightForm;
 
 /// The real engine and a small model with random weights.
-fn random_model() -> Router {
+pub(super) fn random_model() -> Router {
     random_model_on(None)
 }
 

@@ -92,12 +92,15 @@ impl ChatRequest {
             Some(DEEPSEEK_REASONER) => Some(true),
             _ => None,
         };
+        let of_template = |name: &str| self.chat_template_kwargs.as_ref()?.get(name)?.as_bool();
+        let by_template = of_template("enable_thinking").or(of_template("thinking"));
         let effort = self.reasoning_effort.clone().or_else(|| reasoning?.effort.clone());
         let by_effort = effort.as_deref().filter(|effort| *effort == "none").map(|_| false);
         Ok(Thinking {
             is_on: is_on
                 .or(self.enable_thinking)
                 .or(reasoning.and_then(|reasoning| reasoning.enabled))
+                .or(by_template)
                 .or(by_effort)
                 .or(by_name),
             budget: self

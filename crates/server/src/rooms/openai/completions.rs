@@ -227,8 +227,9 @@ impl Shape {
         }
         let mut logprobs = Logprobs::default();
         if self.echo {
-            text.insert_str(0, &answer.hosted.chat.tokenizer().decode(&answer.prompt, false));
-            logprobs.add_prompt(&answer.hosted, &answer.prompt, reading.as_deref());
+            let asked = &answer.prompt[usize::from(answer.begins_with_mark)..];
+            text.insert_str(0, &answer.hosted.chat.tokenizer().decode(asked, false));
+            logprobs.add_prompt(answer, reading.as_deref());
         }
         tokens.iter().for_each(|token| logprobs.add(&answer.hosted, token.id, Some(token.logprob), &token.likeliest));
         let logprobs = self.likeliest.map(|most| logprobs.with_at_most(most));
@@ -285,15 +286,19 @@ impl Logprobs {
         self.top_logprobs.push(logprob.map(|_| top));
     }
 
-    fn add_prompt(&mut self, hosted: &Hosted, prompt: &[u32], reading: Option<&Reading>) {
+    fn add_prompt(&mut self, answer: &Answer, reading: Option<&Reading>) {
         let logprobs = reading.map_or(&[][..], |reading| &reading.prompt_logprobs);
         let likeliest = reading.map_or(&[][..], |reading| &reading.prompt_likeliest);
-        for (at, &id) in prompt.iter().enumerate() {
+        for (at, &id) in answer.prompt.iter().enumerate() {
             // Nothing predicts the first.
             let before = at.checked_sub(1);
             let logprob = before.and_then(|before| logprobs.get(before)).copied();
             let likeliest = before.and_then(|before| likeliest.get(before)).map_or(&[][..], Vec::as_slice);
-            self.add(hosted, id, logprob, likeliest);
+            self.add(&answer.hosted, id, logprob, likeliest);
+            if at == 0 && answer.begins_with_mark {
+                // The text begins behind it.
+                self.length = 0;
+            }
         }
     }
 

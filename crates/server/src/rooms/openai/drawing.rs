@@ -119,6 +119,10 @@ impl ResponseFormat {
             (Some("json_object"), None) => Ok(Some(Form::JsonObject)),
             (Some("json_object" | "json_schema"), Some(schema)) => Ok(Some(Form::JsonSchema(schema))),
             (Some("json_schema"), None) => refuse("must have the schema as `json_schema.schema`"),
+            (None, _) => Err(ApiError::Malformed {
+                problem: "`response_format` has no `type`: it is `text`, `json_object` or `json_schema`".to_owned(),
+                param: Some("response_format".to_owned()),
+            }),
             _ => refuse("must be of the type `text`, `json_object` or `json_schema`"),
         }
     }
