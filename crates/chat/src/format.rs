@@ -2,6 +2,7 @@
 
 use crate::end_tokens::known_by_name;
 use crate::reasoning::Splitter;
+use crate::template::Rendered;
 use crate::{CHAT_TEMPLATE, ChatOptions, ChatTemplate, EndTokens, Error, Message, Result};
 use picnic_tokenizer::{MARKS, Tokenizer};
 use serde_json::{Map, Value};
@@ -118,15 +119,15 @@ impl ChatFormat {
         self
     }
 
-    /// The prompt of a conversation. The template writes `bos` itself.
+    /// The prompt of a conversation. The template writes `bos` itself. What somebody wrote into a message, a tool or a
+    /// variable of this prompt is text, also where it reads like a token with which the template steers the conversation.
     ///
     /// # Errors
     /// Without a template that works, or where it refuses the conversation.
     pub fn prompt(&self, messages: &[Message], options: &ChatOptions) -> Result<Prompt> {
-        let mut variables = self.variables.clone();
-        variables.extend(options.variables.cloned().unwrap_or_default());
-        let text = self.template()?.render(messages, &ChatOptions { variables: Some(&variables), ..*options })?;
-        let ids = self.tokenizer.encode(&text, false)?;
+        let control = self.tokenizer.control_tokens();
+        let Rendered { text, breaks } = self.template()?.render_guarded(messages, options, &self.variables, control)?;
+        let ids = self.tokenizer.encode_with_breaks(&text, &breaks)?;
         Ok(Prompt { text, ids })
     }
 

@@ -12,6 +12,7 @@ mod end_tokens;
 mod error;
 mod folder;
 mod format;
+mod guard;
 mod guidance;
 mod message;
 mod methods;
