@@ -3,7 +3,7 @@
 use crate::end_tokens::known_by_name;
 use crate::reasoning::Splitter;
 use crate::template::Rendered;
-use crate::{CHAT_TEMPLATE, ChatOptions, ChatTemplate, EndTokens, Error, Message, Result};
+use crate::{CHAT_TEMPLATE, ChatOptions, ChatTemplate, EndTokens, Error, Message, Result, ToolFormat};
 use picnic_tokenizer::{MARKS, Tokenizer};
 use serde_json::{Map, Value};
 
@@ -17,6 +17,7 @@ pub struct ChatFormat {
     /// `None` if the model has no template, an error if it has one that does not compile.
     template: Option<std::result::Result<ChatTemplate, String>>,
     ends: EndTokens,
+    tool_format: ToolFormat,
     /// White space that the template writes between a prompt and its answer, such as the space of Llama 2's.
     lead: String,
     /// Variables of the template that whoever runs the model has set.
@@ -49,7 +50,8 @@ impl ChatFormat {
         let ends = EndTokens::of(&tokenizer, compiled);
         let lead = compiled.and_then(lead).unwrap_or_default();
         let (variables, generation, notes) = (Map::new(), Map::new(), Vec::new());
-        ChatFormat { tokenizer, template, ends, lead, variables, generation, notes }
+        let tool_format = ToolFormat::of(&tokenizer, compiled.map(ChatTemplate::source).as_deref());
+        ChatFormat { tokenizer, template, ends, tool_format, lead, variables, generation, notes }
     }
 
     /// The tokens that open and close the thinking of a reply to `prompt`; nothing opens it where the prompt does. `None` if
@@ -157,6 +159,11 @@ impl ChatFormat {
     /// What was guessed, repaired or left out when its files were read, a line each, for standard error.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
         self.tokenizer.notes().iter().chain(&self.notes).map(String::as_str)
+    }
+
+    /// In which form this model calls tools. A model that knows none is asked for [`ToolFormat::Hermes`].
+    pub fn tool_format(&self) -> ToolFormat {
+        self.tool_format
     }
 
     /// The tokens that end a turn.

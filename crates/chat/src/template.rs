@@ -177,6 +177,12 @@ impl ChatTemplate {
         Ok(rendered)
     }
 
+    /// The sources of all templates, one after another.
+    pub(crate) fn source(&self) -> String {
+        let sources = self.names.keys().filter_map(|name| self.environment.get_template(name).ok());
+        sources.map(|template| template.source().to_owned()).collect()
+    }
+
     /// The template that fits.
     fn name(&self, options: &ChatOptions) -> &'static str {
         if !options.tools.is_empty() && self.names.contains_key(TOOL_USE) { TOOL_USE } else { DEFAULT }

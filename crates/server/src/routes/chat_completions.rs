@@ -102,7 +102,7 @@ impl Streaming {
                 self.chunk(Delta { role: Some("assistant"), content: Some(String::new()), ..Delta::default() }, false)
             }
             Stage::Text => match self.answer.next().await {
-                Ok(Some(Piece { reasoning, content })) => {
+                Ok(Some(Piece { reasoning, content, .. })) => {
                     let some = |text: String| (!text.is_empty()).then_some(text);
                     let delta = Delta { role: None, reasoning_content: some(reasoning), content: some(content) };
                     self.chunk(delta, false)
