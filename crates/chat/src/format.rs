@@ -2,7 +2,8 @@
 
 use crate::end_tokens::known_by_name;
 use crate::reasoning::Splitter;
-use crate::{CHAT_TEMPLATE, ChatOptions, ChatTemplate, EndTokens, Error, Message, Result};
+use crate::template::Rendered;
+use crate::{CHAT_TEMPLATE, ChatOptions, ChatTemplate, EndTokens, Error, Message, Result, ToolFormat};
 use picnic_tokenizer::{MARKS, Tokenizer};
 use serde_json::{Map, Value};
 
@@ -16,6 +17,7 @@ pub struct ChatFormat {
     /// `None` if the model has no template, an error if it has one that does not compile.
     template: Option<std::result::Result<ChatTemplate, String>>,
     ends: EndTokens,
+    tool_format: ToolFormat,
     /// White space that the template writes between a prompt and its answer, such as the space of Llama 2's.
     lead: String,
     /// Variables of the template that whoever runs the model has set.
@@ -48,7 +50,8 @@ impl ChatFormat {
         let ends = EndTokens::of(&tokenizer, compiled);
         let lead = compiled.and_then(lead).unwrap_or_default();
         let (variables, generation, notes) = (Map::new(), Map::new(), Vec::new());
-        ChatFormat { tokenizer, template, ends, lead, variables, generation, notes }
+        let tool_format = ToolFormat::of(&tokenizer, compiled.map(ChatTemplate::source).as_deref());
+        ChatFormat { tokenizer, template, ends, tool_format, lead, variables, generation, notes }
     }
 
     /// The tokens that open and close the thinking of a reply to `prompt`; nothing opens it where the prompt does. `None` if
@@ -118,15 +121,15 @@ impl ChatFormat {
         self
     }
 
-    /// The prompt of a conversation. The template writes `bos` itself.
+    /// The prompt of a conversation. The template writes `bos` itself. What somebody wrote into a message, a tool or a
+    /// variable of this prompt is text, also where it reads like a token with which the template steers the conversation.
     ///
     /// # Errors
     /// Without a template that works, or where it refuses the conversation.
     pub fn prompt(&self, messages: &[Message], options: &ChatOptions) -> Result<Prompt> {
-        let mut variables = self.variables.clone();
-        variables.extend(options.variables.cloned().unwrap_or_default());
-        let text = self.template()?.render(messages, &ChatOptions { variables: Some(&variables), ..*options })?;
-        let ids = self.tokenizer.encode(&text, false)?;
+        let control = self.tokenizer.control_tokens();
+        let Rendered { text, breaks } = self.template()?.render_guarded(messages, options, &self.variables, control)?;
+        let ids = self.tokenizer.encode_with_breaks(&text, &breaks)?;
         Ok(Prompt { text, ids })
     }
 
@@ -156,6 +159,11 @@ impl ChatFormat {
     /// What was guessed, repaired or left out when its files were read, a line each, for standard error.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
         self.tokenizer.notes().iter().chain(&self.notes).map(String::as_str)
+    }
+
+    /// In which form this model calls tools. A model that knows none is asked for [`ToolFormat::Hermes`].
+    pub fn tool_format(&self) -> ToolFormat {
+        self.tool_format
     }
 
     /// The tokens that end a turn.

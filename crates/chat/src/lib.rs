@@ -12,6 +12,7 @@ mod end_tokens;
 mod error;
 mod folder;
 mod format;
+mod guard;
 mod guidance;
 mod message;
 mod methods;
@@ -24,6 +25,7 @@ mod reply;
 mod source;
 mod stop;
 mod template;
+mod tools;
 
 pub use end_tokens::{EndTokens, ends_a_turn_by_name};
 pub use error::Error;
@@ -36,6 +38,7 @@ pub use reasoning::{Piece, Splitter};
 pub use recommended::Recommended;
 pub use reply::Reply;
 pub use template::{ChatOptions, ChatTemplate, with_deep_stack};
+pub use tools::{CallDelta, ToolFormat};
 
 /// What the fallible functions of this crate return.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -8,6 +8,7 @@
 //! In an answer that is held to a form no text is a mark, as a string of its JSON may hold any text. There, whoever
 //! reads the tokens says where the thinking begins and ends, and the content is kept to the character.
 
+use crate::CallDelta;
 use crate::stop::begun;
 use picnic_tokenizer::MARKS;
 
@@ -29,6 +30,8 @@ pub struct Piece {
     pub reasoning: String,
     /// More answer.
     pub content: String,
+    /// More of the calls of tools.
+    pub calls: Vec<CallDelta>,
 }
 
 /// Which marks are behind.
@@ -45,6 +48,12 @@ impl std::ops::AddAssign for Piece {
     fn add_assign(&mut self, more: Piece) {
         self.reasoning += &more.reasoning;
         self.content += &more.content;
+        for call in more.calls {
+            match self.calls.iter_mut().find(|known| known.index == call.index) {
+                Some(known) => known.arguments += &call.arguments,
+                None => self.calls.push(call),
+            }
+        }
     }
 }
 
@@ -67,28 +76,51 @@ impl Splitter {
         self.stage = if self.is_thinking() { Stage::Thought } else { Stage::Thinking };
     }
 
+    /// The same where the answer goes on with text that it has already: with thinking, or with content.
+    pub(crate) fn going_on(self, is_thinking: bool) -> Splitter {
+        let stage = if is_thinking { Stage::Thinking } else { Stage::Thought };
+        Splitter { stage, reasoning_begun: is_thinking, content_begun: !is_thinking, ..self }
+    }
+
     /// Adds text and returns what is now certain.
     pub fn push(&mut self, text: &str) -> Piece {
-        let mut text = std::mem::take(&mut self.held) + text;
         let mut piece = Piece::default();
+        self.push_into(text, &mut |is_thinking, text| {
+            let side = if is_thinking { &mut piece.reasoning } else { &mut piece.content };
+            side.push_str(text);
+            false
+        });
+        piece
+    }
+
+    /// The same, with each stretch of text going to `sink` in order. It hears whether that is thinking, and says whether
+    /// it is in the middle of what knows no marks, such as a call of a tool.
+    pub(crate) fn push_into(&mut self, text: &str, sink: &mut dyn FnMut(bool, &str) -> bool) {
+        let mut text = std::mem::take(&mut self.held) + text;
         while self.reads_marks
             && let Some((at, mark, next)) = self.stage.next_mark(&text)
         {
-            self.emit(&text[..at], &mut piece);
+            if self.emit(&text[..at], sink) {
+                self.emit(mark, sink);
+            } else {
+                self.stage = next;
+            }
             text.drain(..at + mark.len());
-            self.stage = next;
         }
         let marks = if self.reads_marks { self.stage.marks() } else { &[] };
         let held = begun(&text, marks.iter().map(|(mark, _)| *mark));
         self.held = text.split_off(text.len() - held);
-        self.emit(&text, &mut piece);
-        piece
+        self.emit(&text, sink);
     }
 
     /// Ends the text: the beginning of a mark that never came is text.
     pub fn finish(&mut self) -> Piece {
         let (held, mut piece) = (std::mem::take(&mut self.held), Piece::default());
-        self.emit(&held, &mut piece);
+        self.emit(&held, &mut |is_thinking, text| {
+            let side = if is_thinking { &mut piece.reasoning } else { &mut piece.content };
+            side.push_str(text);
+            false
+        });
         piece
     }
 
@@ -97,14 +129,13 @@ impl Splitter {
         self.stage == Stage::Thinking
     }
 
-    fn emit(&mut self, text: &str, piece: &mut Piece) {
-        let (begun, side) = match self.stage {
-            Stage::Thinking => (&mut self.reasoning_begun, &mut piece.reasoning),
-            _ => (&mut self.content_begun, &mut piece.content),
-        };
+    /// Gives text to its side, which says whether it is in the middle of what knows no marks.
+    fn emit(&mut self, text: &str, sink: &mut dyn FnMut(bool, &str) -> bool) -> bool {
+        let is_thinking = self.is_thinking();
+        let begun = if is_thinking { &mut self.reasoning_begun } else { &mut self.content_begun };
         let text = if *begun { text } else { text.trim_start() };
         *begun |= !text.is_empty();
-        side.push_str(text);
+        sink(is_thinking, text)
     }
 }
 

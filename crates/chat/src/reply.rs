@@ -1,9 +1,20 @@
-//! From the tokens of one reply to its two texts: decoding, end tokens, stop strings, thinking apart from the answer.
+//! From the tokens of one reply to its texts and calls: decoding, end tokens, thinking apart from the answer, calls of
+//! tools apart from its text, stop strings.
+//!
+//! Text passes through in this order: the decoder makes characters of tokens, the splitter takes the thinking out, the
+//! tool reader takes the calls out, and stop strings are looked for in what is left, which is the content. gpt-oss's
+//! channels take the splitter's place. A mark that the vocabulary has as a special token counts only as that token; any
+//! other counts as text.
 
-use crate::ChatFormat;
 use crate::reasoning::{Piece, Splitter};
 use crate::stop::StopStrings;
-use picnic_tokenizer::DecodeStream;
+use crate::tools::{HarmonyReader, Lexeme, Lexer, Out, ToolReader};
+use crate::{ChatFormat, Message, ToolFormat};
+use picnic_tokenizer::{DecodeStream, MARKS};
+use serde_json::Value;
+
+/// Bytes of a prompt's end that tell in which channel an answer begins.
+const PROMPT_END: usize = 200;
 
 /// One reply while it is being generated.
 pub struct Reply {
@@ -12,19 +23,53 @@ pub struct Reply {
     splitter: Splitter,
     /// The tokens that open and close the thinking, if they are no text.
     marks: Option<(Option<u32>, u32)>,
+    tools: Option<Tools>,
+    prompt_end: String,
+    /// What depends on the model's vocabulary, from the first token on.
+    readers: Option<Readers>,
+    /// The thinking, as long as nothing else was said.
+    thought: String,
+    has_answer: bool,
+    has_calls: bool,
     is_stopped: bool,
     tokens: usize,
     reasoning_tokens: usize,
 }
 
+/// The tools of a request.
+struct Tools {
+    format: ToolFormat,
+    tools: Vec<Value>,
+    seed: u64,
+}
+
+/// What takes the calls out of a text.
+struct Readers {
+    format: ToolFormat,
+    /// Marks that are tokens of their own.
+    tokens: Vec<(u32, &'static str)>,
+    /// Finds those that are not.
+    lexer: Lexer,
+    reader: Option<ToolReader>,
+    harmony: Option<HarmonyReader>,
+}
+
 impl Reply {
-    /// A reply to the prompt `prompt` that ends before any of the strings `stops`, in its thinking as in its answer.
+    /// A reply to the prompt `prompt` that ends before any of the strings `stops` in its answer. The thinking does not
+    /// end there.
     pub fn new(prompt: &str, stops: Vec<String>) -> Reply {
+        let from = (prompt.len().saturating_sub(PROMPT_END)..=prompt.len()).find(|&at| prompt.is_char_boundary(at));
         Reply {
             decoder: DecodeStream::new(true),
             stops: StopStrings::new(stops),
             splitter: Splitter::after(prompt),
             marks: None,
+            tools: None,
+            prompt_end: prompt[from.unwrap_or(0)..].to_owned(),
+            readers: None,
+            thought: String::new(),
+            has_answer: false,
+            has_calls: false,
             is_stopped: false,
             tokens: 0,
             reasoning_tokens: 0,
@@ -37,66 +82,86 @@ impl Reply {
         Reply { splitter: Splitter::without_marks(prompt), marks, ..Reply::new(prompt, stops) }
     }
 
-    /// Adds a token and returns the text that is now certain. A token that ends the turn is no part of the text.
+    /// The same for an answer that may call `tools`, which are in OpenAI's form, as [`ChatFormat::tool_format`] says that
+    /// this model does it. The ids of the calls follow from `seed`.
+    pub fn with_tools(self, format: ToolFormat, tools: &[Value], seed: u64) -> Reply {
+        let tools = (!tools.is_empty()).then(|| Tools { format, tools: tools.to_vec(), seed });
+        Reply { tools, ..self }
+    }
+
+    /// The same for an answer that goes on with `message`, which the prompt ends with
+    /// ([`crate::ChatOptions::continue_final_message`]).
+    pub fn going_on_with(self, message: &Message) -> Reply {
+        let is_empty = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
+        let is_thinking = is_empty(&message.content) && !is_empty(&message.reasoning_content);
+        if is_empty(&message.content) && !is_thinking {
+            return self;
+        }
+        Reply { splitter: self.splitter.going_on(is_thinking), has_answer: !is_thinking, ..self }
+    }
+
+    /// Adds a token and returns what is now certain. A token that ends the turn is no part of the text.
     pub fn push(&mut self, chat: &ChatFormat, token: u32) -> Piece {
-        let was_thinking = self.splitter.is_thinking();
+        self.prepare(chat);
+        let was_thinking = self.is_thinking();
         let mut piece = Piece::default();
         if chat.ends().contains(token) {
-            piece = self.finish();
+            self.flush(&mut piece);
+            // The thinking was never closed: what it came to is the answer.
+            if self.is_thinking() && !self.has_answer && !self.is_stopped {
+                self.answer_with_the_thought(&mut piece);
+            }
+            self.end(&mut piece);
             self.is_stopped = true;
         } else if self.is_mark(token) {
-            piece = self.flush();
+            self.flush(&mut piece);
             self.splitter.turn();
+        } else if let Some(mark) = self.mark_of(token) {
+            self.flush(&mut piece);
+            let opens = self.readers.as_ref().is_some_and(|readers| readers.format.opens(mark));
+            if opens && self.splitter.is_thinking() {
+                self.splitter.turn();
+            }
+            if !self.splitter.is_thinking() {
+                self.sort(Lexeme::Mark(mark, true), &mut piece);
+            }
         } else {
             let text = self.decoder.push(chat.tokenizer(), token);
             self.read(&text, &mut piece);
         }
         self.tokens += 1;
-        self.reasoning_tokens += usize::from(was_thinking || self.splitter.is_thinking());
+        self.reasoning_tokens += usize::from(was_thinking || self.is_thinking());
         piece
     }
 
-    /// Ends a reply of which no more is drawn: what was held back as the beginning of a character, a stop string or a
-    /// mark is text.
-    pub fn finish(&mut self) -> Piece {
-        let mut piece = self.flush();
-        if !self.is_stopped {
-            piece += self.splitter.finish();
-        }
-        piece
-    }
-
-    /// What was held back as the beginning of a character or of a stop string.
-    fn flush(&mut self) -> Piece {
+    /// Adds text that was decoded elsewhere.
+    #[cfg(test)]
+    pub(crate) fn push_text(&mut self, chat: &ChatFormat, text: &str) -> Piece {
+        self.prepare(chat);
         let mut piece = Piece::default();
-        let rest = std::mem::replace(&mut self.decoder, DecodeStream::new(true)).finish();
-        self.read(&rest, &mut piece);
-        if !self.is_stopped {
-            piece += self.splitter.push(&self.stops.finish());
-        }
+        self.read(text, &mut piece);
         piece
     }
 
-    /// Whether a token opens or closes the thinking and is no text.
-    fn is_mark(&self, token: u32) -> bool {
-        self.marks.is_some_and(|(open, close)| match self.splitter.is_thinking() {
-            true => token == close,
-            false => self.tokens == 0 && open == Some(token),
-        })
-    }
-
-    fn read(&mut self, text: &str, piece: &mut Piece) {
-        let (text, stopped) = self.stops.push(text);
-        *piece += self.splitter.push(&text);
-        if stopped {
-            self.is_stopped = true;
-            *piece += self.splitter.finish();
+    /// Ends a reply of which no more is drawn: what was held back as the beginning of a character, a stop string, a mark
+    /// or a call is text.
+    pub fn finish(&mut self) -> Piece {
+        let mut piece = Piece::default();
+        if !self.is_stopped {
+            self.flush(&mut piece);
+            self.end(&mut piece);
         }
+        piece
     }
 
     /// Whether the reply came to its end by a token or a stop string.
     pub fn is_stopped(&self) -> bool {
         self.is_stopped
+    }
+
+    /// Whether the reply has called a tool.
+    pub fn has_calls(&self) -> bool {
+        self.has_calls
     }
 
     /// Tokens so far.
@@ -107,6 +172,166 @@ impl Reply {
     /// Those of them that are thinking, its marks included.
     pub fn reasoning_tokens(&self) -> usize {
         self.reasoning_tokens
+    }
+
+    /// Finds out what the vocabulary of `chat` makes of the marks.
+    fn prepare(&mut self, chat: &ChatFormat) {
+        if self.readers.is_some() {
+            return;
+        }
+        let (format, tools, seed) = match &self.tools {
+            Some(Tools { format, tools, seed }) => (Some(*format), tools.as_slice(), *seed),
+            None if chat.tool_format() == ToolFormat::Harmony => (Some(ToolFormat::Harmony), [].as_slice(), 0),
+            None => (None, [].as_slice(), 0),
+        };
+        let tokenizer = chat.tokenizer();
+        let (mut tokens, mut texts) = (Vec::new(), Vec::new());
+        for &mark in format.map_or([].as_slice(), ToolFormat::marks) {
+            match tokenizer.token_to_id(mark).filter(|&id| tokenizer.is_special(id)) {
+                Some(id) => tokens.push((id, mark)),
+                None => texts.push(mark),
+            }
+        }
+        let is_harmony = format == Some(ToolFormat::Harmony);
+        let harmony = is_harmony.then(|| HarmonyReader::after(&self.prompt_end, tools, seed));
+        let reader = format.filter(|_| !is_harmony).map(|format| ToolReader::new(format, tools, seed));
+        let format = format.unwrap_or_default();
+        self.readers = Some(Readers { format, tokens, lexer: Lexer::new(texts), reader, harmony });
+    }
+
+    fn is_thinking(&self) -> bool {
+        match self.readers.as_ref().and_then(|readers| readers.harmony.as_ref()) {
+            Some(harmony) => harmony.is_thinking(),
+            None => self.splitter.is_thinking(),
+        }
+    }
+
+    /// Whether a token opens or closes the thinking and is no text.
+    fn is_mark(&self, token: u32) -> bool {
+        self.marks.is_some_and(|(open, close)| match self.splitter.is_thinking() {
+            true => token == close,
+            false => self.tokens == 0 && open == Some(token),
+        })
+    }
+
+    /// The mark of a call that is this token.
+    fn mark_of(&self, token: u32) -> Option<&'static str> {
+        let marks = &self.readers.as_ref()?.tokens;
+        marks.iter().find(|(id, _)| *id == token).map(|(_, mark)| *mark)
+    }
+
+    fn read(&mut self, text: &str, piece: &mut Piece) {
+        let Some(readers) = &mut self.readers else { return };
+        if readers.harmony.is_some() {
+            for lexeme in readers.lexer.push(text) {
+                self.sort(lexeme, piece);
+            }
+            return;
+        }
+        let mut outs = Vec::new();
+        let Readers { lexer, reader, .. } = readers;
+        self.splitter.push_into(text, &mut |is_thinking, text| match reader {
+            Some(reader) if !is_thinking => {
+                lexer.push(text).iter().for_each(|lexeme| reader.push(lexeme, &mut outs));
+                reader.is_inside()
+            }
+            _ => {
+                let text = text.to_owned();
+                outs.push(if is_thinking { Out::Reasoning(text) } else { Out::Content(text) });
+                false
+            }
+        });
+        self.put(outs, piece);
+    }
+
+    /// Gives a part of the answer to whoever reads the calls.
+    fn sort(&mut self, lexeme: Lexeme, piece: &mut Piece) {
+        let mut outs = Vec::new();
+        if let Some(readers) = &mut self.readers {
+            match (&mut readers.harmony, &mut readers.reader, lexeme) {
+                (Some(harmony), _, lexeme) => harmony.push(&lexeme, &mut outs),
+                (None, Some(reader), lexeme) => reader.push(&lexeme, &mut outs),
+                (None, None, Lexeme::Text(text)) => outs.push(Out::Content(text)),
+                (None, None, Lexeme::Mark(..)) => {}
+            }
+        }
+        self.put(outs, piece);
+    }
+
+    /// Looks for stop strings and adds what comes before them to `piece`.
+    fn put(&mut self, outs: impl IntoIterator<Item = Out>, piece: &mut Piece) {
+        for out in outs {
+            if self.is_stopped {
+                return;
+            }
+            match out {
+                Out::Reasoning(text) => {
+                    if !self.has_answer {
+                        self.thought += &text;
+                    }
+                    piece.reasoning += &text;
+                }
+                Out::Content(text) => {
+                    self.has_answer |= !text.trim().is_empty();
+                    let (text, is_stopped) = self.stops.push(&text);
+                    piece.content += &text;
+                    self.is_stopped = is_stopped;
+                }
+                Out::Call(call) => {
+                    (self.has_answer, self.has_calls) = (true, true);
+                    piece.content += &self.stops.finish();
+                    *piece += Piece { calls: vec![call], ..Piece::default() };
+                }
+            }
+        }
+    }
+
+    /// What was held back as the beginning of a character or of a mark is text.
+    fn flush(&mut self, piece: &mut Piece) {
+        let rest = std::mem::replace(&mut self.decoder, DecodeStream::new(true)).finish();
+        self.read(&rest, piece);
+        let Piece { reasoning, content, .. } = self.splitter.finish();
+        self.put([Out::Reasoning(reasoning)], piece);
+        let held = match &mut self.readers {
+            Some(readers) if readers.reader.is_some() => {
+                let lexemes = readers.lexer.push(&content);
+                lexemes.into_iter().chain([Lexeme::Text(readers.lexer.finish())]).collect()
+            }
+            Some(readers) => vec![Lexeme::Text(content), Lexeme::Text(readers.lexer.finish())],
+            None => Vec::new(),
+        };
+        held.into_iter().for_each(|lexeme| self.sort(lexeme, piece));
+    }
+
+    /// Nothing more comes.
+    fn end(&mut self, piece: &mut Piece) {
+        let mut outs = Vec::new();
+        if let Some(Readers { reader, harmony, .. }) = &mut self.readers {
+            reader.iter_mut().for_each(|reader| reader.finish(&mut outs));
+            harmony.iter_mut().for_each(|harmony| harmony.finish(&mut outs));
+        }
+        self.put(outs, piece);
+        if !self.is_stopped {
+            piece.content += &self.stops.finish();
+        }
+    }
+
+    /// Gives the thinking as the answer too: what stands behind `<answer>` in it, or else all of it.
+    fn answer_with_the_thought(&mut self, piece: &mut Piece) {
+        let thought = std::mem::take(&mut self.thought);
+        let answer = thought.rsplit_once(MARKS[2]).map_or(thought.as_str(), |(_, answer)| answer);
+        let answer = answer.split_once(MARKS[3]).map_or(answer, |(answer, _)| answer).trim();
+        let lexemes = match &mut self.readers {
+            Some(readers) if readers.reader.is_some() => {
+                let lexemes = readers.lexer.push(answer);
+                lexemes.into_iter().chain([Lexeme::Text(readers.lexer.finish())]).collect()
+            }
+            _ => {
+                self.put([Out::Content(answer.to_owned())], piece);
+                Vec::new()
+            }
+        };
+        lexemes.into_iter().for_each(|lexeme| self.sort(lexeme, piece));
     }
 }
 
@@ -134,10 +359,17 @@ mod tests {
 
     #[test]
     fn a_reply_ends_by_a_token_a_stop_string_or_not_at_all() {
-        let piece = |reasoning: &str, content: &str| Piece { reasoning: reasoning.into(), content: content.into() };
+        let piece = |reasoning: &str, content: &str| Piece {
+            reasoning: reasoning.into(),
+            content: content.into(),
+            ..Piece::default()
+        };
         assert_eq!(reply("<think>a</think>b<|eos|>c", &[]), (piece("a", "b"), true));
         assert_eq!(reply("<think>a</think>b, c", &[", "]), (piece("a", "b"), true));
-        assert_eq!(reply("<think>a, b</think>c", &[", "]), (piece("a", ""), true));
+        assert_eq!(reply("<think>a, b</think>c", &[", "]), (piece("a, b", "c"), false), "stop strings end no thinking");
+        // The thinking was never closed.
+        assert_eq!(reply("<think>a<|eos|>", &[]), (piece("a", "a"), true));
+        assert_eq!(reply("<think>so <answer>7</answer><|eos|>", &[]), (piece("so <answer>7</answer>", "7"), true));
         // Held back as what might become a stop string, a mark or a character.
         assert_eq!(reply("a,<|eos|>", &[", "]), (piece("", "a,"), true));
         assert_eq!(reply("a,", &[", "]), (piece("", "a,"), false));

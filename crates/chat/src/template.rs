@@ -13,8 +13,12 @@ use std::time::SystemTime;
 use minijinja::Environment;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
+use serde_json::Value as Json;
 
+use crate::guard::Guards;
 use crate::{Error, FunctionCall, Message, Result, Role, ToolCall, methods, python, source};
+
+type Map = serde_json::Map<String, Json>;
 
 /// Instructions that one rendering may execute. The templates of DeepSeek and Qwen3 take about 40 a message.
 const FUEL: u64 = 1_000_000;
@@ -72,6 +76,17 @@ pub struct ChatOptions<'a> {
     pub variables: Option<&'a serde_json::Map<String, serde_json::Value>>,
     /// The date for templates that print one. Without it they use a fixed one, their own if they have it.
     pub now: Option<SystemTime>,
+    /// End right behind the text of the last message, which is the assistant's, so that the answer goes on with it. Where
+    /// that message has no content, the answer goes on with its thinking.
+    pub continue_final_message: bool,
+}
+
+/// A rendered conversation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rendered {
+    pub text: String,
+    /// The places in it, in bytes, across which there is no control token: somebody wrote what only looks like one.
+    pub breaks: Vec<usize>,
 }
 
 impl ChatTemplate {
@@ -103,15 +118,81 @@ impl ChatTemplate {
     /// When the template refuses the conversation (`raise_exception`), asks for what is not there, or
     /// does not end.
     pub fn render(&self, messages: &[Message], options: &ChatOptions) -> Result<String> {
-        on_a_deep_stack(|| self.render_here(messages, options))
+        let none = (Map::new(), Vec::new());
+        Ok(self.render_guarded(messages, options, &none.0, &none.1)?.text)
     }
 
-    fn render_here(&self, messages: &[Message], options: &ChatOptions) -> Result<String> {
-        let name = if !options.tools.is_empty() && self.names.contains_key(TOOL_USE) { TOOL_USE } else { DEFAULT };
+    /// The same with variables `fixed` that whoever runs the model has set, and with guards in what reads like one of the
+    /// tokens `control` but was written by somebody else.
+    pub(crate) fn render_guarded(
+        &self,
+        messages: &[Message],
+        options: &ChatOptions,
+        fixed: &Map,
+        control: &[String],
+    ) -> Result<Rendered> {
+        on_a_deep_stack(|| self.guarded_here(messages, options, fixed, control))
+    }
+
+    fn guarded_here(
+        &self,
+        messages: &[Message],
+        options: &ChatOptions,
+        fixed: &Map,
+        control: &[String],
+    ) -> Result<Rendered> {
+        let (mut messages, end) = match options.continue_final_message {
+            true => (self.messages(&with_open_end(messages)?, options), Some(END)),
+            false => (self.messages(messages, options), None),
+        };
+        let mut tools = options.tools.to_vec().into();
+        let mut variables = options.variables.cloned().unwrap_or_default().into();
+        let guards = Guards::for_texts(control, &[&messages, &tools, &variables]);
+        if let Some(guards) = &guards {
+            guards.guard(&mut messages);
+            guards.guard(&mut tools);
+            variables.as_object_mut().into_iter().for_each(|members| guards.guard_members(members));
+        }
+        let (Json::Array(messages), Json::Array(tools), Json::Object(given)) = (messages, tools, variables) else {
+            return Err(Error::Template("the conversation is no list".to_owned()));
+        };
+        let mut variables = fixed.clone();
+        variables.extend(given);
+        let messages = messages.into_iter().map(|message| Value::from(Serde(message))).collect();
+        let options = ChatOptions {
+            add_generation_prompt: options.add_generation_prompt && end.is_none(),
+            tools: &tools,
+            variables: Some(&variables),
+            ..*options
+        };
+        let text = self.render_values(self.name(&options), messages, &options)?;
+        let (text, breaks) = guards.map_or_else(|| (text.clone(), Vec::new()), |guards| guards.take_out(&text));
+        let mut rendered = Rendered { text, breaks };
+        if let Some(end) = end {
+            let lost = "the template leaves out the message that the answer has to go on with";
+            let at = rendered.text.rfind(end).ok_or_else(|| Error::Template(lost.to_owned()))?;
+            rendered.text.truncate(at);
+            rendered.breaks.retain(|&place| place < at);
+        }
+        Ok(rendered)
+    }
+
+    /// The sources of all templates, one after another.
+    pub(crate) fn source(&self) -> String {
+        let sources = self.names.keys().filter_map(|name| self.environment.get_template(name).ok());
+        sources.map(|template| template.source().to_owned()).collect()
+    }
+
+    /// The template that fits.
+    fn name(&self, options: &ChatOptions) -> &'static str {
+        if !options.tools.is_empty() && self.names.contains_key(TOOL_USE) { TOOL_USE } else { DEFAULT }
+    }
+
+    /// The messages as JSON, in the style of the template that fits.
+    fn messages(&self, messages: &[Message], options: &ChatOptions) -> Json {
         let has_calls = messages.iter().any(|message| !message.tool_calls.is_empty());
-        let style = if has_calls { self.call_style(name) } else { CallStyle::default() };
-        let messages = messages.iter().map(|message| as_value(message, style)).collect();
-        self.render_values(name, messages, options)
+        let style = if has_calls { self.call_style(self.name(options)) } else { CallStyle::default() };
+        messages.iter().map(|message| as_json(message, style)).collect()
     }
 
     fn render_values(&self, name: &str, messages: Vec<Value>, options: &ChatOptions) -> Result<String> {
@@ -140,7 +221,7 @@ impl ChatTemplate {
         let call = ToolCall { id: Some("picnic000".to_owned()), kind: "function".to_owned(), function: call };
         let calling = Message { role: Role::Assistant, tool_calls: vec![call], ..Message::default() };
         let writes = |style: &CallStyle| {
-            let messages = [&Message::user("?"), &calling].map(|message| as_value(message, *style));
+            let messages = [&Message::user("?"), &calling].map(|message| Value::from(Serde(as_json(message, *style))));
             let rendered = self.render_values(name, messages.to_vec(), &ChatOptions::default());
             rendered.is_ok_and(|text| text.contains("basket") && text.contains("full"))
         };
@@ -232,7 +313,7 @@ fn named_templates(source: &serde_json::Value) -> Result<Vec<(String, String)>> 
 }
 
 /// A message as templates see it. What is absent has no key, but for the content of a turn that calls.
-fn as_value(message: &Message, style: CallStyle) -> Value {
+fn as_json(message: &Message, style: CallStyle) -> Json {
     let mut json = serde_json::json!(message);
     if let Some(thinking) = &message.reasoning_content {
         // gpt-oss has this name for it.
@@ -252,7 +333,28 @@ fn as_value(message: &Message, style: CallStyle) -> Value {
             json["tool_calls"][i]["function"]["arguments"] = parsed;
         }
     }
-    Value::from(Serde(json))
+    json
+}
+
+/// What marks the end of a message that an answer goes on with: a character that no text has a use for.
+const END: char = '\u{fdef}';
+
+/// The messages with [`END`] behind what an answer goes on with.
+fn with_open_end(messages: &[Message]) -> Result<Vec<Message>> {
+    let mut messages = messages.to_vec();
+    let Some(last) = messages.last_mut().filter(|last| last.role == Role::Assistant && last.tool_calls.is_empty())
+    else {
+        let problem = "only a last message of the assistant, without calls of tools, can be gone on with";
+        return Err(Error::Template(problem.to_owned()));
+    };
+    let content = last.content.get_or_insert_default();
+    match &mut last.reasoning_content {
+        Some(reasoning) if content.is_empty() && !reasoning.is_empty() => {
+            *reasoning = reasoning.replace(END, "") + &END.to_string();
+        }
+        _ => *content = content.replace(END, "") + &END.to_string(),
+    }
+    Ok(messages)
 }
 
 #[cfg(test)]

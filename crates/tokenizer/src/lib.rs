@@ -9,6 +9,7 @@
 
 mod added_tokens;
 mod bpe;
+mod breaks;
 mod byte_level;
 mod decoder;
 mod error;

@@ -4,9 +4,11 @@
 //! same bytes serve streaming and constraints. Reading and saving folders is in [`crate::folder`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
+use crate::breaks::AddedPatterns;
 use crate::decoder::{Decoder, Position};
 use crate::library::{self, contained};
 use crate::{Error, Result, added_tokens};
@@ -24,6 +26,8 @@ pub struct Tokenizer {
     add_eos: bool,
     vocab_size: usize,
     notes: Vec<String>,
+    /// What the added tokens look like, once somebody had to know.
+    pub(crate) patterns: OnceLock<AddedPatterns>,
 }
 
 impl Tokenizer {
@@ -57,6 +61,7 @@ impl Tokenizer {
             bos,
             eos,
             notes,
+            patterns: OnceLock::new(),
         })
     }
 

@@ -141,7 +141,11 @@ mod tests {
 
     /// An answer in pieces, with something in it that would command a terminal.
     fn shown(mut screen: Screen) -> String {
-        let piece = |reasoning: &str, content: &str| Piece { reasoning: reasoning.into(), content: content.into() };
+        let piece = |reasoning: &str, content: &str| Piece {
+            reasoning: reasoning.into(),
+            content: content.into(),
+            ..Piece::default()
+        };
         [piece("7+9", ""), piece("=16", ""), piece("", ""), piece("", "1\x1b[2J"), piece("", "6")]
             .iter()
             .map(|piece| screen.styled(piece))
