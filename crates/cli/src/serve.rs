@@ -1,4 +1,4 @@
-//! `picnic serve`: a model over HTTP until Ctrl-C.
+//! `picnic serve`: a model over HTTP until Ctrl-C or SIGTERM.
 
 use crate::disk::DiskOptions;
 use crate::load::{self, Forms, Loaded, NANO, TemplateVariables};
@@ -37,7 +37,7 @@ pub struct ServeArgs {
     template: TemplateVariables,
 }
 
-/// Loads the model, then listens. The first Ctrl-C lets answers under way end, a second does not.
+/// Loads the model, then listens. The first Ctrl-C or SIGTERM lets answers under way end, a second does not.
 pub fn run(args: ServeArgs) -> Result<()> {
     let (loaded, disk) = load::load_with_disk(&args.model, args.forms.weights(), &args.disk)?;
     let Loaded { name, model, ops, chat } = loaded;
@@ -63,18 +63,33 @@ pub fn run(args: ServeArgs) -> Result<()> {
             let _ = stopped.await;
         });
         let interrupted = async {
-            ctrl_c().await?;
+            told_to_end().await?;
             eprintln!("finishing the answers under way; Ctrl-C again to drop them");
             let _ = stop.send(());
-            ctrl_c().await
+            told_to_end().await
         };
         tokio::select! {
             ended = server => Ok(ended?),
-            signal = interrupted => signal.context("cannot listen for Ctrl-C"),
+            signal = interrupted => signal.context("cannot listen for signals"),
         }
     });
     if let Some(writer) = writer {
         writer.wait(WRITING);
     }
     ended
+}
+
+/// Waits for Ctrl-C, or for SIGTERM, by which service managers and containers end a program. As the first process of a
+/// container the program would not even get a SIGTERM that nobody waits for.
+async fn told_to_end() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = ctrl_c() => interrupted,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    ctrl_c().await
 }
