@@ -3,6 +3,7 @@
 mod bench;
 mod chat;
 mod completions;
+mod connect;
 mod disk;
 mod doctor;
 mod eval;
@@ -54,6 +55,8 @@ enum Command {
     Chat(chat::ChatArgs),
     /// Serve a model over HTTP, in the API of OpenAI and DeepSeek
     Serve(serve::ServeArgs),
+    /// The configuration by which a client, such as Codex or Zed, talks to the server
+    Connect(connect::ConnectArgs),
     /// Keys of the server's API: make, list and revoke them, and see what they used
     Keys(keys::KeysArgs),
     /// Write a model as a Hugging Face folder or a GGUF file
@@ -100,6 +103,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Report(args) => report::run(&args),
         Command::Chat(args) => chat::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Connect(args) => connect::run(&args),
         Command::Keys(args) => keys::run(args),
         Command::Export(args) => export::run(&args),
         Command::Quantize(args) => quantize::run(&args),
