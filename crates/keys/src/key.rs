@@ -55,7 +55,7 @@ impl FromStr for Scope {
 /// How much a key may use; `None` is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Limits {
-    /// Requests in a minute. So many may come at once after a pause.
+    /// Requests for inference in a minute. So many may come at once after a pause.
     pub requests_per_minute: Option<u64>,
     /// Tokens in a minute, of prompts and answers. Nobody knows the length of an answer ahead, so a request passes while
     /// any are left, and what it used too much is waited for by the next one.

@@ -98,8 +98,7 @@ fn opencode(server: &Server) -> Guide {
         "provider": {"picnic": {
             "npm": "@ai-sdk/openai-compatible",
             "name": "Picnic",
-            // With the key of its cache a conversation comes to the replica that has read it.
-            "options": {"baseURL": server.v1(), "apiKey": format!("{{env:{KEY}}}"), "setCacheKey": true},
+            "options": {"baseURL": server.v1(), "apiKey": format!("{{env:{KEY}}}")},
             "models": {*model: entry},
         }},
     }));
