@@ -3,10 +3,12 @@
 mod bench;
 mod chat;
 mod completions;
+mod connect;
 mod disk;
 mod doctor;
 mod eval;
 mod export;
+mod keys;
 mod load;
 mod output;
 mod parity;
@@ -53,6 +55,10 @@ enum Command {
     Chat(chat::ChatArgs),
     /// Serve a model over HTTP, in the API of OpenAI and DeepSeek
     Serve(serve::ServeArgs),
+    /// The configuration by which a client, such as Codex or Zed, talks to the server
+    Connect(connect::ConnectArgs),
+    /// Keys of the server's API: make, list and revoke them, and see what they used
+    Keys(keys::KeysArgs),
     /// Write a model as a Hugging Face folder or a GGUF file
     Export(export::ExportArgs),
     /// Write a model with weights of 8 or 4 bits, as a GGUF file
@@ -97,6 +103,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Report(args) => report::run(&args),
         Command::Chat(args) => chat::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Connect(args) => connect::run(&args),
+        Command::Keys(args) => keys::run(args),
         Command::Export(args) => export::run(&args),
         Command::Quantize(args) => quantize::run(&args),
         Command::Parity(args) => parity::run(&args),

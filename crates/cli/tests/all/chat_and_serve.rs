@@ -229,6 +229,7 @@ fn serve_answers_once_it_says_so() {
     assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     assert!(response.contains("max_tokens was lowered from 56 to 55"), "{response}");
     if cfg!(unix) {
+        // As a service manager ends a program; a terminal's Ctrl-C takes the same way.
         let interrupted = Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
         assert!(interrupted.success());
     } else {

@@ -8,6 +8,7 @@ mod conversations;
 mod display;
 mod files;
 mod full;
+mod keys;
 mod kill;
 mod locks;
 mod machine;
