@@ -5,6 +5,7 @@ use crate::load::{self, Forms, Loaded, NANO, TemplateVariables};
 use crate::output::line;
 use anyhow::{Context, Result, anyhow};
 use picnic_engine::DiskWriter;
+use picnic_keys::Keys;
 use picnic_server::{Hosted, House, Limits, Listed, Served, Server, Settings};
 use picnic_train::place;
 use std::collections::BTreeMap;
@@ -44,6 +45,15 @@ pub struct ServeArgs {
     /// than once. Pages of this machine may always use a server on loopback
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     origins: Vec<String>,
+    /// Answer only those who have a key of `picnic keys`, on loopback too; on any other address this is so by itself
+    #[arg(long)]
+    require_keys: bool,
+    /// Answer whoever reaches another address than loopback, without keys
+    #[arg(long, conflicts_with = "require_keys")]
+    without_keys: bool,
+    /// The file of keys; by default that of `picnic keys`
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
     #[command(flatten)]
     forms: Forms,
     #[command(flatten)]
@@ -69,8 +79,9 @@ pub fn run(args: ServeArgs) -> Result<()> {
     let house = House::new(models, aliases, args.memory.unwrap_or_else(three_quarters))?;
     let (host, port) = (args.host, args.port);
     let settings = Settings {
+        keys: keys(&args)?,
         is_loopback: host.is_loopback(),
-        origins: args.origins,
+        origins: args.origins.clone(),
         connections: connections(),
         ..Settings::default()
     };
@@ -80,8 +91,8 @@ pub fn run(args: ServeArgs) -> Result<()> {
             .await
             .with_context(|| format!("cannot listen on {host} port {port}: choose another with --port"))?;
         let address = listener.local_addr()?;
-        if !host.is_loopback() {
-            eprintln!("note: whoever reaches {address} can use the model; there are no keys");
+        if !host.is_loopback() && args.without_keys {
+            eprintln!("note: whoever reaches {address} can use the model");
         }
         let server = Server::new(house, settings);
         let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -148,6 +159,24 @@ fn models(args: &ServeArgs, writers: &Writers) -> Result<Vec<Listed>> {
         Listed { name, bytes, load: Arc::new(load) }
     });
     Ok(listed.collect())
+}
+
+/// The keys of those who may use the server, if it asks for any.
+fn keys(args: &ServeArgs) -> Result<Option<Arc<Keys>>> {
+    if !args.require_keys && (args.host.is_loopback() || args.without_keys) {
+        return Ok(None);
+    }
+    let file = args.keys.clone().map_or_else(crate::keys::default_file, Ok)?;
+    let keys = Keys::open(&file)?;
+    if keys.list()?.iter().all(|key| key.revoked.is_some()) {
+        let by = if args.keys.is_some() { format!(" --file {}", file.display()) } else { String::new() };
+        return Err(anyhow!(
+            "on {} only those with a key are answered, and there is no key: make one by `picnic keys create NAME{by}`, or add \
+             --without-keys",
+            args.host
+        ));
+    }
+    Ok(Some(Arc::new(keys)))
 }
 
 /// Connections that the system has file descriptors for, after asking it for as many as it gives.

@@ -10,6 +10,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use picnic_engine::RequestError;
+use picnic_keys::Refusal;
 use picnic_model::OutOfMemory;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -43,6 +44,15 @@ pub(crate) enum ApiError {
          by --allow-origin"
     )]
     Foreign(&'static str),
+    #[error(
+        "there is no API key: send one as `Authorization: Bearer pk-…`, or as `x-api-key`; whoever runs the server makes keys by \
+         `picnic keys create NAME`"
+    )]
+    NoKey,
+    #[error("{0}")]
+    Key(picnic_keys::Refusal),
+    #[error("what this request used cannot be written down, so it is not answered: {0}")]
+    Unrecorded(String),
     #[error("this path does not take that method")]
     NoMethod,
     #[error("the line is full: try again in a moment")]
@@ -82,6 +92,16 @@ impl ApiError {
             ApiError::Parameter { .. } | ApiError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
             ApiError::UnknownModel { .. } | ApiError::NoRoute(_) => StatusCode::NOT_FOUND,
             ApiError::Foreign(_) => StatusCode::FORBIDDEN,
+            ApiError::NoKey => StatusCode::UNAUTHORIZED,
+            ApiError::Key(refusal) => match refusal {
+                Refusal::Unknown | Refusal::Revoked | Refusal::Expired(_) => StatusCode::UNAUTHORIZED,
+                Refusal::OutOfScope(_) | Refusal::Model(_) => StatusCode::FORBIDDEN,
+                Refusal::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+                // DeepSeek's status for an account without money.
+                Refusal::UsedUp(_) => StatusCode::PAYMENT_REQUIRED,
+                Refusal::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            },
+            ApiError::Unrecorded(_) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::NoMethod => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::Overloaded => StatusCode::TOO_MANY_REQUESTS,
             ApiError::OutOfMemory(_) | ApiError::NotLoaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -96,10 +116,17 @@ impl ApiError {
             ApiError::Parameter { param, .. } => (Some(Cow::Borrowed(*param)), None),
             ApiError::UnknownModel { .. } => (Some("model".into()), Some("model_not_found")),
             ApiError::TooLong { .. } => (Some("messages".into()), Some("context_length_exceeded")),
-            ApiError::Overloaded => (None, Some("rate_limit_exceeded")),
+            ApiError::Overloaded | ApiError::Key(Refusal::RateLimited { .. }) => (None, Some("rate_limit_exceeded")),
+            ApiError::NoKey | ApiError::Key(Refusal::Unknown | Refusal::Revoked | Refusal::Expired(_)) => {
+                (None, Some("invalid_api_key"))
+            }
+            ApiError::Key(Refusal::UsedUp(_)) => (None, Some("insufficient_quota")),
             _ => (None, None),
         };
         let kind = match self.status() {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::PAYMENT_REQUIRED => "insufficient_quota",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             StatusCode::SERVICE_UNAVAILABLE => "overloaded_error",
             status if status.is_server_error() => "server_error",
@@ -112,7 +139,10 @@ impl ApiError {
     fn retry_after(&self) -> Option<HeaderValue> {
         match self {
             ApiError::Overloaded => Some(HeaderValue::from_static("1")),
-            ApiError::OutOfMemory(_) | ApiError::NotLoaded { .. } => Some(HeaderValue::from_static("5")),
+            ApiError::Key(Refusal::RateLimited { retry_after, .. }) => {
+                HeaderValue::from_str(&retry_after.as_secs().to_string()).ok()
+            }
+            error if error.status() == StatusCode::SERVICE_UNAVAILABLE => Some(HeaderValue::from_static("5")),
             _ => None,
         }
     }

@@ -8,5 +8,5 @@ mod ask;
 mod encode;
 mod held;
 
-pub(crate) use answer::{Answer, CallDelta, Ending, Said, TokenLogprob, Tokens};
+pub(crate) use answer::{Answer, Ending, Said, TokenLogprob, Tokens};
 pub(crate) use ask::{Ask, Asked, Conversation, Drawing, Thinking};

@@ -112,6 +112,11 @@ impl House {
         self.room(Some(name)).is_ok()
     }
 
+    /// The name of the model that this is a name of, or of the default one without a name.
+    pub(crate) fn name_of(&self, asked: Option<&str>) -> Result<&str, ApiError> {
+        Ok(&self.room(asked)?.listed.name)
+    }
+
     /// The model of this name, or the default one without a name; loaded if it is not yet.
     pub(crate) async fn model(&self, name: Option<&str>) -> Result<Arc<Hosted>, ApiError> {
         let room = self.room(name)?;

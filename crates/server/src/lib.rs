@@ -5,6 +5,7 @@
 //! contract is a thin room (`rooms/`) before the same hall (`hall/`), where all of them come down to one inner request. How a
 //! model talks is [`picnic_chat`]'s to know.
 
+mod caller;
 mod error;
 mod guard;
 mod hall;
@@ -19,12 +20,14 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{get, post};
+use caller::Caller;
 use error::ApiError;
 pub use hosted::Hosted;
 pub use house::{House, Listed, Load};
 use metrics::Metrics;
 use picnic_chat::ChatFormat;
 use picnic_engine::{DiskCache, Limits as EngineLimits};
+use picnic_keys::Keys;
 use picnic_model::{CacheForm, Model, Ops, SharedModel};
 use rooms::openai::{chat, completions, embeddings, models, responses, text};
 use rooms::{anthropic, azure, deepseek, nim};
@@ -84,7 +87,7 @@ impl Limits {
 }
 
 /// How a server behaves, whatever its models.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// Bytes of a request's body.
     pub body_bytes: usize,
@@ -94,11 +97,13 @@ pub struct Settings {
     pub is_loopback: bool,
     /// Origins whose pages may use it from a browser; `*` for all.
     pub origins: Vec<String>,
+    /// Who may use it; whoever reaches it, if `None`.
+    pub keys: Option<Arc<Keys>>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { body_bytes: 8 << 20, connections: 1024, is_loopback: false, origins: Vec::new() }
+        Settings { body_bytes: 8 << 20, connections: 1024, is_loopback: false, origins: Vec::new(), keys: None }
     }
 }
 
@@ -164,9 +169,11 @@ struct App {
 
 impl App {
     /// The model that was asked for. Names of DeepSeek's own stand for the default one.
-    async fn model(&self, asked: Option<&str>) -> Result<Arc<Hosted>, ApiError> {
+    async fn model(&self, caller: &Caller, asked: Option<&str>) -> Result<Arc<Hosted>, ApiError> {
         let is_foreign = |name: &str| [chat::DEEPSEEK_CHAT, chat::DEEPSEEK_REASONER].contains(&name);
-        self.house.model(asked.filter(|name| !is_foreign(name) || self.house.knows(name))).await
+        let name = self.house.name_of(asked.filter(|name| !is_foreign(name) || self.house.knows(name)))?;
+        caller.check_model(name)?;
+        self.house.model(Some(name)).await
     }
 }
 
@@ -213,6 +220,7 @@ impl Server {
             .route("/metrics", get(nim::metrics))
             .fallback(async || ApiError::NoRoute(NO_ROUTE))
             .method_not_allowed_fallback(async || ApiError::NoMethod)
+            .layer(from_fn_with_state(Arc::clone(&app), caller::check))
             .layer(from_fn_with_state(Arc::clone(&app), guard::check))
             .layer(guard::cors(&app))
             .layer(DefaultBodyLimit::disable())

@@ -3,11 +3,12 @@
 use super::ask::{Ask, Asked};
 use super::encode::{Encoded, Reader};
 use crate::App;
+use crate::caller::{Bill, Caller};
 use crate::error::ApiError;
 use crate::hosted::Hosted;
 use crate::metrics::Watch;
 use crate::worker::{Update, Updates};
-use picnic_chat::Piece;
+use picnic_chat::{CallDelta, Piece};
 use picnic_engine::{Event, Finish, Reading};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub(crate) struct Answer {
     /// What came while the answer began.
     first: Option<Said>,
     watch: Watch,
+    /// Until it is settled.
+    bill: Option<Bill>,
 }
 
 /// More of one of the answers.
@@ -92,8 +95,14 @@ impl std::ops::AddAssign for Tokens {
 
 impl Answer {
     /// Begins to answer.
-    pub(crate) async fn start(app: &App, hosted: Arc<Hosted>, ask: Ask) -> Result<Answer, ApiError> {
+    pub(crate) async fn start(
+        app: &App,
+        caller: &Caller,
+        hosted: Arc<Hosted>,
+        mut ask: Ask,
+    ) -> Result<Answer, ApiError> {
         ask.check()?;
+        ask.tenant = caller.tenant();
         let watch = Watch::start(&app.metrics, &hosted.name);
         let place = hosted.worker.place().ok_or(ApiError::Overloaded)?;
         let (tells_tokens, is_text) = (ask.likeliest.is_some(), matches!(ask.asked, Asked::Text(_)));
@@ -118,6 +127,7 @@ impl Answer {
             note,
             first: None,
             watch,
+            bill: Bill::of(app, caller),
         })
     }
 
@@ -153,6 +163,10 @@ impl Answer {
             if said != (Said { number, ..Said::default() }) {
                 return Ok(Some(said));
             }
+        }
+        // An answer ends once what it used cannot be forgotten.
+        if let Some(bill) = self.bill.take() {
+            bill.settle(self.prompt_tokens, self.tokens().completion).await?;
         }
         Ok(None)
     }
@@ -214,28 +228,19 @@ impl Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        self.watch.count(self.tokens());
+        let tokens = self.tokens();
+        self.watch.count(tokens);
+        if let Some(bill) = self.bill.take() {
+            bill.leave(tokens.prompt, tokens.completion);
+        }
     }
 }
 
 impl Said {
     /// The calls that it is a part of.
     pub(crate) fn take_calls(&mut self) -> Vec<CallDelta> {
-        Vec::new()
+        std::mem::take(&mut self.piece.calls)
     }
-}
-
-/// More of a call of a function.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct CallDelta {
-    /// Which of the answer's calls.
-    pub(crate) index: usize,
-    /// With its first piece.
-    pub(crate) id: Option<String>,
-    /// With its first piece.
-    pub(crate) name: Option<String>,
-    /// More of the JSON of its arguments.
-    pub(crate) arguments: String,
 }
 
 impl From<Finish> for Ending {

@@ -82,15 +82,24 @@ impl Hosted {
             let guide = ask.form.as_ref().map(|form| self.guide(form, is_chat.then_some(&*text))).transpose()?;
             let failure = guide.as_ref().map(Guide::failure).unwrap_or_default();
             let stops = ask.stops.clone();
-            let reply = match (&guide, is_chat) {
-                (_, false) => Reply::held("", stops, None),
-                (None, true) => Reply::new(&text, stops),
-                (Some(_), true) => Reply::held(&text, stops, self.chat.thinking_tokens(&text)),
+            let seed = nth(sampling.seed, number);
+            let mut reply = match (&guide, &ask.asked) {
+                (Some(_), Asked::Conversation(_)) => Reply::held(&text, stops, self.chat.thinking_tokens(&text)),
+                (None, Asked::Conversation(conversation)) => {
+                    let reply = Reply::new(&text, stops);
+                    reply.with_tools(self.chat.tool_format(), &conversation.tools.functions, seed)
+                }
+                _ => Reply::held("", stops, None),
             };
+            if let Asked::Conversation(Conversation { messages, goes_on: true, .. }) = &ask.asked
+                && let Some(last) = messages.last()
+            {
+                reply = reply.going_on_with(last);
+            }
             let constraint = guide.map(|guide| Box::new(Held(guide)) as Box<dyn Constraint>);
             encoded.requests.push(Request {
                 stop: stop.clone(),
-                sampling: Sampling { seed: nth(sampling.seed, number), ..sampling },
+                sampling: Sampling { seed, ..sampling },
                 control: Control { bias: ask.drawing.bias.clone(), thinking, constraint },
                 wants: Wants {
                     prompt_logprobs: ask.reads_prompt,
@@ -157,7 +166,8 @@ impl Hosted {
             variables.entry("reasoning_effort").or_insert(effort.as_str().into());
         }
         let options = ChatOptions {
-            add_generation_prompt: true,
+            add_generation_prompt: !conversation.goes_on,
+            continue_final_message: conversation.goes_on,
             tools: &conversation.tools.functions,
             variables: Some(&variables),
             now: Some(SystemTime::now()),

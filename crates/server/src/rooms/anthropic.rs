@@ -11,6 +11,7 @@ use super::stream::stream;
 use super::take::Taken;
 use super::tools::Tools;
 use crate::App;
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::hall::{Answer, Ask, Asked, Conversation, Drawing, Ending, Thinking};
 use crate::hosted::Hosted;
@@ -50,15 +51,16 @@ struct ThinkingField {
 
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Taken(request): Taken<MessagesRequest>,
 ) -> Result<Response, ApiError> {
-    let model = host(&app, request.model.as_deref()).await?;
+    let model = host(&app, &caller, request.model.as_deref()).await?;
     if request.max_tokens.is_none() {
         return Err(ApiError::parameter("max_tokens", "is missing: say how many tokens the answer may have"));
     }
     let name = request.model.clone().unwrap_or_else(|| model.name.clone());
     let is_stream = request.stream == Some(true);
-    let mut answer = Answer::start(&app, model, request.ask()?).await?;
+    let mut answer = Answer::start(&app, &caller, model, request.ask()?).await?;
     let note = answer.note.take();
     let response = if is_stream {
         answer.begin().await?;
@@ -78,19 +80,20 @@ pub(crate) async fn create(
 
 pub(crate) async fn count_tokens(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Taken(request): Taken<MessagesRequest>,
 ) -> Result<Json<Value>, ApiError> {
-    let model = host(&app, request.model.as_deref()).await?;
+    let model = host(&app, &caller, request.model.as_deref()).await?;
     let ask = request.ask()?;
     let tokens = model.in_background(move |model| model.tokens(&ask)).await??;
     Ok(Json(json!({"input_tokens": tokens.len()})))
 }
 
 /// The model of a name; those of Anthropic's own models stand for the default one.
-async fn host(app: &App, asked: Option<&str>) -> Result<Arc<Hosted>, ApiError> {
+async fn host(app: &App, caller: &Caller, asked: Option<&str>) -> Result<Arc<Hosted>, ApiError> {
     let is_foreign = |name: &str| name.starts_with("claude-") && !app.house.knows(name);
     let asked = asked.filter(|name| !is_foreign(name));
-    app.model(asked).await
+    app.model(caller, asked).await
 }
 
 impl MessagesRequest {

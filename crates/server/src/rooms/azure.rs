@@ -6,6 +6,7 @@ use super::openai::embeddings::{self, EmbeddingList, EmbeddingRequest};
 use super::openai::wire::ChatRequest;
 use super::take::Taken;
 use crate::App;
+use crate::caller::Caller;
 use crate::error::ApiError;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -14,27 +15,30 @@ use std::sync::Arc;
 
 pub(crate) async fn chat(
     app: State<Arc<App>>,
+    caller: Caller,
     Path(name): Path<String>,
     Taken(mut request): Taken<ChatRequest>,
 ) -> Result<Response, ApiError> {
     request.model = Some(name);
-    chat::create(app, Taken(request)).await
+    chat::create(app, caller, Taken(request)).await
 }
 
 pub(crate) async fn complete(
     app: State<Arc<App>>,
+    caller: Caller,
     Path(name): Path<String>,
     Taken(mut request): Taken<CompletionRequest>,
 ) -> Result<Response, ApiError> {
     request.model = Some(name);
-    completions::create(app, Taken(request)).await
+    completions::create(app, caller, Taken(request)).await
 }
 
 pub(crate) async fn embed(
     app: State<Arc<App>>,
+    caller: Caller,
     Path(name): Path<String>,
     Taken(mut request): Taken<EmbeddingRequest>,
 ) -> Result<Json<EmbeddingList>, ApiError> {
     request.model = Some(name);
-    embeddings::create(app, Taken(request)).await
+    embeddings::create(app, caller, Taken(request)).await
 }

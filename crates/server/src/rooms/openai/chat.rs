@@ -6,6 +6,7 @@ use super::wire::{
     AssistantMessage, Call, ChatCompletion, ChatRequest, Choice, Chunk, ChunkChoice, Delta, Head, WireMessage,
 };
 use super::{FINGERPRINT, Usage, finish_reason, unique, with_note};
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::hall::{Answer, Ask, Asked, Conversation, Ending, Said, Thinking, TokenLogprob};
 use crate::rooms::openai::drawing::{ResponseFormat, Stop};
@@ -21,9 +22,10 @@ use std::sync::Arc;
 
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Taken(request): Taken<ChatRequest>,
 ) -> Result<Response, ApiError> {
-    let model = app.model(request.model.as_deref()).await?;
+    let model = app.model(&caller, request.model.as_deref()).await?;
     let shape = Shape {
         id: unique("chatcmpl-"),
         created: seconds_since_1970(),
@@ -33,7 +35,7 @@ pub(crate) async fn create(
         tells_usage: request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true)),
     };
     let is_stream = request.stream == Some(true);
-    let mut answer = Answer::start(&app, model, request.ask()?).await?;
+    let mut answer = Answer::start(&app, &caller, model, request.ask()?).await?;
     let note = answer.note.take();
     let response = if is_stream {
         answer.begin().await?;

@@ -6,6 +6,7 @@ use super::drawing::{DrawingFields, GuidedFields, RefusedFields, ResponseFormat,
 use super::logprobs::{bytes_of, finite};
 use super::wire::StreamOptions;
 use super::{FINGERPRINT, Usage, finish_reason, unique, with_note};
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::hall::{Answer, Ask, Asked, Ending, Said, TokenLogprob, Tokens};
 use crate::hosted::Hosted;
@@ -93,9 +94,10 @@ struct Logprobs {
 
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Taken(request): Taken<CompletionRequest>,
 ) -> Result<Response, ApiError> {
-    let model = app.model(request.model.as_deref()).await?;
+    let model = app.model(&caller, request.model.as_deref()).await?;
     request.refused.check()?;
     let is_stream = request.stream == Some(true);
     let shape = Shape {
@@ -113,7 +115,7 @@ pub(crate) async fn create(
     let asks = request.asks()?;
     let (mut answers, mut note) = (Vec::new(), None);
     for ask in asks {
-        let mut answer = Answer::start(&app, Arc::clone(&model), ask).await?;
+        let mut answer = Answer::start(&app, &caller, Arc::clone(&model), ask).await?;
         note = note.or(answer.note.take());
         answers.push(answer);
     }

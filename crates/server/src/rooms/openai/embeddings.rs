@@ -2,6 +2,7 @@
 
 use super::unique;
 use crate::App;
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::hall::{Answer, Ask, Asked, Tokens};
 use crate::rooms::take::Taken;
@@ -63,9 +64,10 @@ struct EmbeddingUsage {
 
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Taken(request): Taken<EmbeddingRequest>,
 ) -> Result<Json<EmbeddingList>, ApiError> {
-    let model = app.model(request.model.as_deref()).await?;
+    let model = app.model(&caller, request.model.as_deref()).await?;
     let as_base64 = match request.encoding_format.as_deref() {
         None | Some("float") => false,
         Some("base64") => true,
@@ -87,7 +89,7 @@ pub(crate) async fn create(
     let (mut data, mut tokens) = (Vec::new(), Tokens::default());
     for (index, asked) in inputs.into_iter().enumerate() {
         let ask = Ask { asked, max_tokens: Some(1), wants_states: true, ..Ask::default() };
-        let mut answer = Answer::start(&app, Arc::clone(&model), ask).await?;
+        let mut answer = Answer::start(&app, &caller, Arc::clone(&model), ask).await?;
         let mut states = Vec::new();
         while let Some(said) = answer.next().await? {
             states.extend(said.reading.into_iter().flat_map(|reading| reading.hidden));

@@ -9,6 +9,7 @@ mod input;
 
 use super::drawing::DrawingFields;
 use super::{unique, with_note};
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::hall::{Answer, Ask, Asked, Conversation, Ending, Thinking};
 use crate::rooms::stream::stream;
@@ -75,9 +76,10 @@ struct Head {
 
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Taken(request): Taken<ResponsesRequest>,
 ) -> Result<Response, ApiError> {
-    let model = app.model(request.model.as_deref()).await?;
+    let model = app.model(&caller, request.model.as_deref()).await?;
     let head = Head {
         id: unique("resp_"),
         created: seconds_since_1970(),
@@ -85,7 +87,7 @@ pub(crate) async fn create(
         asked: request.repeated(),
     };
     let is_stream = request.stream == Some(true);
-    let mut answer = Answer::start(&app, model, request.ask()?).await?;
+    let mut answer = Answer::start(&app, &caller, model, request.ask()?).await?;
     let note = answer.note.take();
     let response = if is_stream {
         answer.begin().await?;

@@ -3,6 +3,7 @@
 use super::drawing::{DrawingFields, Stop};
 use super::wire::WireMessage;
 use crate::App;
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::hall::{Answer, Ask, Asked, Conversation, Ending};
 use crate::rooms::take::Taken;
@@ -46,9 +47,10 @@ pub(crate) struct InfillRequest {
 
 pub(crate) async fn tokenize(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Taken(request): Taken<TokenizeRequest>,
 ) -> Result<Json<Value>, ApiError> {
-    let model = app.model(request.model.as_deref()).await?;
+    let model = app.model(&caller, request.model.as_deref()).await?;
     let asked = match (request.prompt, request.messages) {
         (Some(text), None) => Asked::Text(text),
         (None, Some(messages)) => Asked::Conversation(Conversation {
@@ -67,9 +69,10 @@ pub(crate) async fn tokenize(
 
 pub(crate) async fn detokenize(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Taken(request): Taken<DetokenizeRequest>,
 ) -> Result<Json<Value>, ApiError> {
-    let model = app.model(request.model.as_deref()).await?;
+    let model = app.model(&caller, request.model.as_deref()).await?;
     let vocabulary = model.chat.tokenizer().vocab_size();
     if let Some(id) = request.tokens.iter().find(|id| **id as usize >= vocabulary) {
         let problem = format!("has the token {id}, but this model has {vocabulary} tokens");
@@ -81,9 +84,10 @@ pub(crate) async fn detokenize(
 
 pub(crate) async fn infill(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Taken(request): Taken<InfillRequest>,
 ) -> Result<Json<Value>, ApiError> {
-    let model = app.model(request.model.as_deref()).await?;
+    let model = app.model(&caller, request.model.as_deref()).await?;
     let ask = Ask {
         asked: Asked::Gap { before: request.input_prefix, after: request.input_suffix },
         max_tokens: request.n_predict.filter(|tokens| *tokens >= 0),
@@ -91,7 +95,7 @@ pub(crate) async fn infill(
         drawing: request.drawing.drawing()?,
         ..Ask::default()
     };
-    let mut answer = Answer::start(&app, Arc::clone(&model), ask).await?;
+    let mut answer = Answer::start(&app, &caller, Arc::clone(&model), ask).await?;
     let (mut text, mut ending) = (String::new(), None);
     while let Some(said) = answer.next().await? {
         text += &said.piece.content;

@@ -6,8 +6,7 @@
 use super::Usage;
 use super::drawing::{DrawingFields, GuidedFields, RefusedFields, ResponseFormat, Stop};
 use super::logprobs::Logprobs;
-use crate::hall::CallDelta;
-use picnic_chat::Message;
+use picnic_chat::{CallDelta, Message};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
