@@ -4,6 +4,7 @@
 
 mod bases;
 mod chat_and_serve;
+mod connect;
 mod conversations;
 mod display;
 mod files;
