@@ -164,6 +164,11 @@ impl Reply {
         self.has_calls
     }
 
+    /// The stop string that ended the reply, if one did.
+    pub fn stop_string(&self) -> Option<&str> {
+        self.stops.found()
+    }
+
     /// Tokens so far.
     pub fn tokens(&self) -> usize {
         self.tokens

@@ -6,27 +6,35 @@ pub(crate) struct StopStrings {
     stops: Vec<String>,
     /// The beginning of what may become a stop string.
     held: String,
+    /// The one that ended the text.
+    found: Option<String>,
 }
 
 impl StopStrings {
     /// Empty strings are ignored.
     pub(crate) fn new(mut stops: Vec<String>) -> StopStrings {
         stops.retain(|stop| !stop.is_empty());
-        StopStrings { stops, held: String::new() }
+        StopStrings { stops, held: String::new(), found: None }
     }
 
     /// Adds text. Returns what is certain to come before any stop string, and whether one is complete.
     pub(crate) fn push(&mut self, text: &str) -> (String, bool) {
         let mut text = std::mem::take(&mut self.held) + text;
         // The one that is complete first; of those that end together, the longest.
-        let found = self.stops.iter().filter_map(|stop| Some((text.find(stop)?, stop.len())));
-        if let Some((at, _)) = found.min_by_key(|&(at, len)| (at + len, at)) {
+        let found = self.stops.iter().filter_map(|stop| Some((text.find(stop)?, stop)));
+        if let Some((at, stop)) = found.min_by_key(|&(at, stop)| (at + stop.len(), at)) {
             text.truncate(at);
+            self.found = Some(stop.clone());
             return (text, true);
         }
         let held = begun(&text, self.stops.iter().map(String::as_str));
         self.held = text.split_off(text.len() - held);
         (text, false)
+    }
+
+    /// The stop string that ended the text.
+    pub(crate) fn found(&self) -> Option<&str> {
+        self.found.as_deref()
     }
 
     /// Ends the text: the beginning of a stop string that never came is text.

@@ -18,7 +18,7 @@ mod worker;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use caller::Caller;
 use error::ApiError;
@@ -190,8 +190,7 @@ impl Server {
             .route("/models/{*name}", get(models::retrieve));
         let anthropic = Router::new()
             .route("/v1/messages", post(anthropic::create))
-            .route("/v1/messages/count_tokens", post(anthropic::count_tokens))
-            .layer(map_response(anthropic::in_its_words));
+            .route("/v1/messages/count_tokens", post(anthropic::count_tokens));
         let azure = Router::new()
             .route("/chat/completions", post(azure::chat))
             .route("/completions", post(azure::complete))
@@ -225,6 +224,7 @@ impl Server {
             .layer(guard::cors(&app))
             .layer(DefaultBodyLimit::disable())
             .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(ApiError::Panicked)))
+            .layer(from_fn(anthropic::in_its_words))
             .layer(PropagateRequestIdLayer::x_request_id())
             .layer(SetRequestIdLayer::x_request_id(RequestIds))
             .with_state(app)

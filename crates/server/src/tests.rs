@@ -2,6 +2,7 @@
 
 mod contracts;
 mod random_model;
+mod tools_and_keys;
 
 use super::*;
 use crate::worker::Generator;

@@ -185,7 +185,9 @@ impl Answer {
             return Err(ApiError::parameter("response_format", problem));
         }
         let ending = match finish {
-            _ if reply.is_stopped() => Some(Ending::Stop),
+            _ if reply.is_stopped() => {
+                Some(reply.stop_string().map_or(Ending::Stop, |stop| Ending::String(stop.to_owned())))
+            }
             Some(finish) => {
                 piece += reply.finish();
                 Some(finish.into())

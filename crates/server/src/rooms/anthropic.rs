@@ -17,8 +17,9 @@ use crate::hall::{Answer, Ask, Asked, Conversation, Drawing, Ending, Thinking};
 use crate::hosted::Hosted;
 use crate::rooms::openai::with_note;
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use events::Writing;
 use serde::Deserialize;
@@ -129,8 +130,14 @@ impl MessagesRequest {
     }
 }
 
-/// An error in Anthropic's shape and words, where another part of the server has made it in OpenAI's.
-pub(crate) async fn in_its_words(response: Response) -> Response {
+/// Errors under Anthropic's paths in its shape and words, where another part of the server has made them in OpenAI's.
+pub(crate) async fn in_its_words(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let is_its = path.starts_with("/anthropic/") || path.starts_with("/v1/messages");
+    let response = next.run(request).await;
+    if !is_its {
+        return response;
+    }
     let Some(error) = response.extensions().get::<ApiError>().cloned() else { return response };
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);

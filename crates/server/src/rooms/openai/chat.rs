@@ -17,7 +17,7 @@ use crate::{App, seconds_since_1970};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use picnic_chat::Piece;
+use picnic_chat::{Piece, Role};
 use std::sync::Arc;
 
 pub(crate) async fn create(
@@ -55,14 +55,15 @@ impl ChatRequest {
         let tools = Tools::of(tools, self.tool_choice.as_ref(), self.parallel_tool_calls)?;
         let (prefixes, messages): (Vec<Option<bool>>, Vec<_>) =
             self.messages.into_iter().map(|WireMessage { message, prefix }| (prefix, message)).unzip();
-        if prefixes.contains(&Some(true)) {
-            return Err(ApiError::parameter("messages", "has a `prefix`, which is not supported: leave it out"));
+        let goes_on = self.continue_final_message == Some(true) || prefixes.last() == Some(&Some(true));
+        if goes_on && messages.last().is_none_or(|last| last.role != Role::Assistant) {
+            return Err(ApiError::parameter("messages", "must end with a message of the assistant to go on with"));
         }
         if self.top_logprobs.is_some_and(|n| n > 0) && self.logprobs != Some(true) {
             return Err(ApiError::parameter("top_logprobs", "needs `logprobs` to be true"));
         }
         let conversation =
-            Conversation { messages, tools, variables: self.chat_template_kwargs.unwrap_or_default(), goes_on: false };
+            Conversation { messages, tools, variables: self.chat_template_kwargs.unwrap_or_default(), goes_on };
         let form = self.response_format.map_or(Ok(None), ResponseFormat::form)?;
         let likeliest = (self.logprobs == Some(true)).then(|| self.top_logprobs.unwrap_or(0));
         Ok(Ask {

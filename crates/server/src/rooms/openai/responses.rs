@@ -55,14 +55,7 @@ struct Reasoning {
 
 #[derive(Deserialize)]
 struct TextField {
-    format: Option<Format>,
-}
-
-#[derive(Deserialize)]
-struct Format {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    schema: Option<Value>,
+    format: Option<Value>,
 }
 
 /// What is told of a response whatever it contains.
@@ -118,7 +111,7 @@ impl ResponsesRequest {
             "reasoning": {"effort": self.reasoning.as_ref().and_then(|reasoning| reasoning.effort.clone()), "summary": null},
             "store": false,
             "temperature": self.drawing.temperature.unwrap_or(1.0),
-            "text": {"format": {"type": self.kind_of_text()}},
+            "text": {"format": self.text.as_ref().and_then(|text| text.format.clone()).unwrap_or_else(|| json!({"type": "text"}))},
             "tool_choice": self.tool_choice.clone().unwrap_or_else(|| "auto".into()),
             "tools": self.tools.clone().unwrap_or_default(),
             "top_p": self.drawing.top_p.unwrap_or(1.0),
@@ -128,7 +121,7 @@ impl ResponsesRequest {
 
     fn kind_of_text(&self) -> &str {
         let format = self.text.as_ref().and_then(|text| text.format.as_ref());
-        format.and_then(|format| format.kind.as_deref()).unwrap_or("text")
+        format.and_then(|format| format.get("type")?.as_str()).unwrap_or("text")
     }
 
     fn ask(self) -> Result<Ask, ApiError> {
@@ -139,12 +132,11 @@ impl ResponsesRequest {
         if self.background == Some(true) {
             return Err(ApiError::parameter("background", "is not supported: leave it out"));
         }
-        let form = match (self.kind_of_text(), &self.text) {
+        let format = self.text.as_ref().and_then(|text| text.format.as_ref());
+        let form = match (self.kind_of_text(), format.and_then(|format| format.get("schema"))) {
             ("text", _) => None,
             ("json_object", _) => Some(Form::JsonObject),
-            ("json_schema", Some(TextField { format: Some(Format { schema: Some(schema), .. }) })) => {
-                Some(Form::JsonSchema(schema.clone()))
-            }
+            ("json_schema", Some(schema)) => Some(Form::JsonSchema(schema.clone())),
             ("json_schema", _) => return Err(ApiError::parameter("text", "must have the schema as `format.schema`")),
             _ => return Err(ApiError::parameter("text", "must have a format `text`, `json_object` or `json_schema`")),
         };

@@ -28,6 +28,8 @@ pub(crate) struct ChatRequest {
     pub(crate) tool_choice: Option<Value>,
     pub(crate) parallel_tool_calls: Option<bool>,
     pub(crate) response_format: Option<ResponseFormat>,
+    /// vLLM's word for going on with the last message, which DeepSeek marks with `prefix`.
+    pub(crate) continue_final_message: Option<bool>,
     /// Variables of the chat template, as vLLM and llama.cpp take them.
     pub(crate) chat_template_kwargs: Option<Map<String, Value>>,
     /// DeepSeek's.

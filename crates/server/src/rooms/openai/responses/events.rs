@@ -199,7 +199,7 @@ impl Writing {
             "output": self.output,
             "usage": end.map(|(_, tokens)| json!({
                 "input_tokens": tokens.prompt,
-                "input_tokens_details": {"cached_tokens": tokens.cached},
+                "input_tokens_details": {"cached_tokens": tokens.cached, "cache_write_tokens": 0},
                 "output_tokens": tokens.completion,
                 "output_tokens_details": {"reasoning_tokens": tokens.reasoning},
                 "total_tokens": tokens.prompt + tokens.completion,
