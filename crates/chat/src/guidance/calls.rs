@@ -88,6 +88,10 @@ pub(super) fn grammar<'m>(
         calls.push(format!("call{i}"));
     }
     lark.rules += &format!("call: {}\n", calls.join(" | "));
+    if format == ToolFormat::Xml {
+        // Up to the first end of a parameter, whatever stands before it.
+        lark.rules += "value[suffix=\"\\n</parameter>\\n\"]: /(?s:.*)/\n";
+    }
     let answer = lark.answer(format, parallel);
     let start = match choice {
         ToolChoice::Auto => lark.free(format, &answer),
@@ -134,7 +138,7 @@ impl Lark<'_> {
         };
         let sep = tools::DEEPSEEK[4];
         match format {
-            ToolFormat::Hermes => format!("\"\\n\" {} \"\\n\"", named("arguments", arguments)),
+            ToolFormat::Hermes => format!("\"\\n\"? {} \"\\n\"?", named("arguments", arguments)),
             ToolFormat::Llama => named("parameters", arguments),
             ToolFormat::Mistral => named("arguments", arguments),
             ToolFormat::Xml => {
@@ -146,8 +150,8 @@ impl Lark<'_> {
                 let parameters: String = keys
                     .iter()
                     .map(|key| {
-                        let (open, close) = (literal(&format!("<parameter={key}>\n")), literal("\n</parameter>\n"));
-                        format!("({open} /[^<]*/ {close}){} ", if required(key) { "" } else { "?" })
+                        let open = literal(&format!("<parameter={key}>\n"));
+                        format!("({open} value){} ", if required(key) { "" } else { "?" })
                     })
                     .collect();
                 let (open, close) = (literal(&format!("\n<function={}>\n", spec.name)), literal("</function>\n"));

@@ -543,7 +543,7 @@ fn calls_are_what_the_reader_reads() {
     let tools = [function("get_weather", &parameters), function("stop_now", &empty)];
     let mut specs = ToolSpec::of(&tools);
     assert!(Form::Calls { tools: specs.clone(), choice: ToolChoice::Auto, parallel: true }.is_free());
-    let mut lengths = [0; 3];
+    let (mut lengths, mut seen) = ([0; 3], Vec::new());
     for (chat, format) in CHATS.iter().flat_map(|chat| FORMATS.map(|format| (chat, format))) {
         let chat = chat.clone().with_tool_format(format);
         let guidance = Guidance::new(&chat).unwrap();
@@ -576,6 +576,7 @@ fn calls_are_what_the_reader_reads() {
                 assert!(c == 2 || !whole.calls.is_empty(), "{format:?} {choice:?} {text}");
                 assert!(c == 0 || whole.calls.len() <= 1, "{text}");
                 lengths[c] += whole.calls.len();
+                seen.push((format, c));
                 for call in &whole.calls {
                     let name = call.name.as_deref().unwrap();
                     let arguments: Value = serde_json::from_str(&call.arguments).unwrap_or_else(|_| panic!("{text}"));
@@ -588,7 +589,25 @@ fn calls_are_what_the_reader_reads() {
             }
         }
     }
+    // Each form came to its end.
+    for (format, c) in FORMATS.iter().flat_map(|format| (0..3).map(move |c| (*format, c))) {
+        // What ends a parameter does not come by chance.
+        assert!(format == ToolFormat::Xml || seen.contains(&(format, c)), "{format:?} {c}");
+    }
     assert!(lengths[0] > 60 && lengths[1] > 60, "{lengths:?}");
+    // A call as it is usually written.
+    for (chat, format) in CHATS.iter().flat_map(|chat| FORMATS.map(|format| (chat, format))) {
+        let chat = chat.clone().with_tool_format(format);
+        let form = Form::Calls { tools: specs.clone(), choice: ToolChoice::Required, parallel: false };
+        let mut guide = Guidance::new(&chat).unwrap().guide(&form).unwrap();
+        let call = crate::tools::tests::written(format, "get_weather", r#"{"place":"a<b>","unit":"C"}"#);
+        let call = call.trim_start_matches("<|start|>assistant").trim_start_matches(crate::tools::PYTHON_TAG);
+        for id in chat.tokenizer().encode(&call.replace("[TOOL_CALLS] ", "[TOOL_CALLS]"), false).unwrap() {
+            assert!(has(&guide.allowed(), id), "{format:?} {:?} {call}", chat.tokenizer().id_to_token(id));
+            guide.accept(id);
+        }
+        assert!(chat.ends().ids().iter().all(|&id| has(&guide.allowed(), id)), "{format:?}");
+    }
     let refused = |choice: ToolChoice, tools: Vec<ToolSpec>| {
         GUIDANCES[0].guide(&Form::Calls { tools, choice, parallel: false }).unwrap_err().to_string()
     };
