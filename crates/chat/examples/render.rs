@@ -53,6 +53,7 @@ fn render(case: &Case) -> Result<String, String> {
         variables: Some(&case.variables),
         // 4 October 2024
         now: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(20_000 * 86_400)),
+        ..ChatOptions::default()
     };
     let template = ChatTemplate::from_json(&case.template, case.special.clone()).map_err(|error| error.to_string())?;
     template.render(&messages, &options).map_err(|error| error.to_string())

@@ -1,11 +1,13 @@
 //! [`ChatFormat`]: how one model talks.
 
+use crate::adapt::{self, Known};
 use crate::end_tokens::known_by_name;
 use crate::reasoning::Splitter;
 use crate::template::Rendered;
 use crate::{CHAT_TEMPLATE, ChatOptions, ChatTemplate, EndTokens, Error, Message, Result, ToolFormat};
 use picnic_tokenizer::{MARKS, Tokenizer};
 use serde_json::{Map, Value};
+use std::sync::OnceLock;
 
 /// The key of the template among the tokenizer's settings.
 pub(crate) const TEMPLATE: &str = "chat_template";
@@ -18,6 +20,8 @@ pub struct ChatFormat {
     template: Option<std::result::Result<ChatTemplate, String>>,
     ends: EndTokens,
     tool_format: ToolFormat,
+    /// What the template knows, once somebody had to know.
+    known: OnceLock<Known>,
     /// White space that the template writes between a prompt and its answer, such as the space of Llama 2's.
     lead: String,
     /// Variables of the template that whoever runs the model has set.
@@ -51,7 +55,8 @@ impl ChatFormat {
         let lead = compiled.and_then(lead).unwrap_or_default();
         let (variables, generation, notes) = (Map::new(), Map::new(), Vec::new());
         let tool_format = ToolFormat::of(&tokenizer, compiled.map(ChatTemplate::source).as_deref());
-        ChatFormat { tokenizer, template, ends, tool_format, lead, variables, generation, notes }
+        let known = OnceLock::new();
+        ChatFormat { tokenizer, template, ends, tool_format, known, lead, variables, generation, notes }
     }
 
     /// The tokens that open and close the thinking of a reply to `prompt`; nothing opens it where the prompt does. `None` if
@@ -127,10 +132,37 @@ impl ChatFormat {
     /// # Errors
     /// Without a template that works, or where it refuses the conversation.
     pub fn prompt(&self, messages: &[Message], options: &ChatOptions) -> Result<Prompt> {
-        let control = self.tokenizer.control_tokens();
-        let Rendered { text, breaks } = self.template()?.render_guarded(messages, options, &self.variables, control)?;
+        let Rendered { text, breaks } = self.rendered(messages, options)?;
         let ids = self.tokenizer.encode_with_breaks(&text, &breaks)?;
         Ok(Prompt { text, ids })
+    }
+
+    /// The conversation in what the template knows, as it writes it.
+    fn rendered(&self, messages: &[Message], options: &ChatOptions) -> Result<Rendered> {
+        let (template, format) = (self.template()?, self.tool_format);
+        let known = *self.known.get_or_init(|| Known::of(template));
+        let control = self.tokenizer.control_tokens();
+        let render = |messages: &[Message], options: &ChatOptions| {
+            let rendered = template.render_guarded(messages, options, &self.variables, control);
+            if rendered.is_ok() || messages.iter().all(|message| message.content.is_some()) {
+                return rendered;
+            }
+            // A turn that calls has no content, which this template does not bear after all.
+            let mut filled = messages.to_vec();
+            for message in &mut filled {
+                message.content.get_or_insert_default();
+            }
+            template.render_guarded(&filled, options, &self.variables, control).or(rendered)
+        };
+        let messages = known.adapted(format, messages);
+        if !known.describes(options.tools) {
+            return render(&messages, options);
+        }
+        let instructions = adapt::instructions(format, options.tools);
+        let options = ChatOptions { tools: &[], ..*options };
+        let rendered = render(&adapt::with_system(messages.clone(), &instructions), &options);
+        rendered
+            .or_else(|refused| render(&adapt::with_question(messages, &instructions), &options).map_err(|_| refused))
     }
 
     /// The chat template.
@@ -164,6 +196,11 @@ impl ChatFormat {
     /// In which form this model calls tools. A model that knows none is asked for [`ToolFormat::Hermes`].
     pub fn tool_format(&self) -> ToolFormat {
         self.tool_format
+    }
+
+    /// The same model, said to call tools in another form.
+    pub fn with_tool_format(self, tool_format: ToolFormat) -> ChatFormat {
+        ChatFormat { tool_format, ..self }
     }
 
     /// The tokens that end a turn.

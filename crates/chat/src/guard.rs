@@ -15,7 +15,12 @@ use serde_json::{Map, Value};
 
 /// The guards of one conversation: the tokens to look for, in lower case, and the character that is put into them.
 pub(crate) struct Guards {
+    /// Sorted.
     tokens: Vec<String>,
+    /// Each spelled backwards, sorted.
+    reversed: Vec<String>,
+    /// Bytes of the longest.
+    longest: usize,
     /// The characters that they begin with.
     firsts: Vec<char>,
     guard: char,
@@ -31,11 +36,15 @@ impl Guards {
     /// What guards strings such as those of `texts` from `tokens`; `None` if they have nothing to guard.
     pub(crate) fn for_texts(tokens: &[String], texts: &[&Value]) -> Option<Guards> {
         let tokens = tokens.iter().filter(|token| token.chars().count() > LEAST);
-        let tokens: Vec<String> = tokens.map(|token| token.to_ascii_lowercase()).collect();
+        let mut tokens: Vec<String> = tokens.map(|token| token.to_ascii_lowercase()).collect();
+        tokens.sort_unstable();
+        let mut reversed: Vec<String> = tokens.iter().map(|token| reversed(token)).collect();
+        reversed.sort_unstable();
+        let longest = tokens.iter().map(String::len).max().unwrap_or(0);
         let mut firsts: Vec<char> = tokens.iter().filter_map(|token| token.chars().next()).collect();
         firsts.sort_unstable();
         firsts.dedup();
-        let guards = Guards { tokens, firsts, guard: '\0' };
+        let guards = Guards { tokens, reversed, longest, firsts, guard: '\0' };
         if !texts.iter().any(|text| any_string(text, &|text| !guards.places(text).is_empty())) {
             return None;
         }
@@ -106,19 +115,30 @@ impl Guards {
                 places.push(at + c.len_utf8());
             }
         }
-        for token in &self.tokens {
-            let first = token.chars().next().map_or(0, char::len_utf8);
-            // The beginning of a token at the end of the text, and the end of one at its beginning.
-            let cuts = token.char_indices().map(|(at, _)| at).filter(|at| token[..*at].chars().count() >= LEAST);
-            places.extend(cuts.clone().filter(|&at| text.ends_with(&token[..at])).map(|at| text.len() - at + first));
-            let ends = token.char_indices().map(|(at, _)| &token[at..]).skip(1);
-            let ends = ends.filter(|end| end.chars().count() >= LEAST && text.starts_with(end));
-            places.extend(ends.map(|end| end.chars().next().map_or(0, char::len_utf8)));
+        // The beginning of a token at the end of the text, and the end of one at its beginning.
+        let borders = text.char_indices().map(|(at, _)| at).chain([text.len()]);
+        for at in borders.clone().rev().skip(LEAST).take_while(|at| text.len() - at < self.longest) {
+            if begins_one(&self.tokens, &text[at..]) {
+                places.push(at + text[at..].chars().next().map_or(0, char::len_utf8));
+            }
+        }
+        let mut heads = borders.skip(LEAST).take_while(|&at| at < self.longest);
+        if heads.any(|at| begins_one(&self.reversed, &reversed(&text[..at]))) {
+            places.push(text.chars().next().map_or(0, char::len_utf8));
         }
         places.sort_unstable();
         places.dedup();
         places
     }
+}
+
+/// Whether one of the sorted `tokens` begins with `part`.
+fn begins_one(tokens: &[String], part: &str) -> bool {
+    tokens.get(tokens.partition_point(|token| token.as_str() < part)).is_some_and(|token| token.starts_with(part))
+}
+
+fn reversed(text: &str) -> String {
+    text.chars().rev().collect()
 }
 
 fn escaped(guard: char) -> String {
@@ -234,7 +254,7 @@ mod tests {
         let tools = [json!({"type": "function", "function": {"name": "<|eos|>", "parameters": {"<|bos|>": 1}}})];
         let variables = json!({"x": "<|user|>", "bos_token": "<|eos|>"});
         let options = ChatOptions { tools: &tools, variables: variables.as_object(), ..ASKING };
-        assert_eq!(count(&chat, &[message.clone()], &options), 1);
+        assert_eq!(count(&chat, std::slice::from_ref(&message), &options), 1);
         // Whoever writes every guard loses one character and forges nothing.
         let all: String = super::NONCHARACTERS.collect();
         let mut hostile = message;

@@ -11,16 +11,19 @@
 //!
 //! A form comes from outside. It is bounded in bytes, it is compiled on a stack that is deep enough for any nesting of
 //! so many bytes, and llguidance bounds the work for each token. What it cannot keep to is refused before the first
-//! token is drawn. Left out: forms that name tokens, since only text is promised, and the drawing of several tokens at
+//! token is drawn. Only calls of tools ([`Form::Calls`]) name
+//! tokens. Left out: other forms that do, since only text is promised, and the drawing of several tokens at
 //! once where there is no choice.
 
+mod calls;
 mod guide;
 #[cfg(test)]
 mod tests;
 
+pub use calls::{ToolChoice, ToolSpec};
 pub use guide::{FormFailure, Guide};
 
-use crate::{ChatFormat, Error, Result, with_deep_stack};
+use crate::{ChatFormat, Error, Result, ToolFormat, tools, with_deep_stack};
 use guide::in_a_line;
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
@@ -66,6 +69,16 @@ pub enum Form {
     Regex(String),
     /// A text of this grammar in llguidance's dialect of Lark. Its first rule is `start`.
     Grammar(String),
+    /// Calls of tools in the model's own form ([`ChatFormat::tool_format`]), with arguments by their schemas. A choice of
+    /// [`ToolChoice::Auto`] leaves an answer free unless a tool is strict ([`Form::is_free`]).
+    Calls {
+        /// What may be called.
+        tools: Vec<ToolSpec>,
+        /// Whether something is called.
+        choice: ToolChoice,
+        /// Whether there may be more than one call.
+        parallel: bool,
+    },
 }
 
 /// What holds the answers of one model to forms. Copies share the trie of its vocabulary.
@@ -79,6 +92,9 @@ pub(crate) struct Vocabulary {
     factory: ParserFactory,
     /// Tokens that are text and nothing else.
     text: Vec<u32>,
+    tool_format: ToolFormat,
+    /// Marks of calls that are tokens of their own.
+    marks: Vec<(&'static str, u32)>,
     /// Tokens that end a turn.
     pub(crate) ends: Arc<[u32]>,
     /// All others.
@@ -117,7 +133,11 @@ impl Guidance {
         factory.quiet();
         *factory.limits_mut() = LIMITS;
         let (ends, not_ends) = (set(size, ends.into_iter()).into(), not_ends.into());
-        Ok(Guidance { vocabulary: Arc::new(Vocabulary { factory, text, ends, not_ends }) })
+        let token = |mark: &&'static str| Some((*mark, tokenizer.token_to_id(mark)?));
+        let marks =
+            tools::all_marks().filter_map(|mark| token(&mark)).filter(|(_, id)| tokenizer.is_added(*id)).collect();
+        let tool_format = chat.tool_format();
+        Ok(Guidance { vocabulary: Arc::new(Vocabulary { factory, text, tool_format, marks, ends, not_ends }) })
     }
 
     /// A guide for one answer of this form, from its first token on.
@@ -127,10 +147,20 @@ impl Guidance {
     /// tokens.
     pub fn guide(&self, form: &Form) -> Result<Guide> {
         let refuse = |problem: String| Error::Form { form: form.name(), problem };
-        let grammar = form.grammar().map_err(refuse)?;
+        let (grammar, marks) = match form {
+            Form::Calls { tools, choice, parallel } => {
+                let Vocabulary { tool_format, marks, .. } = &*self.vocabulary;
+                let lark = calls::grammar(*tool_format, marks, tools, choice, *parallel).map_err(refuse)?;
+                let lark =
+                    lark.ok_or_else(|| refuse("it leaves the answer free: draw it without a guide".to_owned()))?;
+                (TopLevelGrammar::from_lark(lark.rules), lark.tokens)
+            }
+            form => (form.grammar().map_err(refuse)?, Vec::new()),
+        };
         let make = || {
             let parser = self.vocabulary.factory.create_parser(grammar).map_err(|error| in_a_line(&error))?;
-            Guide::new(Arc::clone(&self.vocabulary), Matcher::new(Ok(parser)))
+            let marks = set(self.vocabulary.text.len() * 32, marks.into_iter());
+            Guide::new(Arc::clone(&self.vocabulary), Matcher::new(Ok(parser)), marks.into())
         };
         with_deep_stack(make)?.map_err(refuse)
     }
@@ -142,9 +172,10 @@ impl Vocabulary {
         self.ends.get(token as usize / 32).is_some_and(|word| word >> (token % 32) & 1 == 1)
     }
 
-    /// Those of the tokens `words` that are text.
-    pub(crate) fn text_of(&self, words: &[u32]) -> Vec<u32> {
-        self.text.iter().zip(words.iter().chain(std::iter::repeat(&0))).map(|(text, word)| text & word).collect()
+    /// Those of the tokens `words` that are text, or among `marks`.
+    pub(crate) fn text_of(&self, words: &[u32], marks: &[u32]) -> Vec<u32> {
+        let words = words.iter().chain(std::iter::repeat(&0));
+        self.text.iter().zip(marks).zip(words).map(|((text, marks), word)| (text | marks) & word).collect()
     }
 }
 
@@ -164,12 +195,21 @@ fn set(size: usize, ids: impl Iterator<Item = u32>) -> Vec<u32> {
 }
 
 impl Form {
+    /// Whether this leaves an answer free, so that there is nothing to guide.
+    pub fn is_free(&self) -> bool {
+        match self {
+            Form::Calls { tools, choice, .. } => *choice == ToolChoice::Auto && !tools.iter().any(|tool| tool.strict),
+            _ => false,
+        }
+    }
+
     /// What this is called in errors.
     fn name(&self) -> &'static str {
         match self {
             Form::JsonObject | Form::JsonSchema(_) => "JSON schema",
             Form::Regex(_) => "regular expression",
             Form::Grammar(_) => "grammar",
+            Form::Calls { .. } => "call of a tool",
         }
     }
 
@@ -198,6 +238,7 @@ impl Form {
                     _ => Ok(TopLevelGrammar::from_regex(expression)),
                 }
             }
+            Form::Calls { .. } => Err("its grammar hangs on the model".to_owned()),
             Form::Grammar(grammar) => {
                 bounded(grammar.len(), MAX_GRAMMAR)?;
                 match named_token(grammar) {

@@ -3,11 +3,13 @@
 //! * [`ChatFormat`]: how one model talks. Its tokenizer, its chat template with the template's variables, and the
 //!   tokens with which it ends a turn. Chat, server, training and evaluation hold this and no bare tokenizer.
 //! * [`Message`]: a turn, in the wire names of OpenAI and DeepSeek.
-//! * [`Reply`]: from the tokens of an answer to its two texts, thinking and content, while they are being drawn.
-//! * [`Guidance`]: answers that are held to a form, such as JSON of a schema.
+//! * [`Reply`]: from the tokens of an answer to its thinking, its content and its calls, while they are being drawn.
+//! * [`ToolFormat`]: in which form a model calls tools, as [`Reply`] reads it.
+//! * [`Guidance`]: answers that are held to a form, such as JSON of a schema or a call of a tool.
 //!
-//! Nothing here knows of weights, engines or HTTP. Left out: calls of tools in a reply, which stay text.
+//! Nothing here knows of weights, engines or HTTP.
 
+mod adapt;
 mod end_tokens;
 mod error;
 mod folder;
@@ -30,7 +32,7 @@ mod tools;
 pub use end_tokens::{EndTokens, ends_a_turn_by_name};
 pub use error::Error;
 pub use format::{ChatFormat, Prompt};
-pub use guidance::{Form, FormFailure, Guidance, Guide};
+pub use guidance::{Form, FormFailure, Guidance, Guide, ToolChoice, ToolSpec};
 pub use message::{FunctionCall, Message, Role, ToolCall};
 pub use page::{R1_ZERO, page_template};
 pub use picnic::CHAT_TEMPLATE;

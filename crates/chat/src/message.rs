@@ -54,7 +54,7 @@ impl Message {
 pub enum Role {
     /// Whoever runs the model.
     System,
-    /// OpenAI's newer name for `system`; passed to the template as it is.
+    /// OpenAI's newer name for `system`, which it becomes where the template does not know it.
     Developer,
     /// The person.
     #[default]

@@ -8,13 +8,10 @@
 
 use crate::reasoning::{Piece, Splitter};
 use crate::stop::StopStrings;
-use crate::tools::{HarmonyReader, Lexeme, Lexer, Out, ToolReader};
+use crate::tools::{HARMONY, HarmonyReader, Lexeme, Lexer, Out, ToolReader};
 use crate::{ChatFormat, Message, ToolFormat};
 use picnic_tokenizer::{DecodeStream, MARKS};
 use serde_json::Value;
-
-/// Bytes of a prompt's end that tell in which channel an answer begins.
-const PROMPT_END: usize = 200;
 
 /// One reply while it is being generated.
 pub struct Reply {
@@ -24,7 +21,8 @@ pub struct Reply {
     /// The tokens that open and close the thinking, if they are no text.
     marks: Option<(Option<u32>, u32)>,
     tools: Option<Tools>,
-    prompt_end: String,
+    /// The prompt from its last mark of a channel on, which tells gpt-oss's answers where they begin.
+    last_channel: String,
     /// What depends on the model's vocabulary, from the first token on.
     readers: Option<Readers>,
     /// The thinking, as long as nothing else was said.
@@ -58,14 +56,14 @@ impl Reply {
     /// A reply to the prompt `prompt` that ends before any of the strings `stops` in its answer. The thinking does not
     /// end there.
     pub fn new(prompt: &str, stops: Vec<String>) -> Reply {
-        let from = (prompt.len().saturating_sub(PROMPT_END)..=prompt.len()).find(|&at| prompt.is_char_boundary(at));
+        let last_channel = prompt.rfind(HARMONY[0]).unwrap_or(prompt.len());
         Reply {
             decoder: DecodeStream::new(true),
             stops: StopStrings::new(stops),
             splitter: Splitter::after(prompt),
             marks: None,
             tools: None,
-            prompt_end: prompt[from.unwrap_or(0)..].to_owned(),
+            last_channel: prompt[last_channel..].to_owned(),
             readers: None,
             thought: String::new(),
             has_answer: false,
@@ -198,7 +196,7 @@ impl Reply {
             }
         }
         let is_harmony = format == Some(ToolFormat::Harmony);
-        let harmony = is_harmony.then(|| HarmonyReader::after(&self.prompt_end, tools, seed));
+        let harmony = is_harmony.then(|| HarmonyReader::after(&self.last_channel, tools, seed));
         let reader = format.filter(|_| !is_harmony).map(|format| ToolReader::new(format, tools, seed));
         let format = format.unwrap_or_default();
         self.readers = Some(Readers { format, tokens, lexer: Lexer::new(texts), reader, harmony });

@@ -183,6 +183,11 @@ impl ChatTemplate {
         sources.map(|template| template.source().to_owned()).collect()
     }
 
+    /// Whether there is a template of its own for conversations with tools.
+    pub(crate) fn has_tool_use(&self) -> bool {
+        self.names.contains_key(TOOL_USE)
+    }
+
     /// The template that fits.
     fn name(&self, options: &ChatOptions) -> &'static str {
         if !options.tools.is_empty() && self.names.contains_key(TOOL_USE) { TOOL_USE } else { DEFAULT }

@@ -76,19 +76,22 @@ impl ToolFormat {
     /// The form that a vocabulary has tokens for, or else the one that the source of a template shows.
     pub(crate) fn of(tokenizer: &Tokenizer, template: Option<&str>) -> ToolFormat {
         let has = |token: &str| tokenizer.token_to_id(token).is_some_and(|id| tokenizer.is_added(id));
-        let template = template.unwrap_or_default();
+        let source = template.unwrap_or_default();
         if has(HARMONY[0]) && has(HARMONY[1]) && has(HARMONY[5]) {
             ToolFormat::Harmony
-        } else if has(DEEPSEEK[0]) || template.contains(DEEPSEEK[0]) {
-            let is_newer = template.contains(DEEPSEEK[4]) && !template.contains("```");
-            if is_newer { ToolFormat::DeepSeekV31 } else { ToolFormat::DeepSeek }
-        } else if template.contains("<function=") {
-            ToolFormat::Xml
-        } else if template.contains(CALL[0]) {
+        } else if template.is_some_and(|template| !template.contains("tool")) {
+            // It was never taught with this template, whatever its vocabulary has.
             ToolFormat::Hermes
-        } else if has(MISTRAL[0]) || template.contains(MISTRAL[0]) {
-            if has(MISTRAL[1]) || template.contains(MISTRAL[1]) { ToolFormat::MistralArgs } else { ToolFormat::Mistral }
-        } else if has(PYTHON_TAG) || template.contains(PYTHON_TAG) {
+        } else if has(DEEPSEEK[0]) || source.contains(DEEPSEEK[0]) {
+            let is_newer = source.contains(DEEPSEEK[4]) && !source.contains("```");
+            if is_newer { ToolFormat::DeepSeekV31 } else { ToolFormat::DeepSeek }
+        } else if source.contains("<function=") {
+            ToolFormat::Xml
+        } else if source.contains(CALL[0]) {
+            ToolFormat::Hermes
+        } else if has(MISTRAL[0]) || source.contains(MISTRAL[0]) {
+            if has(MISTRAL[1]) || source.contains(MISTRAL[1]) { ToolFormat::MistralArgs } else { ToolFormat::Mistral }
+        } else if has(PYTHON_TAG) || source.contains(PYTHON_TAG) {
             ToolFormat::Llama
         } else {
             ToolFormat::Hermes
@@ -114,6 +117,11 @@ impl ToolFormat {
             _ => mark == self.marks()[0],
         }
     }
+}
+
+/// The marks of all formats.
+pub(crate) fn all_marks() -> impl Iterator<Item = &'static str> {
+    CALL.into_iter().chain(DEEPSEEK).chain([PYTHON_TAG]).chain(MISTRAL).chain(HARMONY)
 }
 
 /// Name and JSON schema of each function of `tools`, which are in OpenAI's form, or in that of its Responses API without

@@ -16,6 +16,8 @@ const MAX_REASON: usize = 400;
 pub struct Guide {
     vocabulary: Arc<Vocabulary>,
     parser: Matcher,
+    /// Tokens that may come though they are no text.
+    marks: Arc<[u32]>,
     thinking: Thinking,
     /// The tokens that go on with the answer, and the ends if it may stop here.
     next: Arc<[u32]>,
@@ -48,9 +50,9 @@ impl FormFailure {
 
 impl Guide {
     /// A guide to the first token, or why there can be none.
-    pub(super) fn new(vocabulary: Arc<Vocabulary>, parser: Matcher) -> Result<Guide, String> {
+    pub(super) fn new(vocabulary: Arc<Vocabulary>, parser: Matcher, marks: Arc<[u32]>) -> Result<Guide, String> {
         let (thinking, next, failure) = (Thinking::Over, Arc::clone(&vocabulary.ends), FormFailure::default());
-        let mut guide = Guide { vocabulary, parser, thinking, next, is_over: false, failure };
+        let mut guide = Guide { vocabulary, parser, marks, thinking, next, is_over: false, failure };
         guide.look();
         match guide.failure.reason() {
             Some(reason) => Err(reason.to_owned()),
@@ -138,7 +140,7 @@ impl Guide {
             reason if reason == "NoExtensionBias" => DEAD_END.to_owned(),
             reason => reason,
         })?;
-        let text = self.vocabulary.text_of(mask.as_slice());
+        let text = self.vocabulary.text_of(mask.as_slice(), &self.marks);
         let may_stop = self.parser.is_accepting().map_err(|error| in_a_line(&error))?;
         match may_stop || text.iter().any(|&word| word != 0) {
             true => Ok((text, may_stop)),
@@ -164,6 +166,7 @@ impl Clone for Guide {
             vocabulary: Arc::clone(&self.vocabulary),
             // Its lexer remembers what it has met; a plain clone would share that, and a lock.
             parser: self.parser.deep_clone(),
+            marks: Arc::clone(&self.marks),
             thinking: self.thinking,
             next: Arc::clone(&self.next),
             is_over: self.is_over,

@@ -39,16 +39,18 @@ enum Place {
 }
 
 impl HarmonyReader {
-    /// A reader of the reply to `prompt`, which may end in the header of a message.
+    /// A reader of a reply. `prompt` is the prompt from its last mark of a channel on: the reply may go on with a message.
     pub(crate) fn after(prompt: &str, tools: &[Value], seed: u64) -> HarmonyReader {
-        let place = match prompt.strip_suffix(MESSAGE).and_then(|header| header.rsplit_once(CHANNEL)) {
-            Some((_, channel)) if channel.trim() == "analysis" => Place::Analysis,
+        let message = prompt.strip_prefix(CHANNEL).and_then(|rest| rest.split_once(MESSAGE));
+        let message = message.filter(|(_, body)| !HARMONY.iter().any(|mark| body.contains(mark)));
+        let place = match message {
+            Some((channel, _)) if channel.trim() == "analysis" => Place::Analysis,
             Some(_) => Place::Content,
             None => Place::Start,
         };
+        let has_content = message.is_some_and(|(_, body)| place == Place::Content && !body.trim().is_empty());
         let reader = ToolReader::new(ToolFormat::Harmony, tools, seed);
-        let has_tools = !tools.is_empty();
-        HarmonyReader { place, header: String::new(), reader, has_tools, has_content: false }
+        HarmonyReader { place, header: String::new(), reader, has_tools: !tools.is_empty(), has_content }
     }
 
     /// Whether the thinking is open.

@@ -229,6 +229,19 @@ fn channels_are_thinking_content_and_calls() {
     }
     assert_eq!((whole.reasoning.as_str(), whole.content.as_str()), ("Hm.", "2+2="));
     assert!(reply.reasoning_tokens() > 3 && reply.is_stopped());
+    // An answer that goes on with a message.
+    for (prompt, reasoning, content) in [
+        ("<|start|>assistant<|channel|>analysis<|message|>So", " a", "b"),
+        ("<|start|>assistant<|channel|>final<|message|>So", "", " ab"),
+        ("<|channel|>final<|message|>x<|end|><|start|>assistant", "", "ab"),
+    ] {
+        let (mut reply, mut whole) = (Reply::new(prompt, Vec::new()), Piece::default());
+        let said = if reasoning.is_empty() { " ab" } else { " a<|end|><|start|>assistant<|channel|>final<|message|>b" };
+        for id in chat.tokenizer().encode(&format!("{said}<|return|>"), false).unwrap() {
+            whole += reply.push(chat, id);
+        }
+        assert_eq!((whole.reasoning.as_str(), whole.content.as_str()), (reasoning, content), "{prompt}");
+    }
 }
 
 #[test]
