@@ -264,7 +264,6 @@ async fn errors_have_a_status_and_a_body() {
         (400, "{".to_owned()),
         (400, "[]".to_owned()),
         (400, message(json!({"messages": 7}))),
-        (400, message(json!({"messages": [{"role": "tool", "content": "x"}]}))),
         (400, message(json!({"max_tokens": 1.5}))),
         (400, asking(&"x".repeat(2000), json!({}))),
         (404, message(json!({"model": "other"}))),

@@ -77,15 +77,23 @@ impl Hosted {
         let sampling = self.sampling(&ask);
         let thinking = if is_chat { self.end_of_thinking(&ask.thinking, &text)? } else { None };
         let stop = self.chat.ends().ids().to_vec();
+        // Where a call has to be made, that is the form; else whatever is no call has the form that was asked for.
+        let calls = match &ask.asked {
+            Asked::Conversation(conversation) => conversation.tools.form(),
+            _ => None,
+        };
+        let (form, has_to_call) = (calls.as_ref().or(ask.form.as_ref()), calls.is_some());
         let mut encoded = Encoded { requests: Vec::new(), readers: Vec::new(), note };
         for number in 0..ask.answers() {
-            let guide = ask.form.as_ref().map(|form| self.guide(form, is_chat.then_some(&*text))).transpose()?;
+            let guide = form.map(|form| self.guide(form, is_chat.then_some(&*text))).transpose()?;
             let failure = guide.as_ref().map(Guide::failure).unwrap_or_default();
             let stops = ask.stops.clone();
             let seed = nth(sampling.seed, number);
             let mut reply = match (&guide, &ask.asked) {
-                (Some(_), Asked::Conversation(_)) => Reply::held(&text, stops, self.chat.thinking_tokens(&text)),
-                (None, Asked::Conversation(conversation)) => {
+                (Some(_), Asked::Conversation(_)) if !has_to_call => {
+                    Reply::held(&text, stops, self.chat.thinking_tokens(&text))
+                }
+                (_, Asked::Conversation(conversation)) => {
                     let reply = Reply::new(&text, stops);
                     reply.with_tools(self.chat.tool_format(), &conversation.tools.functions, seed)
                 }
@@ -228,7 +236,8 @@ impl Hosted {
 
     /// What holds the answer to the prompt `text` to a form, once it has thought.
     fn guide(&self, form: &Form, text: Option<&str>) -> Result<Guide, ApiError> {
-        let refuse = |problem: String| ApiError::parameter("response_format", format!("is refused: {problem}"));
+        let param = if matches!(form, Form::Calls { .. }) { "tools" } else { "response_format" };
+        let refuse = |problem: String| ApiError::parameter(param, format!("is refused: {problem}"));
         let guidance = self.guidance().map_err(|problem| refuse(problem.to_owned()))?;
         let guide = guidance.guide(form).map_err(|error| refuse(error.to_string()))?;
         let Some(text) = text else { return Ok(guide) };

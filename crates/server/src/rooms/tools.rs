@@ -1,6 +1,7 @@
 //! Tools as all contracts have them in the end: functions in OpenAI's form, and which of them may or must be called.
 
 use crate::error::ApiError;
+use picnic_chat::{Form, ToolChoice, ToolSpec};
 use serde_json::Value;
 
 /// Functions that a model may call.
@@ -8,21 +9,9 @@ use serde_json::Value;
 pub(crate) struct Tools {
     /// In OpenAI's form, for the template.
     pub(crate) functions: Vec<Value>,
-    pub(crate) choice: Choice,
+    pub(crate) choice: ToolChoice,
     /// Whether there may be several calls in one answer.
     pub(crate) parallel: bool,
-}
-
-/// Which call is asked for.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) enum Choice {
-    /// The model decides.
-    #[default]
-    Auto,
-    /// At least one.
-    Required,
-    /// Of this function.
-    Named(String),
 }
 
 impl Tools {
@@ -30,17 +19,17 @@ impl Tools {
     pub(crate) fn of(functions: Vec<Value>, choice: Option<&Value>, parallel: Option<bool>) -> Result<Tools, ApiError> {
         let refuse = |problem: &str| Err(ApiError::parameter("tool_choice", problem));
         let choice = match choice {
-            None | Some(Value::Null) => Choice::Auto,
+            None | Some(Value::Null) => ToolChoice::Auto,
             Some(Value::String(word)) => match word.as_str() {
-                "auto" => Choice::Auto,
+                "auto" => ToolChoice::Auto,
                 "none" => return Ok(Tools::default()),
-                "required" | "any" => Choice::Required,
+                "required" | "any" => ToolChoice::Required,
                 _ => return refuse("must be `auto`, `none`, `required` or name a function"),
             },
             Some(named) => {
                 let name = named.pointer("/function/name").or(named.get("name")).and_then(Value::as_str);
                 match name {
-                    Some(name) => Choice::Named(name.to_owned()),
+                    Some(name) => ToolChoice::Named(name.to_owned()),
                     None => return refuse("must be `auto`, `none`, `required` or name a function"),
                 }
             }
@@ -55,13 +44,20 @@ impl Tools {
             }
         }
         match &tools.choice {
-            Choice::Auto => Ok(tools),
+            ToolChoice::Auto => Ok(tools),
             _ if tools.functions.is_empty() => refuse("asks for a call, but there are no `tools`"),
-            Choice::Named(name) if !tools.names().any(|known| known == name) => {
+            ToolChoice::Named(name) if !tools.names().any(|known| known == name) => {
                 refuse("names a function that is not among the `tools`")
             }
             _ => Ok(tools),
         }
+    }
+
+    /// What holds an answer to a call, if it has to be one.
+    pub(crate) fn form(&self) -> Option<Form> {
+        let (tools, choice) = (ToolSpec::of(&self.functions), self.choice.clone());
+        let form = Form::Calls { tools, choice, parallel: self.parallel };
+        (!self.functions.is_empty() && !form.is_free()).then_some(form)
     }
 
     /// The names of the functions.

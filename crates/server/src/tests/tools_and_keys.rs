@@ -189,3 +189,43 @@ async fn only_those_with_a_key_come_in() {
         "{body}"
     );
 }
+
+/// A model that knows nothing calls what it has to call, with arguments by the schema, in the words of each contract.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_has_to_be_made_is_made() {
+    let router = super::random_model::random_model();
+    let schema = json!({
+        "type": "object", "additionalProperties": false, "required": ["city"],
+        "properties": {"city": {"enum": ["Nairobi", "Stockholm"]}}
+    });
+    let tools = json!([
+        {"type": "function", "function": {"name": "weather", "parameters": schema}},
+        {"type": "function", "function": {"name": "time", "parameters": {"type": "object", "additionalProperties": false}}}
+    ]);
+    for (seed, choice) in [(1, json!("required")), (2, json!({"type": "function", "function": {"name": "weather"}}))] {
+        let more = json!({
+            "tools": tools, "tool_choice": choice, "seed": seed, "max_tokens": 400, "thinking_budget": 4,
+            "parallel_tool_calls": false
+        });
+        let (status, answer) = chat(&router, "hi", more).await;
+        assert_eq!(
+            (status, &answer["choices"][0]["finish_reason"]),
+            (StatusCode::OK, &json!("tool_calls")),
+            "{answer}"
+        );
+        let calls = answer["choices"][0]["message"]["tool_calls"].as_array().unwrap();
+        assert_eq!(calls.len(), 1, "{answer}");
+        let arguments: Value = serde_json::from_str(calls[0]["function"]["arguments"].as_str().unwrap()).unwrap();
+        match calls[0]["function"]["name"].as_str() {
+            Some("weather") => assert!(["Nairobi", "Stockholm"].map(Value::from).contains(&arguments["city"])),
+            name => assert!(name == Some("time") && choice == "required", "{answer}"),
+        }
+    }
+    let asked = json!({
+        "max_tokens": 400, "messages": [{"role": "user", "content": "hi"}], "tool_choice": {"type": "tool", "name": "weather", "disable_parallel_tool_use": true},
+        "thinking": {"type": "enabled", "budget_tokens": 4}, "tools": [{"name": "weather", "input_schema": schema}]
+    });
+    let message = post(&router, "/v1/messages", asked).await;
+    let block = message["content"].as_array().unwrap().last().unwrap();
+    assert!(message["stop_reason"] == "tool_use" && block["input"]["city"].is_string(), "{message}");
+}
