@@ -90,15 +90,15 @@ impl Hosted {
             let stops = ask.stops.clone();
             let seed = nth(sampling.seed, number);
             let mut reply = match (&guide, &ask.asked) {
-                (Some(_), Asked::Conversation(_)) if !has_to_call => {
-                    Reply::held(&text, stops, self.chat.thinking_tokens(&text))
-                }
-                (_, Asked::Conversation(conversation)) => {
-                    let reply = Reply::new(&text, stops);
-                    reply.with_tools(self.chat.tool_format(), &conversation.tools.functions, seed)
-                }
+                (Some(_), Asked::Conversation(_)) => Reply::held(&text, stops, self.chat.thinking_tokens(&text)),
+                (None, Asked::Conversation(_)) => Reply::new(&text, stops),
                 _ => Reply::held("", stops, None),
             };
+            if let Asked::Conversation(Conversation { tools, .. }) = &ask.asked
+                && (guide.is_none() || has_to_call)
+            {
+                reply = reply.with_tools(self.chat.tool_format(), &tools.functions, seed);
+            }
             if let Asked::Conversation(Conversation { messages, goes_on: true, .. }) = &ask.asked
                 && let Some(last) = messages.last()
             {
