@@ -45,6 +45,9 @@ pub struct ServeArgs {
     /// than once. Pages of this machine may always use a server on loopback
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     origins: Vec<String>,
+    /// Write a line of JSON to standard error for every request
+    #[arg(long)]
+    log: bool,
     /// Answer only those who have a key of `picnic keys`, on loopback too; on any other address this is so by itself
     #[arg(long)]
     require_keys: bool,
@@ -83,6 +86,7 @@ pub fn run(args: ServeArgs) -> Result<()> {
         is_loopback: host.is_loopback(),
         origins: args.origins.clone(),
         connections: connections(),
+        logs: args.log,
         ..Settings::default()
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start threads: close other programs and try again")?;

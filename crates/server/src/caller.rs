@@ -13,11 +13,15 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Paths that answer whoever asks: whether the program is alive and ready is for those who run it.
-const OPEN: [&str; 5] = ["/health", "/v1/health/live", "/v1/health/ready", "/v1/version", "/version"];
+const OPEN: [&str; 6] = ["/", "/health", "/v1/health/live", "/v1/health/ready", "/v1/version", "/version"];
 
 /// Who sends a request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Caller(Option<Grant>);
+
+/// The name of a key, beside an answer for the log.
+#[derive(Clone)]
+pub(crate) struct Name(pub(crate) String);
 
 impl Caller {
     /// Whose pages of the cache it may find.
@@ -55,8 +59,11 @@ pub(crate) async fn check(State(app): State<Arc<App>>, mut request: Request, nex
     let keys = Arc::clone(keys);
     let asked = tokio::task::spawn_blocking(move || keys.authorize(&secret, scope, Timestamp::now()));
     let grant = asked.await.map_err(|_| ApiError::Panicked)?.map_err(ApiError::Key)?;
+    let name = Name(grant.name().to_owned());
     request.extensions_mut().insert(Caller(Some(grant)));
-    Ok(next.run(request).await)
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(name);
+    Ok(response)
 }
 
 /// The key, where OpenAI's, Anthropic's and Azure's clients put it.

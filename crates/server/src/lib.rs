@@ -12,6 +12,7 @@ mod hall;
 mod hosted;
 mod house;
 mod listen;
+mod log;
 mod metrics;
 mod rooms;
 mod worker;
@@ -97,13 +98,22 @@ pub struct Settings {
     pub is_loopback: bool,
     /// Origins whose pages may use it from a browser; `*` for all.
     pub origins: Vec<String>,
+    /// Whether every request is told on standard error.
+    pub logs: bool,
     /// Who may use it; whoever reaches it, if `None`.
     pub keys: Option<Arc<Keys>>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { body_bytes: 8 << 20, connections: 1024, is_loopback: false, origins: Vec::new(), keys: None }
+        Settings {
+            body_bytes: 8 << 20,
+            connections: 1024,
+            is_loopback: false,
+            origins: Vec::new(),
+            logs: false,
+            keys: None,
+        }
     }
 }
 
@@ -209,6 +219,7 @@ impl Server {
             .nest("/anthropic", anthropic.clone())
             .merge(anthropic)
             .route("/user/balance", get(deepseek::balance))
+            .route("/", get(nim::root))
             .route("/health", get(nim::health))
             .route("/v1/health/live", get(nim::live))
             .route("/v1/health/ready", get(nim::ready))
@@ -225,6 +236,7 @@ impl Server {
             .layer(DefaultBodyLimit::disable())
             .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(ApiError::Panicked)))
             .layer(from_fn(anthropic::in_its_words))
+            .layer(from_fn_with_state(Arc::clone(&app), log::log))
             .layer(PropagateRequestIdLayer::x_request_id())
             .layer(SetRequestIdLayer::x_request_id(RequestIds))
             .with_state(app)

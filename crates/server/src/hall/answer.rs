@@ -60,6 +60,8 @@ pub(crate) struct TokenLogprob {
     pub(crate) id: u32,
     pub(crate) logprob: f32,
     pub(crate) likeliest: Vec<(u32, f32)>,
+    /// Whether it belongs to the thinking.
+    pub(crate) is_thinking: bool,
 }
 
 /// Why an answer ended.
@@ -179,7 +181,9 @@ impl Answer {
             self.watch.token();
         }
         let Reader { reply, failure } = &mut self.readers[number];
+        let thought = reply.reasoning_tokens();
         let mut piece = reply.push(&self.hosted.chat, token);
+        let is_thinking = reply.reasoning_tokens() > thought;
         if let Some(reason) = failure.reason().filter(|_| finish.is_some()) {
             let problem = format!("could not be kept to until the end: {reason}; ask for a simpler form");
             return Err(ApiError::parameter("response_format", problem));
@@ -205,7 +209,7 @@ impl Answer {
         };
         let is_end = self.hosted.chat.ends().contains(token);
         let tokens = if self.tells_tokens && !is_end {
-            vec![TokenLogprob { id: token, logprob, likeliest }]
+            vec![TokenLogprob { id: token, logprob, likeliest, is_thinking }]
         } else {
             Vec::new()
         };

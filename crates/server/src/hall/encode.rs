@@ -225,8 +225,8 @@ impl Hosted {
         };
         match self.chat.thinking_tokens(text) {
             Some((open, close)) => Ok(Some(picnic_engine::Thinking { budget, open, close })),
-            // Whoever does not want any gets none from a model that does not think.
-            None if thinking.budget.is_none() && !Splitter::after(text).is_thinking() => Ok(None),
+            // A model that does not think keeps any bound.
+            None if !Splitter::after(text).is_thinking() => Ok(None),
             None => {
                 let param = if thinking.budget.is_some() { "thinking_budget" } else { "thinking" };
                 Err(ApiError::parameter(param, "cannot be kept: this model has no tokens for its thinking"))

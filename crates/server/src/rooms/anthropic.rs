@@ -61,13 +61,14 @@ pub(crate) async fn create(
     }
     let name = request.model.clone().unwrap_or_else(|| model.name.clone());
     let is_stream = request.stream == Some(true);
+    let tells_thinking = request.thinking.as_ref().is_some_and(|thinking| thinking.kind != "disabled");
     let mut answer = Answer::start(&app, &caller, model, request.ask()?).await?;
     let note = answer.note.take();
     let response = if is_stream {
         answer.begin().await?;
-        stream(|events| Writing::new(name).write(answer, events))
+        stream(|events| Writing::new(name, tells_thinking).write(answer, events))
     } else {
-        let mut writing = Writing::new(name);
+        let mut writing = Writing::new(name, tells_thinking);
         let mut ending = Ending::Length;
         while let Some(said) = answer.next().await? {
             ending = said.ending.clone().unwrap_or(ending);

@@ -31,6 +31,11 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], body).into_response()
 }
 
+/// `GET /`, which some clients ask first.
+pub(crate) async fn root() -> Json<Value> {
+    Json(json!({"name": "picnic", "version": env!("CARGO_PKG_VERSION"), "api": "/v1"}))
+}
+
 /// `GET /health`, as llama.cpp and vLLM have it.
 pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
     match app.house.is_ready() {

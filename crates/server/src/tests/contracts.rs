@@ -44,10 +44,11 @@ async fn responses_are_items_and_end_in_completed() {
 
     let streamed = events(&router, "/v1/responses", json!({"input": THOUGHT, "stream": true})).await;
     let in_order = [
-        "response.created", "response.in_progress", "response.output_item.added", "response.reasoning_text.delta",
-        "response.reasoning_text.done", "response.output_item.done", "response.output_item.added",
-        "response.content_part.added", "response.output_text.delta", "response.output_text.done",
-        "response.content_part.done", "response.output_item.done", "response.completed",
+        "response.created", "response.in_progress", "response.output_item.added", "response.content_part.added",
+        "response.reasoning_text.delta", "response.reasoning_text.done", "response.content_part.done",
+        "response.output_item.done", "response.output_item.added", "response.content_part.added",
+        "response.output_text.delta", "response.output_text.done", "response.content_part.done",
+        "response.output_item.done", "response.completed",
     ];
     assert_eq!(names(&streamed), in_order);
     for (at, (name, data)) in streamed.iter().enumerate() {
@@ -100,7 +101,7 @@ async fn messages_have_blocks_and_events_in_order() {
     let (router, _) = echo();
     let asked = |more: Value| {
         let mut body = json!({
-            "model": "claude-sonnet-4-5", "max_tokens": 100, "metadata": {"user_id": "x"}, "context_management": {},
+            "model": "claude-sonnet-4-5", "max_tokens": 100, "thinking": {"type": "enabled", "budget_tokens": 1024}, "metadata": {"user_id": "x"}, "context_management": {},
             "system": [
                 {"type": "text", "text": "x-anthropic-billing-header: cc_version=1; cch=123;"},
                 {"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}
@@ -127,6 +128,9 @@ async fn messages_have_blocks_and_events_in_order() {
         let count = post(&router, &path.replace("messages", "messages/count_tokens"), asked(json!({}))).await.1;
         assert_eq!(count["input_tokens"], message["usage"]["input_tokens"]);
     }
+    // Whoever does not ask for the thinking gets the text alone.
+    let (_, message) = post(&router, "/v1/messages", asked(json!({"thinking": null}))).await;
+    assert_eq!(message["content"], json!([{"type": "text", "text": "é4"}]));
     let streamed = events(&router, "/v1/messages", asked(json!({"stream": true}))).await;
     let in_order = [
         "message_start", "ping", "content_block_start", "content_block_delta", "content_block_stop",

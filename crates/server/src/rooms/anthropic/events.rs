@@ -15,6 +15,8 @@ pub(super) struct Writing {
     /// Events that have not been sent.
     events: Vec<(&'static str, Value)>,
     has_calls: bool,
+    /// Whether the thinking is told, which it is to whoever asks for it.
+    tells_thinking: bool,
 }
 
 /// The block that is being written.
@@ -33,9 +35,9 @@ enum Kind {
 }
 
 impl Writing {
-    pub(super) fn new(model: String) -> Writing {
+    pub(super) fn new(model: String, tells_thinking: bool) -> Writing {
         let id = unique("msg_");
-        Writing { id, model, content: Vec::new(), open: None, events: Vec::new(), has_calls: false }
+        Writing { id, model, content: Vec::new(), open: None, events: Vec::new(), has_calls: false, tells_thinking }
     }
 
     /// Sends the events of `answer` until it ends.
@@ -82,7 +84,7 @@ impl Writing {
     /// Takes what the model says next.
     pub(super) fn hear(&mut self, mut said: Said) {
         let calls = said.take_calls();
-        if !said.piece.reasoning.is_empty() {
+        if self.tells_thinking && !said.piece.reasoning.is_empty() {
             self.add(Kind::Thinking, &said.piece.reasoning);
         }
         if !said.piece.content.is_empty() {

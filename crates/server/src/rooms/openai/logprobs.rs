@@ -8,6 +8,9 @@ use serde::Serialize;
 #[derive(Serialize)]
 pub(crate) struct Logprobs {
     pub(crate) content: Vec<Place>,
+    /// DeepSeek's: those of the thinking.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) reasoning_content: Vec<Place>,
 }
 
 /// One token.
@@ -45,7 +48,11 @@ impl Logprobs {
             token: token(at.id, at.logprob),
             top_logprobs: at.likeliest.iter().take(most).map(|&(id, logprob)| token(id, logprob)).collect(),
         };
-        Logprobs { content: tokens.iter().map(place).collect() }
+        // Marks are of neither side.
+        let is_text = |at: &&TokenLogprob| !hosted.chat.tokenizer().is_special(at.id);
+        let side =
+            |thinking: bool| tokens.iter().filter(|at| at.is_thinking == thinking).filter(is_text).map(place).collect();
+        Logprobs { content: side(false), reasoning_content: side(true) }
     }
 }
 

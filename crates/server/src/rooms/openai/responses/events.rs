@@ -136,8 +136,7 @@ impl Writing {
         let (id, index, item) = (open.id.clone(), self.output.len(), open.item("in_progress"));
         self.open = Some(open);
         self.tell("response.output_item.added", json!({"output_index": index, "item": item}));
-        if kind == Kind::Message {
-            let part = json!({"type": "output_text", "text": "", "annotations": [], "logprobs": []});
+        if let Some(part) = kind.part("") {
             let data = json!({"item_id": id, "output_index": index, "content_index": 0, "part": part});
             self.tell("response.content_part.added", data);
         }
@@ -155,7 +154,10 @@ impl Writing {
         };
         let item = open.item("completed");
         match open.kind {
-            Kind::Reasoning => self.tell("response.reasoning_text.done", with("text", text.as_str().into())),
+            Kind::Reasoning => {
+                self.tell("response.reasoning_text.done", with("text", text.as_str().into()));
+                self.tell("response.content_part.done", with("part", item["content"][0].clone()));
+            }
             Kind::Message => {
                 let mut done = with("text", text.as_str().into());
                 done["logprobs"] = json!([]);
@@ -212,18 +214,27 @@ impl Writing {
     }
 }
 
+impl Kind {
+    /// The one part of an item's content.
+    fn part(self, text: &str) -> Option<Value> {
+        match self {
+            Kind::Reasoning => Some(json!({"type": "reasoning_text", "text": text})),
+            Kind::Message => Some(json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []})),
+            Kind::Call => None,
+        }
+    }
+}
+
 impl Open {
     fn item(&self, status: &str) -> Value {
         let Open { kind, id, text, call } = self;
+        // The parts come by events of their own, and stand in the item once it is complete.
+        let content = if status == "completed" { Vec::from_iter(kind.part(text)) } else { Vec::new() };
         match kind {
             Kind::Reasoning => {
-                let content =
-                    if text.is_empty() { json!([]) } else { json!([{"type": "reasoning_text", "text": text}]) };
                 json!({"type": "reasoning", "id": id, "summary": [], "content": content, "status": status})
             }
             Kind::Message => {
-                let part = json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []});
-                let content = if status == "completed" { json!([part]) } else { json!([]) };
                 json!({"type": "message", "id": id, "role": "assistant", "status": status, "content": content})
             }
             Kind::Call => {
