@@ -12,6 +12,7 @@
 //! none.
 
 use serde_json::{Map, Value};
+use std::ops::Range;
 
 /// The guards of one conversation: the tokens to look for, in lower case, and the character that is put into them.
 pub(crate) struct Guards {
@@ -79,19 +80,18 @@ impl Guards {
     /// The rendered text without its guards, and where they were.
     pub(crate) fn take_out(&self, rendered: &str) -> (String, Vec<usize>) {
         let escaped = escaped(self.guard);
-        let (mut text, mut places, mut rest) = (String::with_capacity(rendered.len()), Vec::new(), rendered);
-        let next = |rest: &str| {
-            let plain = rest.find(self.guard).map(|at| (at, self.guard.len_utf8()));
-            // As `tojson` writes it where it keeps to ASCII.
-            let as_json = rest.find(&escaped).map(|at| (at, escaped.len()));
-            plain.into_iter().chain(as_json).min()
-        };
-        while let Some((at, length)) = next(rest) {
-            text += &rest[..at];
+        let plain = rendered.match_indices(self.guard).map(|(at, guard)| at..at + guard.len());
+        // As `tojson` writes it where it keeps to ASCII.
+        let as_json = rendered.match_indices(&escaped).map(|(at, guard)| at..at + guard.len());
+        let mut guards: Vec<Range<usize>> = plain.chain(as_json).collect();
+        guards.sort_unstable_by_key(|guard| guard.start);
+        let (mut text, mut places, mut from) = (String::with_capacity(rendered.len()), Vec::new(), 0);
+        for guard in guards {
+            text += &rendered[from..guard.start];
             places.push(text.len());
-            rest = &rest[at + length..];
+            from = guard.end;
         }
-        (text + rest, places)
+        (text + &rendered[from..], places)
     }
 
     fn guarded(&self, text: &str) -> String {

@@ -6,17 +6,18 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// One turn. What is absent is left out when serialised, not written as `null`: chat templates ask
 /// whether a key is there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "ReadMessage")]
 pub struct Message {
     /// Who speaks.
     pub role: Role,
     /// The text. Read from a string, `null`, or a list of text parts, which are joined.
-    #[serde(default, deserialize_with = "text_or_parts", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
-    /// The assistant's thinking, apart from the answer. Two more names for it are in use.
-    #[serde(default, alias = "reasoning", alias = "thinking", skip_serializing_if = "Option::is_none")]
+    /// The assistant's thinking, apart from the answer. Two more names for it are in use, and some clients send several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning_content: Option<String>,
     /// Calls that the assistant makes.
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
     /// In a tool's message: the call that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -24,6 +25,30 @@ pub struct Message {
     /// A name for the speaker or the tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+}
+
+/// A message as it is read.
+#[derive(Deserialize)]
+struct ReadMessage {
+    role: Role,
+    #[serde(default, deserialize_with = "text_or_parts")]
+    content: Option<String>,
+    reasoning_content: Option<String>,
+    reasoning: Option<String>,
+    thinking: Option<String>,
+    #[serde(default, deserialize_with = "null_as_default")]
+    tool_calls: Vec<ToolCall>,
+    tool_call_id: Option<String>,
+    name: Option<String>,
+}
+
+impl From<ReadMessage> for Message {
+    fn from(read: ReadMessage) -> Message {
+        let ReadMessage { role, content, reasoning_content, reasoning, thinking, tool_calls, tool_call_id, name } =
+            read;
+        let reasoning_content = reasoning_content.or(reasoning).or(thinking);
+        Message { role, content, reasoning_content, tool_calls, tool_call_id, name }
+    }
 }
 
 impl Message {

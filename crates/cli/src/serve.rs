@@ -126,6 +126,8 @@ pub fn run(args: ServeArgs) -> Result<()> {
     for writer in writers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         writer.wait(WRITING);
     }
+    // A model that is being loaded would be waited for.
+    runtime.shutdown_background();
     ended
 }
 

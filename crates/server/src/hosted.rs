@@ -25,7 +25,7 @@ pub struct Hosted {
     /// Made for the first request that asks for a form.
     guidance: OnceLock<Result<Guidance, String>>,
     /// One for each text that may be tokenized at once.
-    encoders: Semaphore,
+    encoders: Arc<Semaphore>,
 }
 
 impl Hosted {
@@ -61,7 +61,7 @@ impl Hosted {
             longest_token,
             hidden_size,
             guidance: OnceLock::new(),
-            encoders: Semaphore::new(cores),
+            encoders: Arc::new(Semaphore::new(cores)),
             chat,
             limits,
             worker,
@@ -79,8 +79,13 @@ impl Hosted {
         self: &Arc<Hosted>,
         run: impl FnOnce(&Hosted) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
-        let _turn = self.encoders.acquire().await.map_err(|_| ApiError::Panicked)?;
+        let turn = Arc::clone(&self.encoders).acquire_owned().await.map_err(|_| ApiError::Panicked)?;
         let hosted = Arc::clone(self);
-        tokio::task::spawn_blocking(move || run(&hosted)).await.map_err(|_| ApiError::Panicked)
+        // The turn lasts as long as the work does, also when its client is gone.
+        let work = move || {
+            let _turn = turn;
+            run(&hosted)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| ApiError::Panicked)
     }
 }

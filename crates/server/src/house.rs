@@ -9,6 +9,10 @@ use crate::hosted::Hosted;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a model waits for those in use to become idle before it is refused.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A model that can be loaded.
 pub struct Listed {
@@ -25,7 +29,7 @@ pub type Load = Arc<dyn Fn() -> Result<Hosted, String> + Send + Sync>;
 
 /// All models of a server.
 pub struct House {
-    rooms: Vec<Room>,
+    slots: Vec<Slot>,
     /// Other names for models.
     aliases: BTreeMap<String, String>,
     budget: u64,
@@ -34,7 +38,7 @@ pub struct House {
     clock: AtomicU64,
 }
 
-struct Room {
+struct Slot {
     listed: Listed,
     loaded: Mutex<Loaded>,
 }
@@ -69,8 +73,8 @@ impl House {
                 )));
             }
         }
-        let rooms = models.into_iter().map(|listed| Room { listed, loaded: Mutex::default() }).collect();
-        Ok(House { rooms, aliases, budget, loading: tokio::sync::Mutex::new(()), clock: AtomicU64::new(0) })
+        let slots = models.into_iter().map(|listed| Slot { listed, loaded: Mutex::default() }).collect();
+        Ok(House { slots, aliases, budget, loading: tokio::sync::Mutex::new(()), clock: AtomicU64::new(0) })
     }
 
     /// A house with one model that is there already.
@@ -79,7 +83,7 @@ impl House {
             Listed { name: hosted.name.clone(), bytes: 0, load: Arc::new(|| Err("it was unloaded".to_owned())) };
         let loaded = Loaded { hosted: Some(Arc::new(hosted)), ..Loaded::default() };
         House {
-            rooms: vec![Room { listed, loaded: Mutex::new(loaded) }],
+            slots: vec![Slot { listed, loaded: Mutex::new(loaded) }],
             aliases: BTreeMap::new(),
             budget: u64::MAX,
             loading: tokio::sync::Mutex::new(()),
@@ -89,7 +93,7 @@ impl House {
 
     /// The names of all models.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.rooms.iter().map(|room| &*room.listed.name)
+        self.slots.iter().map(|slot| &*slot.listed.name)
     }
 
     /// Other names, and which model each stands for.
@@ -99,40 +103,47 @@ impl House {
 
     /// The models that are loaded.
     pub(crate) fn loaded(&self) -> Vec<Arc<Hosted>> {
-        self.rooms.iter().filter_map(|room| room.lock().hosted.clone()).collect()
+        self.slots.iter().filter_map(|slot| slot.lock().hosted.clone()).collect()
     }
 
     /// The model of this name if it is loaded.
     pub(crate) fn peek(&self, name: &str) -> Option<Arc<Hosted>> {
-        self.room(Some(name)).ok()?.lock().hosted.clone()
+        self.slot(Some(name)).ok()?.lock().hosted.clone()
     }
 
     /// Whether there is a model of this name.
     pub(crate) fn knows(&self, name: &str) -> bool {
-        self.room(Some(name)).is_ok()
+        self.slot(Some(name)).is_ok()
     }
 
     /// The name of the model that this is a name of, or of the default one without a name.
     pub(crate) fn name_of(&self, asked: Option<&str>) -> Result<&str, ApiError> {
-        Ok(&self.room(asked)?.listed.name)
+        Ok(&self.slot(asked)?.listed.name)
     }
 
     /// The model of this name, or the default one without a name; loaded if it is not yet.
-    pub(crate) async fn model(&self, name: Option<&str>) -> Result<Arc<Hosted>, ApiError> {
-        let room = self.room(name)?;
+    pub(crate) async fn model(self: &Arc<House>, name: Option<&str>) -> Result<Arc<Hosted>, ApiError> {
+        let at = self.place_of(name)?;
         let now = self.clock.fetch_add(1, Ordering::Relaxed) + 1;
-        if let Some(hosted) = room.visit(now) {
+        if let Some(hosted) = self.slots[at].visit(now) {
             return Ok(hosted);
         }
+        // Goes on when whoever asked is gone: the next one finds it loaded.
+        let house = Arc::clone(self);
+        tokio::spawn(async move { house.load(at, now).await }).await.map_err(|_| ApiError::Panicked)?
+    }
+
+    async fn load(&self, at: usize, now: u64) -> Result<Arc<Hosted>, ApiError> {
+        let slot = &self.slots[at];
         let _turn = self.loading.lock().await;
         // Somebody else may have loaded it meanwhile.
-        if let Some(hosted) = room.visit(now) {
+        if let Some(hosted) = slot.visit(now) {
             return Ok(hosted);
         }
-        self.make_room(room.listed.bytes).await?;
-        let load = Arc::clone(&room.listed.load);
+        self.make_room(slot).await?;
+        let load = Arc::clone(&slot.listed.load);
         let loaded = tokio::task::spawn_blocking(move || load()).await;
-        let mut state = room.lock();
+        let mut state = slot.lock();
         match loaded.unwrap_or_else(|_| Err("reading it failed in a way that was not foreseen".to_owned())) {
             Ok(hosted) => {
                 let hosted = Arc::new(hosted);
@@ -141,25 +152,29 @@ impl House {
             }
             Err(problem) => {
                 state.problem = Some(problem.clone());
-                Err(ApiError::NotLoaded { name: room.listed.name.clone(), problem })
+                Err(ApiError::NotLoaded { name: slot.listed.name.clone(), problem })
             }
         }
     }
 
     /// Whether the default model is there, or none has to be before it is asked for.
     pub(crate) fn is_ready(&self) -> bool {
-        self.rooms.len() > 1 || self.rooms[0].lock().hosted.is_some()
+        self.slots.len() > 1 || self.slots[0].lock().hosted.is_some()
     }
 
     /// Why the model of this name could not be loaded, if it could not.
     pub(crate) fn problem(&self, name: Option<&str>) -> Option<String> {
-        self.room(name).ok()?.lock().problem.clone()
+        self.slot(name).ok()?.lock().problem.clone()
     }
 
-    fn room(&self, name: Option<&str>) -> Result<&Room, ApiError> {
-        let Some(asked) = name else { return Ok(&self.rooms[0]) };
+    fn slot(&self, name: Option<&str>) -> Result<&Slot, ApiError> {
+        Ok(&self.slots[self.place_of(name)?])
+    }
+
+    fn place_of(&self, name: Option<&str>) -> Result<usize, ApiError> {
+        let Some(asked) = name else { return Ok(0) };
         let name = self.aliases.get(asked).map_or(asked, String::as_str);
-        self.rooms.iter().find(|room| room.listed.name == name).ok_or_else(|| self.unknown(asked))
+        self.slots.iter().position(|slot| slot.listed.name == name).ok_or_else(|| self.unknown(asked))
     }
 
     /// The error of a name under which there is no model.
@@ -168,23 +183,27 @@ impl House {
         ApiError::UnknownModel { asked: asked.chars().take(80).collect(), known: known.join(" or ") }
     }
 
-    /// Unloads models until there is room for `bytes` more.
-    async fn make_room(&self, bytes: u64) -> Result<(), ApiError> {
+    /// Unloads models until there is room for that of `slot`.
+    async fn make_room(&self, slot: &Slot) -> Result<(), ApiError> {
+        let began = Instant::now();
         loop {
-            let taken: u64 =
-                self.rooms.iter().filter(|room| room.lock().hosted.is_some()).map(|room| room.listed.bytes).sum();
-            if taken == 0 || taken.saturating_add(bytes) <= self.budget {
+            let loaded = self.slots.iter().filter(|slot| slot.lock().hosted.is_some());
+            let taken: u64 = loaded.map(|slot| slot.listed.bytes).sum();
+            if taken == 0 || taken.saturating_add(slot.listed.bytes) <= self.budget {
                 return Ok(());
             }
-            let idle = self.rooms.iter().filter(|room| room.is_idle()).min_by_key(|room| room.lock().used);
-            match idle.and_then(|room| room.lock().hosted.take()).map(Arc::try_unwrap) {
-                Some(Ok(hosted)) => {
+            let mut by_use: Vec<&Slot> = self.slots.iter().collect();
+            by_use.sort_by_key(|slot| slot.lock().used);
+            match by_use.into_iter().find_map(Slot::take_idle) {
+                Some(hosted) => {
                     let ended = tokio::task::spawn_blocking(|| hosted.worker.end());
                     ended.await.map_err(|_| ApiError::Panicked)?;
                 }
-                // Somebody has come in between: their requests go on, and the memory goes with the last of them.
-                Some(Err(_)) => {}
-                None => return Err(ApiError::Overloaded),
+                None if began.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(50)).await,
+                None => {
+                    let problem = "the models that are in use take all memory; try again when they are done".to_owned();
+                    return Err(ApiError::NotLoaded { name: slot.listed.name.clone(), problem });
+                }
             }
         }
     }
@@ -196,7 +215,7 @@ impl std::fmt::Debug for House {
     }
 }
 
-impl Room {
+impl Slot {
     fn lock(&self) -> std::sync::MutexGuard<'_, Loaded> {
         // A panic elsewhere leaves it whole.
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
@@ -208,8 +227,15 @@ impl Room {
         loaded.hosted.clone()
     }
 
-    /// Whether it is loaded and nobody uses it.
-    fn is_idle(&self) -> bool {
-        self.lock().hosted.as_ref().is_some_and(|hosted| Arc::strong_count(hosted) == 1)
+    /// Takes the model out if it is loaded and nobody uses it. Nobody can come in between: whoever wants it needs the lock.
+    fn take_idle(&self) -> Option<Hosted> {
+        let mut loaded = self.lock();
+        match Arc::try_unwrap(loaded.hosted.take()?) {
+            Ok(hosted) => Some(hosted),
+            Err(used) => {
+                loaded.hosted = Some(used);
+                None
+            }
+        }
     }
 }

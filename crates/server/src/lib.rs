@@ -35,6 +35,7 @@ use rooms::{anthropic, azure, deepseek, nim};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 
@@ -139,7 +140,8 @@ impl Server {
     /// A server of the models of `house`.
     pub fn new(house: House, settings: Settings) -> Server {
         let (house, metrics) = (Arc::new(house), Metrics::default());
-        Server(Arc::new(App { house, settings, metrics, started: seconds_since_1970() }))
+        let bodies = Semaphore::new(rooms::take::BODIES_KIB as usize);
+        Server(Arc::new(App { house, settings, metrics, bodies, started: seconds_since_1970() }))
     }
 
     /// Loads the default model, so that the first request does not wait for it.
@@ -173,6 +175,8 @@ struct App {
     house: Arc<House>,
     settings: Settings,
     metrics: Metrics,
+    /// A permit for each KiB of a body that is being read.
+    bodies: Semaphore,
     /// Seconds since 1970.
     started: u64,
 }
@@ -195,6 +199,7 @@ impl Server {
             .route("/chat/completions", post(chat::create))
             .route("/completions", post(completions::create))
             .route("/responses", post(responses::create))
+            .route("/responses/input_tokens", post(responses::count_tokens))
             .route("/embeddings", post(embeddings::create))
             .route("/models", get(models::list))
             .route("/models/{*name}", get(models::retrieve));

@@ -15,6 +15,9 @@ use tokio::sync::Semaphore;
 /// How long a connection may take to send the head of a request, also the next one.
 const HEAD: Duration = Duration::from_secs(30);
 
+/// How long answers under way may take once the server is to end.
+const DRAIN: Duration = Duration::from_secs(100);
+
 /// How long to wait when the system gives no more connections.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -57,6 +60,7 @@ pub(crate) async fn listen(
         });
     }
     drop(listener);
-    graceful.shutdown().await;
+    // Whoever does not read an answer to its end does not keep the program from ending.
+    let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
     Ok(())
 }

@@ -165,7 +165,8 @@ async fn a_whole_answer() {
     assert_eq!(answer["object"], "chat.completion");
     assert_eq!(answer["model"], "echo");
     let choice = &answer["choices"][0];
-    let message = json!({"role": "assistant", "reasoning_content": "two and two", "content": "é4"});
+    let (thought, content) = ("two and two", "é4");
+    let message = json!({"role": "assistant", "reasoning_content": thought, "reasoning": thought, "content": content});
     assert_eq!((&choice["message"], &choice["finish_reason"]), (&message, &json!("stop")));
     // The prompt: bos, user, the message's 4 marks and 15 other bytes, assistant. The answer: the message and eos.
     // Thinking: 11 bytes and both marks.

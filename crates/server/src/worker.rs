@@ -92,7 +92,7 @@ pub(crate) struct Ended;
 
 /// Requests whose answers one handler waits for, each with its number.
 struct Job {
-    requests: Vec<Request>,
+    requests: VecDeque<(usize, Request)>,
     running: Arc<Running>,
 }
 
@@ -166,8 +166,14 @@ impl Worker {
         let (updates, receiver) = unbounded_channel();
         let unwanted: Arc<[AtomicBool]> = requests.iter().map(|_| AtomicBool::new(false)).collect();
         let running = Arc::new(Running { updates, unwanted: Arc::clone(&unwanted), _place: place });
+        let requests = requests.into_iter().enumerate().collect();
         self.jobs.send(Job { requests, running }).map_err(|_| Ended)?;
         Ok(Updates { receiver, unwanted })
+    }
+
+    /// Whether the thread goes on: it has not ended, and no step takes so long that something is wrong.
+    pub(crate) fn is_well(&self) -> bool {
+        !self.thread.is_finished() && !self.pulse().is_stalled()
     }
 
     /// What the thread is doing.
@@ -184,7 +190,7 @@ impl Worker {
 
 impl Pulse {
     /// Whether a step has taken so long that something is wrong.
-    pub(crate) fn is_stalled(&self) -> bool {
+    fn is_stalled(&self) -> bool {
         self.stepping.is_some_and(|since| since.elapsed() > STALL)
     }
 }
@@ -198,22 +204,27 @@ struct Line {
 
 impl Line {
     fn push(&mut self, job: Job) {
-        let tenant = job.requests.first().map_or(0, |request| request.tenant);
+        let tenant = job.requests.front().map_or(0, |(_, request)| request.tenant);
         match self.tenants.iter_mut().find(|(waiting, _)| *waiting == tenant) {
             Some((_, jobs)) => jobs.push_back(job),
             None => self.tenants.push_back((tenant, VecDeque::from([job]))),
         }
     }
 
-    /// The next job whose handler still waits.
-    fn pop(&mut self) -> Option<Job> {
+    /// The next request whose handler still waits, with its number.
+    fn pop(&mut self) -> Option<(usize, Request, Arc<Running>)> {
         while let Some((tenant, mut jobs)) = self.tenants.pop_front() {
-            let job = jobs.pop_front();
+            jobs.retain(|job| !job.running.is_abandoned());
+            let next = jobs.front_mut().and_then(|job| {
+                let (number, request) = job.requests.pop_front()?;
+                Some((number, request, Arc::clone(&job.running)))
+            });
+            jobs.retain(|job| !job.requests.is_empty());
             if !jobs.is_empty() {
                 self.tenants.push_back((tenant, jobs));
             }
-            if let Some(job) = job.filter(|job| !job.running.is_abandoned()) {
-                return Some(job);
+            if next.is_some() {
+                return next;
             }
         }
         None
@@ -274,9 +285,9 @@ impl<G: Generator> State<G> {
             }
             while !self.is_recovering()
                 && self.running.len() < self.width
-                && let Some(job) = self.line.pop()
+                && let Some((number, request, running)) = self.line.pop()
             {
-                self.take(job);
+                self.take(number, request, running);
             }
             self.tell_pulse();
             if !self.running.is_empty() {
@@ -294,24 +305,21 @@ impl<G: Generator> State<G> {
         !self.suspects.is_empty() || self.running.iter().any(|entry| entry.generated < entry.sent)
     }
 
-    fn take(&mut self, Job { requests, running }: Job) {
-        for (number, request) in requests.into_iter().enumerate() {
-            match self.generator.submit(request.clone()) {
-                Ok(id) => {
-                    let running = Arc::clone(&running);
-                    self.running.push(Entry { id, request, running, number, sent: 0, generated: 0 });
-                }
-                Err(error) => running.tell(number, Update::Refused(error)),
-            }
+    fn take(&mut self, number: usize, request: Request, running: Arc<Running>) {
+        match self.generator.submit(request.clone()) {
+            Ok(id) => self.running.push(Entry { id, request, running, number, sent: 0, generated: 0 }),
+            Err(error) => running.tell(number, Update::Refused(error)),
         }
     }
 
     fn try_next_suspect(&mut self) {
         if self.running.is_empty()
             && let Some(entry) = self.suspects.pop_front()
-            && let Ok(id) = self.generator.submit(entry.request.clone())
         {
-            self.running.push(Entry { id, generated: 0, ..entry });
+            match self.generator.submit(entry.request.clone()) {
+                Ok(id) => self.running.push(Entry { id, generated: 0, ..entry }),
+                Err(error) => entry.running.tell(entry.number, Update::Refused(error)),
+            }
         }
     }
 

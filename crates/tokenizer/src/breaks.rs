@@ -124,6 +124,23 @@ impl Patterns {
     }
 }
 
+/// Where the places `breaks` of a text, which are sorted, lie in what was made of it: before the first character that comes
+/// from behind them.
+fn normalized(text: &NormalizedString, breaks: &[usize]) -> Vec<usize> {
+    let (mut places, mut left) = (Vec::with_capacity(breaks.len()), breaks);
+    for (at, c) in text.get().char_indices().take_while(|_| !breaks.is_empty()) {
+        let came_from = text.convert_offsets(Range::Normalized(at..at + c.len_utf8()));
+        let Some(came_from) = came_from else { continue };
+        while let [place, rest @ ..] = left
+            && *place <= came_from.start
+        {
+            places.push(at);
+            left = rest;
+        }
+    }
+    places
+}
+
 /// The first character of a text, if it belongs to a word.
 static BEGINS_WITH_WORD: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^\w").ok());
 
@@ -179,15 +196,14 @@ impl Tokenizer {
             parts.split(|_, mut part| {
                 // Where the part lies in the whole, and then where its own breaks are.
                 let (from, to) = part.offsets_original();
-                let inside = breaks.iter().filter(|&&place| from < place && place < to);
-                let before: Vec<usize> = inside.map(|place| place - from).collect();
+                let first = breaks.partition_point(|&place| place <= from);
+                let inside = breaks[first..].iter().take_while(|&&place| place < to);
+                let mut inside: Vec<usize> = inside.map(|place| place - from).collect();
                 if let Some(normalizer) = library.get_normalizer() {
                     normalizer.normalize(&mut part)?;
+                    inside = normalized(&part, &inside);
                 }
-                let after =
-                    before.iter().filter_map(|&place| Some(part.convert_offsets(Range::Original(0..place))?.end));
-                let after: Vec<usize> = after.collect();
-                Ok(patterns.normalized.cut(part, &after))
+                Ok(patterns.normalized.cut(part, &inside))
             })?;
             if let Some(pre_tokenizer) = library.get_pre_tokenizer() {
                 pre_tokenizer.pre_tokenize(&mut parts)?;

@@ -109,7 +109,8 @@ impl Answer {
         let place = hosted.worker.place().ok_or(ApiError::Overloaded)?;
         let (tells_tokens, is_text) = (ask.likeliest.is_some(), matches!(ask.asked, Asked::Text(_)));
         // A long conversation takes a while to encode, and holds its place even if its client goes away meanwhile.
-        let encoded = hosted.in_background(move |hosted| hosted.encode(ask)).await??;
+        let (encoded, place) = hosted.in_background(move |hosted| (hosted.encode(ask), place)).await?;
+        let encoded = encoded?;
         let Encoded { requests, readers, note } = encoded;
         let prompt = requests.first().map(|request| request.prompt.clone()).unwrap_or_default();
         let begins_with_mark =
@@ -207,8 +208,7 @@ impl Answer {
             Some((&(_, logprob), rest)) => (logprob, rest.to_vec()),
             None => (logprob, Vec::new()),
         };
-        let is_end = self.hosted.chat.ends().contains(token);
-        let tokens = if self.tells_tokens && !is_end {
+        let tokens = if self.tells_tokens {
             vec![TokenLogprob { id: token, logprob, likeliest, is_thinking }]
         } else {
             Vec::new()
@@ -237,7 +237,9 @@ impl Drop for Answer {
         let tokens = self.tokens();
         self.watch.count(tokens);
         if let Some(bill) = self.bill.take() {
-            bill.leave(tokens.prompt, tokens.completion);
+            // Of what still waits in line nothing was read.
+            let read = if tokens.completion > 0 { tokens.prompt } else { 0 };
+            bill.leave(read, tokens.completion);
         }
     }
 }

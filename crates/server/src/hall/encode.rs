@@ -4,7 +4,7 @@ use super::ask::{Ask, Asked, Conversation, Drawing, Thinking};
 use super::held::Held;
 use crate::error::ApiError;
 use crate::hosted::Hosted;
-use picnic_chat::{ChatOptions, Form, FormFailure, Guide, Reply, Splitter};
+use picnic_chat::{ChatOptions, Form, FormFailure, Guide, Message, Reply, Splitter};
 use picnic_engine::{Constraint, Control, Request, Sampling, Wants};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::SystemTime;
@@ -45,6 +45,7 @@ struct Read {
 impl Hosted {
     /// The tokens of a prompt.
     pub(crate) fn tokens(&self, ask: &Ask) -> Result<Vec<u32>, ApiError> {
+        ask.check()?;
         self.fits(&ask.asked)?;
         Ok(self.read(ask)?.ids)
     }
@@ -97,7 +98,8 @@ impl Hosted {
             if let Asked::Conversation(Conversation { tools, .. }) = &ask.asked
                 && (guide.is_none() || has_to_call)
             {
-                reply = reply.with_tools(self.chat.tool_format(), &tools.functions, seed);
+                // Ids tell the calls of a whole conversation apart, so they do not follow from the request's seed.
+                reply = reply.with_tools(self.chat.tool_format(), &tools.functions, random());
             }
             if let Asked::Conversation(Conversation { messages, goes_on: true, .. }) = &ask.asked
                 && let Some(last) = messages.last()
@@ -152,10 +154,15 @@ impl Hosted {
                 };
                 let [begin, hole, end] = marks.map(Option::unwrap_or_default);
                 let mut ids: Vec<u32> = tokenizer.bos().into_iter().collect();
+                // A file may have these very marks in it.
+                let text = |text: &str| {
+                    let everywhere: Vec<usize> = (1..text.len()).collect();
+                    tokenizer.encode_with_breaks(text, &everywhere).map_err(picnic_chat::Error::from)
+                };
                 ids.push(begin);
-                ids.extend(encode(before, false)?);
+                ids.extend(text(before)?);
                 ids.push(hole);
-                ids.extend(encode(after, false)?);
+                ids.extend(text(after)?);
                 ids.push(end);
                 raw(ids)
             }
@@ -211,7 +218,7 @@ impl Hosted {
             frequency_penalty: drawing.frequency_penalty.unwrap_or(0.0),
             repetition_penalty: repetition_penalty.or(recommended.repetition_penalty).unwrap_or(1.0),
             // Whoever wants the same answer again gives a seed.
-            seed: drawing.seed.map_or_else(|| RandomState::new().build_hasher().finish(), i64::cast_unsigned),
+            seed: drawing.seed.map_or_else(random, i64::cast_unsigned),
             // The token itself is told with the likeliest ones, so that one has to be wanted.
             likeliest: ask.likeliest.map_or(0, |n| usize::try_from(n).unwrap_or(0).max(1)),
         }
@@ -219,8 +226,8 @@ impl Hosted {
 
     fn end_of_thinking(&self, thinking: &Thinking, text: &str) -> Result<Option<picnic_engine::Thinking>, ApiError> {
         let budget = match (thinking.budget, thinking.is_on) {
+            (_, Some(false)) => 0,
             (Some(budget), _) => usize::try_from(budget).unwrap_or(usize::MAX),
-            (None, Some(false)) => 0,
             (None, _) => return Ok(None),
         };
         match self.chat.thinking_tokens(text) {
@@ -255,19 +262,26 @@ impl Asked {
     /// Bytes of its texts.
     fn bytes(&self) -> usize {
         match self {
-            Asked::Conversation(Conversation { messages, .. }) => messages
-                .iter()
-                .map(|message| {
-                    let texts = [&message.content, &message.reasoning_content].into_iter().flatten().map(String::len);
-                    let calls = message.tool_calls.iter().map(|call| call.function.arguments.len());
-                    texts.chain(calls).sum::<usize>()
-                })
-                .sum(),
+            Asked::Conversation(Conversation { messages, tools, variables, .. }) => {
+                let texts = |message: &Message| {
+                    let Message { content, reasoning_content, tool_call_id, name, .. } = message;
+                    let texts = [content, reasoning_content, tool_call_id, name].into_iter().flatten().map(String::len);
+                    let calls = message.tool_calls.iter().map(|call| &call.function);
+                    texts.chain(calls.map(|call| call.name.len() + call.arguments.len())).sum::<usize>()
+                };
+                let values = tools.functions.iter().chain(variables.values()).map(|value| value.to_string().len());
+                messages.iter().map(texts).chain(values).sum()
+            }
             Asked::Text(text) => text.len(),
             Asked::Tokens(ids) => ids.len(),
             Asked::Gap { before, after } => before.len() + after.len(),
         }
     }
+}
+
+/// A number that nobody can foresee.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// The seed of the answer `number` to a prompt; the first has the request's own, so that it is the same alone.

@@ -41,6 +41,10 @@ pub(crate) struct MessagesRequest {
     thinking: Option<ThinkingField>,
     tools: Option<Vec<Value>>,
     tool_choice: Option<Value>,
+    mcp_servers: Option<Vec<Value>>,
+    container: Option<Value>,
+    output_format: Option<Value>,
+    output_config: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -100,6 +104,18 @@ async fn host(app: &App, caller: &Caller, asked: Option<&str>) -> Result<Arc<Hos
 
 impl MessagesRequest {
     fn ask(self) -> Result<Ask, ApiError> {
+        let is_there = |value: &Option<Value>| value.as_ref().is_some_and(|value| !value.is_null());
+        let format = self.output_config.as_ref().and_then(|config| config.get("format")).cloned();
+        for (param, asks) in [
+            ("mcp_servers", self.mcp_servers.as_ref().is_some_and(|servers| !servers.is_empty())),
+            ("container", is_there(&self.container)),
+            ("output_format", is_there(&self.output_format)),
+            ("output_config", is_there(&format)),
+        ] {
+            if asks {
+                return Err(ApiError::parameter(param, "is not supported: leave it out"));
+            }
+        }
         let messages = input::messages(self.system.as_ref(), &self.messages)?;
         let choice = self.tool_choice.as_ref().map(input::tool_choice).transpose()?;
         let parallel = self.tool_choice.as_ref().and_then(|choice| choice.get("disable_parallel_tool_use")?.as_bool());

@@ -16,7 +16,7 @@ pub(crate) async fn live() -> Json<Value> {
 /// `GET /v1/health/ready`: the default model is loaded and its engine does not stall.
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     let loaded = app.house.loaded();
-    let message = match (app.house.is_ready(), loaded.iter().any(|hosted| hosted.worker.pulse().is_stalled())) {
+    let message = match (app.house.is_ready(), loaded.iter().any(|hosted| !hosted.worker.is_well())) {
         (true, false) => {
             return Json(json!({"object": "health.response", "message": "Service is ready.", "status": "ready"}))
                 .into_response();
@@ -38,7 +38,8 @@ pub(crate) async fn root() -> Json<Value> {
 
 /// `GET /health`, as llama.cpp and vLLM have it.
 pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
-    match app.house.is_ready() {
+    let is_well = app.house.loaded().iter().all(|hosted| hosted.worker.is_well());
+    match app.house.is_ready() && is_well {
         true => Json(json!({"status": "ok"})).into_response(),
         false => {
             let error = json!({"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}});

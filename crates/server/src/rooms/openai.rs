@@ -8,6 +8,7 @@ pub(crate) mod logprobs;
 pub(crate) mod models;
 pub(crate) mod responses;
 pub(crate) mod text;
+pub(crate) mod texts;
 pub(crate) mod wire;
 
 use crate::hall::{Answer, Ending, Tokens};

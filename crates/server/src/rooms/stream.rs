@@ -14,6 +14,9 @@ const WAITING: usize = 64;
 /// How often something is sent while nothing happens, so that nobody between here and the client hangs up.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// How long a client may read nothing while events wait for it.
+const READING: Duration = Duration::from_secs(60);
+
 /// Where events go.
 pub(crate) struct Events(Sender<Event>);
 
@@ -23,17 +26,21 @@ pub(crate) struct Gone;
 impl Events {
     /// Sends an event with JSON for its data.
     pub(crate) async fn send(&self, data: &impl Serialize) -> Result<(), Gone> {
-        self.0.send(json(Event::default(), data)).await.map_err(|_| Gone)
+        self.put(json(Event::default(), data)).await
     }
 
     /// The same under a name.
     pub(crate) async fn send_named(&self, name: &str, data: &impl Serialize) -> Result<(), Gone> {
-        self.0.send(json(Event::default().event(name), data)).await.map_err(|_| Gone)
+        self.put(json(Event::default().event(name), data)).await
     }
 
     /// Sends an event whose data is no JSON.
     pub(crate) async fn send_text(&self, data: &str) -> Result<(), Gone> {
-        self.0.send(Event::default().data(data)).await.map_err(|_| Gone)
+        self.put(Event::default().data(data)).await
+    }
+
+    async fn put(&self, event: Event) -> Result<(), Gone> {
+        self.0.send_timeout(event, READING).await.map_err(|_| Gone)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::error::ApiError;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 use std::error::Error;
@@ -13,6 +13,9 @@ use std::time::Duration;
 /// How long a client may take to send a body.
 const SENDING: Duration = Duration::from_secs(30);
 
+/// KiB that the bodies which are being read may have together.
+pub(crate) const BODIES_KIB: u32 = 256 << 10;
+
 /// A body read as JSON.
 pub(crate) struct Taken<T>(pub(crate) T);
 
@@ -20,7 +23,13 @@ impl<T: DeserializeOwned> FromRequest<Arc<crate::App>> for Taken<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<crate::App>) -> Result<Self, ApiError> {
-        let bytes = read(request.into_body(), app.settings.body_bytes).await?;
+        let limit = app.settings.body_bytes;
+        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let length: usize = length.unwrap_or(limit).min(limit);
+        // All bodies together have a bound: whoever comes too many waits until others are read.
+        let kibibytes = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX);
+        let _room = app.bodies.acquire_many(kibibytes.min(BODIES_KIB)).await.map_err(|_| ApiError::Panicked)?;
+        let bytes = read(request.into_body(), limit).await?;
         json(&bytes).map(Taken)
     }
 }

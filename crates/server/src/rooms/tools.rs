@@ -34,7 +34,9 @@ impl Tools {
                 }
             }
         };
-        let tools = Tools { functions, choice, parallel: parallel.unwrap_or(true) };
+        // Whoever names a function wants it called once.
+        let parallel = parallel.unwrap_or(true) && !matches!(choice, ToolChoice::Named(_));
+        let tools = Tools { functions, choice, parallel };
         for (at, function) in tools.functions.iter().enumerate() {
             if name_of(function).is_none_or(str::is_empty) {
                 let problem = format!(

@@ -241,6 +241,13 @@ async fn a_prompt_is_told_with_its_logprobs() {
         assert!(own < 0.0 && top[tokens[at]] == json!(own) && (2..=3).contains(&top.len()), "{logprobs}");
         assert!(top.values().any(|likeliest| likeliest.as_f64().unwrap() >= own));
     }
+    // Harnesses take the last token for the one that was drawn, so that the end of a text is told as well.
+    let eos = tokenizer().eos().unwrap();
+    let mut body = json!({"prompt": "picnic", "echo": true, "logprobs": 1, "max_tokens": 1});
+    body["logit_bias"] = json!({eos.to_string(): 100});
+    let ended = post(&router, "/v1/completions", body).await.1["choices"][0].clone();
+    assert_eq!((&ended["logprobs"]["tokens"][7], &ended["text"]), (&json!("<|eos|>"), &json!("picnic")));
+    assert_eq!(ended["finish_reason"], "stop");
     // A token more changes nothing of the prompt, and is the likeliest one.
     assert_eq!(
         one_more["logprobs"]["token_logprobs"].as_array().unwrap()[..7],

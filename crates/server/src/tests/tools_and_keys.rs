@@ -229,3 +229,32 @@ async fn a_call_that_has_to_be_made_is_made() {
     let block = message["content"].as_array().unwrap().last().unwrap();
     assert!(message["stop_reason"] == "tool_use" && block["input"]["city"].is_string(), "{message}");
 }
+
+/// What a client has taken when it goes away is counted, and nothing of what still waited in line.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_broken_off_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = Arc::new(Keys::open(&folder.path().join("keys.sqlite")).unwrap());
+    let secret = keys.create(&NewKey::named("k"), Timestamp::now()).unwrap().1.reveal().to_owned();
+    let active = Arc::new(AtomicUsize::new(0));
+    let chat = ChatFormat::picnic(tokenizer());
+    let hosted = Hosted::of("echo".to_owned(), chat, LIMITS, 32, echoing(Arc::clone(&active))).unwrap();
+    let settings = Settings { keys: Some(Arc::clone(&keys)), ..Settings::default() };
+    let router = Server::new(House::of(hosted), settings).router();
+    let body = asking("ENDLESS", json!({"stream": true}));
+    let request = HttpRequest::post("/v1/chat/completions").header("x-api-key", secret).body(Body::from(body)).unwrap();
+    let mut response = router.oneshot(request).await.unwrap().into_body();
+    for _ in 0..5 {
+        response.frame().await.unwrap().unwrap();
+    }
+    drop(response);
+    until_idle(&active).await;
+    let used = loop {
+        let used = keys.usage("k").unwrap().0.used;
+        if used.requests > 0 {
+            break used;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert!((used.requests, used.prompt_tokens) == (1, 10) && used.completion_tokens > 3, "{used:?}");
+}

@@ -164,6 +164,7 @@ impl Shape {
                 finish_reason: finish_reason(&ending.unwrap_or(Ending::Length), !calls.is_empty()),
                 message: AssistantMessage {
                     role: "assistant",
+                    reasoning: piece.reasoning.clone(),
                     reasoning_content: piece.reasoning,
                     // Beside calls no content is null.
                     content: (calls.is_empty() || !piece.content.is_empty()).then_some(piece.content),
@@ -197,7 +198,8 @@ impl Shape {
                     let some = |text: String| (!text.is_empty()).then_some(text);
                     let (reasoning_content, content) = (some(piece.reasoning), some(piece.content));
                     if reasoning_content.is_some() || content.is_some() || !calls.is_empty() || !tokens.is_empty() {
-                        let delta = Delta { role: None, reasoning_content, content, tool_calls: calls };
+                        let reasoning = reasoning_content.clone();
+                        let delta = Delta { role: None, reasoning_content, reasoning, content, tool_calls: calls };
                         let logprobs = self.logprobs(&answer, &tokens);
                         events.send(&chunk(number, delta, logprobs, None)).await?;
                     }

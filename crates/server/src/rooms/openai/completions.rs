@@ -4,6 +4,7 @@
 
 use super::drawing::{DrawingFields, GuidedFields, RefusedFields, ResponseFormat, Stop};
 use super::logprobs::{bytes_of, finite};
+use super::texts::Texts;
 use super::wire::StreamOptions;
 use super::{FINGERPRINT, Usage, finish_reason, unique, with_note};
 use crate::caller::Caller;
@@ -21,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Prompts in one request at most.
-const MAX_PROMPTS: usize = 256;
+/// Answers in one request at most.
+const MAX_ANSWERS: usize = 256;
 
 /// Tokens of an answer whose request does not say how many, by OpenAI's contract.
 const DEFAULT_MAX_TOKENS: i64 = 16;
@@ -31,7 +32,7 @@ const DEFAULT_MAX_TOKENS: i64 = 16;
 #[derive(Deserialize)]
 pub(crate) struct CompletionRequest {
     pub(crate) model: Option<String>,
-    prompt: Option<Prompts>,
+    prompt: Option<Texts>,
     suffix: Option<String>,
     max_tokens: Option<i64>,
     n: Option<i64>,
@@ -47,16 +48,6 @@ pub(crate) struct CompletionRequest {
     guided: GuidedFields,
     #[serde(flatten)]
     refused: RefusedFields,
-}
-
-/// One prompt or several, as text or in tokens.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "`prompt` must be a string, a list of strings, a list of token ids, or a list of those")]
-enum Prompts {
-    Text(String),
-    Texts(Vec<String>),
-    Tokens(Vec<u32>),
-    TokenLists(Vec<Vec<u32>>),
 }
 
 #[derive(Serialize)]
@@ -120,8 +111,8 @@ pub(crate) async fn create(
         answers.push(answer);
     }
     let response = if is_stream {
-        for answer in &mut answers {
-            answer.begin().await?;
+        if let Some(first) = answers.first_mut() {
+            first.begin().await?;
         }
         stream(|events| shape.write(answers, events))
     } else {
@@ -133,18 +124,17 @@ pub(crate) async fn create(
 impl CompletionRequest {
     /// What it comes down to, one for each prompt.
     fn asks(self) -> Result<Vec<Ask>, ApiError> {
-        let prompts: Vec<Asked> = match (self.prompt, self.suffix) {
-            (Some(Prompts::Text(before)), Some(after)) => vec![Asked::Gap { before, after }],
-            (_, Some(_)) => return Err(ApiError::parameter("suffix", "needs one `prompt` of text")),
-            // OpenAI begins a document where there is no prompt.
-            (None, None) => vec![Asked::Text(String::new())],
-            (Some(Prompts::Text(text)), None) => vec![Asked::Text(text)],
-            (Some(Prompts::Texts(texts)), None) => texts.into_iter().map(Asked::Text).collect(),
-            (Some(Prompts::Tokens(ids)), None) => vec![Asked::Tokens(ids)],
-            (Some(Prompts::TokenLists(lists)), None) => lists.into_iter().map(Asked::Tokens).collect(),
-        };
-        if prompts.is_empty() || prompts.len() > MAX_PROMPTS {
-            return Err(ApiError::parameter("prompt", format!("must have from 1 to {MAX_PROMPTS} prompts")));
+        // OpenAI begins a document where there is no prompt.
+        let mut prompts = self.prompt.map_or_else(|| vec![Asked::Text(String::new())], |texts| texts.0);
+        if let Some(after) = self.suffix {
+            let refuse = || ApiError::parameter("suffix", "needs one `prompt` of text");
+            let Some(Asked::Text(before)) = prompts.pop().filter(|_| prompts.is_empty()) else { return Err(refuse()) };
+            prompts.push(Asked::Gap { before, after });
+        }
+        let answers = usize::try_from(self.n.unwrap_or(1)).unwrap_or(1).saturating_mul(prompts.len());
+        if prompts.is_empty() || answers > MAX_ANSWERS {
+            let problem = format!("must have from 1 to {MAX_ANSWERS} prompts, counted `n` times");
+            return Err(ApiError::parameter("prompt", problem));
         }
         let form = self.response_format.map_or(Ok(None), ResponseFormat::form)?.or(self.guided.form());
         let (drawing, stops) = (self.drawing.drawing()?, Stop::strings(self.stop));
@@ -273,9 +263,17 @@ impl Shape {
     }
 }
 
+/// The text of a token, or its bytes where they are no whole characters, as OpenAI names such tokens.
+fn name_of(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().fold("bytes:".to_owned(), |name, byte| name + &format!("\\x{byte:02x}")),
+    }
+}
+
 impl Logprobs {
     fn add(&mut self, hosted: &Hosted, id: u32, logprob: Option<f32>, likeliest: &[(u32, f32)]) {
-        let name = |id| String::from_utf8_lossy(&bytes_of(hosted, id)).into_owned();
+        let name = |id| name_of(&bytes_of(hosted, id));
         let token = name(id);
         self.text_offset.push(self.length);
         self.length += token.chars().count();

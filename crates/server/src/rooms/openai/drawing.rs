@@ -74,6 +74,11 @@ pub(crate) struct RefusedFields {
     structured_outputs: Option<Value>,
     dry_multiplier: Option<Value>,
     xtc_probability: Option<Value>,
+    truncate_prompt_tokens: Option<Value>,
+    prompt_logprobs: Option<Value>,
+    chat_template: Option<Value>,
+    json_schema: Option<Value>,
+    top_n_sigma: Option<Value>,
     mirostat: Option<Value>,
 }
 
@@ -176,6 +181,15 @@ impl RefusedFields {
             ("dry_multiplier", &self.dry_multiplier, NOT_SUPPORTED),
             ("xtc_probability", &self.xtc_probability, NOT_SUPPORTED),
             ("mirostat", &self.mirostat, NOT_SUPPORTED),
+            ("truncate_prompt_tokens", &self.truncate_prompt_tokens, NOT_SUPPORTED),
+            (
+                "prompt_logprobs",
+                &self.prompt_logprobs,
+                "is not supported: send `echo` and `logprobs` to /v1/completions",
+            ),
+            ("chat_template", &self.chat_template, NOT_SUPPORTED),
+            ("json_schema", &self.json_schema, "is not supported: send `response_format`"),
+            ("top_n_sigma", &self.top_n_sigma, NOT_SUPPORTED),
         ];
         let best_of = [("best_of", &self.best_of, "must be 1: send `n` for more answers")];
         let refused = named.into_iter().chain(best_of.into_iter().filter(|(_, value, _)| !is_one(value)));

@@ -1,10 +1,11 @@
 //! `POST /v1/embeddings`: the mean of a text's hidden states after the last norm, of length 1.
 
+use super::texts::Texts;
 use super::unique;
 use crate::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
-use crate::hall::{Answer, Ask, Asked, Tokens};
+use crate::hall::{Answer, Ask, Tokens};
 use crate::rooms::take::Taken;
 use axum::Json;
 use axum::extract::State;
@@ -18,18 +19,9 @@ const MAX_INPUTS: usize = 2048;
 #[derive(Deserialize)]
 pub(crate) struct EmbeddingRequest {
     pub(crate) model: Option<String>,
-    input: Input,
+    input: Texts,
     encoding_format: Option<String>,
     dimensions: Option<usize>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "`input` must be a string, a list of strings, a list of token ids, or a list of those")]
-enum Input {
-    Text(String),
-    Texts(Vec<String>),
-    Tokens(Vec<u32>),
-    TokenLists(Vec<Vec<u32>>),
 }
 
 #[derive(Serialize)]
@@ -77,12 +69,7 @@ pub(crate) async fn create(
         let problem = format!("must be {}, as many as the model has", model.hidden_size);
         return Err(ApiError::parameter("dimensions", problem));
     }
-    let inputs: Vec<Asked> = match request.input {
-        Input::Text(text) => vec![Asked::Text(text)],
-        Input::Texts(texts) => texts.into_iter().map(Asked::Text).collect(),
-        Input::Tokens(ids) => vec![Asked::Tokens(ids)],
-        Input::TokenLists(lists) => lists.into_iter().map(Asked::Tokens).collect(),
-    };
+    let inputs = request.input.0;
     if inputs.is_empty() || inputs.len() > MAX_INPUTS {
         return Err(ApiError::parameter("input", format!("must have from 1 to {MAX_INPUTS} texts")));
     }

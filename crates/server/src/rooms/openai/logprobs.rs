@@ -4,6 +4,9 @@ use crate::hall::TokenLogprob;
 use crate::hosted::Hosted;
 use serde::Serialize;
 
+/// Marks that are tokens in some vocabularies.
+const MARKS: [&str; 4] = ["<think>", "</think>", "<answer>", "</answer>"];
+
 /// Those of an answer or of a piece of one.
 #[derive(Serialize)]
 pub(crate) struct Logprobs {
@@ -49,7 +52,9 @@ impl Logprobs {
             top_logprobs: at.likeliest.iter().take(most).map(|&(id, logprob)| token(id, logprob)).collect(),
         };
         // Marks are of neither side.
-        let is_text = |at: &&TokenLogprob| !hosted.chat.tokenizer().is_special(at.id);
+        let tokenizer = hosted.chat.tokenizer();
+        let is_mark = |id: u32| tokenizer.id_to_token(id).is_some_and(|name| MARKS.contains(&&*name));
+        let is_text = |at: &&TokenLogprob| !tokenizer.is_special(at.id) && !is_mark(at.id);
         let side =
             |thinking: bool| tokens.iter().filter(|at| at.is_thinking == thinking).filter(is_text).map(place).collect();
         Logprobs { content: side(false), reasoning_content: side(true) }

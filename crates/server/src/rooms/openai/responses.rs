@@ -7,7 +7,7 @@
 mod events;
 mod input;
 
-use super::drawing::DrawingFields;
+use super::drawing::{DrawingFields, RefusedFields};
 use super::{unique, with_note};
 use crate::caller::Caller;
 use crate::error::ApiError;
@@ -42,10 +42,13 @@ pub(crate) struct ResponsesRequest {
     previous_response_id: Option<String>,
     conversation: Option<Value>,
     background: Option<bool>,
+    truncation: Option<String>,
     metadata: Option<Value>,
     chat_template_kwargs: Option<Map<String, Value>>,
     #[serde(flatten)]
     drawing: DrawingFields,
+    #[serde(flatten)]
+    refused: RefusedFields,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +102,18 @@ pub(crate) async fn create(
     Ok(with_note(response, note))
 }
 
+/// `POST /v1/responses/input_tokens`: how many tokens the input has.
+pub(crate) async fn count_tokens(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Taken(request): Taken<ResponsesRequest>,
+) -> Result<Json<Value>, ApiError> {
+    let model = app.model(&caller, request.model.as_deref()).await?;
+    let ask = request.ask()?;
+    let tokens = model.in_background(move |model| model.tokens(&ask)).await??;
+    Ok(Json(json!({"object": "response.input_tokens", "input_tokens": tokens.len()})))
+}
+
 impl ResponsesRequest {
     /// The settings that a response repeats.
     fn repeated(&self) -> Value {
@@ -129,6 +144,13 @@ impl ResponsesRequest {
             let problem = "cannot be used: nothing is stored here; send the whole conversation as `input`";
             return Err(ApiError::parameter("previous_response_id", problem));
         }
+        self.refused.check()?;
+        if self.truncation.as_deref().is_some_and(|word| word != "disabled") {
+            return Err(ApiError::parameter("truncation", "must be `disabled`: nothing is left out in silence"));
+        }
+        if self.top_logprobs.is_some_and(|n| n > 0) {
+            return Err(ApiError::parameter("top_logprobs", "is not supported here: use chat completions"));
+        }
         if self.background == Some(true) {
             return Err(ApiError::parameter("background", "is not supported: leave it out"));
         }
@@ -156,7 +178,6 @@ impl ResponsesRequest {
             drawing: self.drawing.drawing()?,
             thinking: Thinking { is_on, budget: None, effort: effort.filter(|effort| effort != "none") },
             form,
-            likeliest: self.top_logprobs,
             ..Ask::default()
         })
     }

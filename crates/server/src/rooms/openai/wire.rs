@@ -110,6 +110,9 @@ pub(crate) struct AssistantMessage {
     /// Left out by a model that did not think.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) reasoning_content: String,
+    /// The same by the name of vLLM and OpenRouter.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) reasoning: String,
     pub(crate) content: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) tool_calls: Vec<Call>,
@@ -118,7 +121,9 @@ pub(crate) struct AssistantMessage {
 /// A call of a function, or in a stream more of one.
 #[derive(Serialize)]
 pub(crate) struct Call {
-    pub(crate) index: usize,
+    /// In a stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
@@ -136,7 +141,7 @@ struct CalledFunction {
 impl From<CallDelta> for Call {
     fn from(CallDelta { index, id, name, arguments }: CallDelta) -> Call {
         let kind = id.is_some().then_some("function");
-        Call { index, id, kind, function: CalledFunction { name, arguments } }
+        Call { index: Some(index), id, kind, function: CalledFunction { name, arguments } }
     }
 }
 
@@ -150,6 +155,7 @@ impl Call {
                 None => calls.push(piece),
             }
         }
+        calls.iter_mut().for_each(|call| call.index = None);
         calls
     }
 }
@@ -181,6 +187,8 @@ pub(crate) struct Delta {
     pub(crate) role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reasoning_content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reasoning: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) content: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
