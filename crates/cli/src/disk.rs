@@ -24,6 +24,11 @@ impl DiskOptions {
         self.cache_dir.is_some()
     }
 
+    /// The same in a folder of this name below it.
+    pub fn below(&self, name: &str) -> DiskOptions {
+        DiskOptions { cache_dir: self.cache_dir.as_ref().map(|folder| folder.join(name)), ..self.clone() }
+    }
+
     /// The folder, for weights of this fingerprint that are multiplied in this form. `None` without one, or if it cannot be
     /// used: then a note says why, and everything works without it.
     pub fn open(&self, weights: [u8; 32], form: WeightForm) -> Option<DiskCache> {

@@ -123,7 +123,7 @@ pub fn run(args: ServeArgs) -> Result<()> {
             failed = ready => failed,
         }
     });
-    for writer in writers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+    for writer in writers.lock().unwrap_or_else(PoisonError::into_inner).values() {
         writer.wait(WRITING);
     }
     // A model that is being loaded would be waited for.
@@ -132,22 +132,27 @@ pub fn run(args: ServeArgs) -> Result<()> {
 }
 
 /// Those who write the caches of loaded models to disk.
-type Writers = Arc<Mutex<Vec<DiskWriter>>>;
+type Writers = Arc<Mutex<BTreeMap<String, DiskWriter>>>;
 
 /// The models that `args` name.
 fn models(args: &ServeArgs, writers: &Writers) -> Result<Vec<Listed>> {
     let folder = Path::new(&args.model);
     let several = if args.model == NANO { Vec::new() } else { place::models_of(folder) };
-    let named: Vec<(String, PathBuf)> = match several.is_empty() {
+    let is_one = several.is_empty();
+    let named: Vec<(String, PathBuf)> = match is_one {
         true => vec![(place::Place::name_of(folder)?, folder.to_owned())],
         false => several,
     };
     let listed = named.into_iter().map(|(name, path)| {
-        let (forms, disk, template) = (args.forms, args.disk.clone(), args.template.map());
+        // A folder of pages is one model's.
+        let disk = if is_one { args.disk.clone() } else { args.disk.below(&name) };
+        let (forms, template) = (args.forms, args.template.map());
         let (named, writers) = (name.clone(), Arc::clone(writers));
         let bytes = place::bytes(&path).saturating_add(CACHE_BYTES as u64);
         let load = move || {
             let hosted = || {
+                // That of the same model before it was unloaded still holds the folder.
+                writers.lock().unwrap_or_else(PoisonError::into_inner).remove(&named);
                 let (loaded, disk) = load::load_with_disk(&path.to_string_lossy(), forms.weights(), &disk)?;
                 let Loaded { model, ops, chat, .. } = loaded;
                 let chat = chat.with_variables(template.clone());
@@ -156,7 +161,7 @@ fn models(args: &ServeArgs, writers: &Writers) -> Result<Vec<Listed>> {
                 }
                 let limits = Limits::new(&ops, model.model(), forms.cache(), CACHE_BYTES);
                 if let Some(disk) = &disk {
-                    writers.lock().unwrap_or_else(PoisonError::into_inner).push(disk.writer());
+                    writers.lock().unwrap_or_else(PoisonError::into_inner).insert(named.clone(), disk.writer());
                 }
                 anyhow::Ok(Hosted::new(Served { name: named.clone(), model, ops, chat, limits, disk })?)
             };

@@ -213,7 +213,7 @@ fn serve_answers_once_it_says_so() {
         let body = json!({"messages": [{"role": "user", "content": message}], "max_tokens": max_tokens}).to_string();
         let head = format!("content-length: {}\r\n\r\n", body.len());
         let mut client = TcpStream::connect(address).unwrap();
-        let request = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}{body}");
+        let request = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{head}{body}");
         client.write_all(request.as_bytes()).unwrap();
         let mut response = String::new();
         client.read_to_string(&mut response).unwrap();
@@ -263,4 +263,58 @@ fn smollm2_knows_the_capital_of_kenya() {
     let question = "What is the capital of Kenya?";
     let output = picnic_with(&["chat", &file, "--temperature", "0", "--prompt", question], "");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "The capital of Kenya is Nairobi.\n", "{output:?}");
+}
+
+/// On an address that others reach somebody has to have a key, and a folder of models is served by their names.
+#[test]
+fn serve_asks_for_keys_where_others_can_reach_it() {
+    let folder = model_with(json!({}));
+    let models = tempfile::tempdir().unwrap();
+    for name in ["one", "two"] {
+        let to = models.path().join(name);
+        std::fs::create_dir(&to).unwrap();
+        for file in std::fs::read_dir(folder.path()).unwrap().flatten() {
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    }
+    let keys = models.path().join("keys.sqlite");
+    let serve = |host: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_picnic"));
+        command.args(["serve", models.path().to_str().unwrap(), "--port", "0", "--host", host]);
+        command.args(["--keys", keys.to_str().unwrap()]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let refused = serve("0.0.0.0").output().unwrap();
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && message.contains("picnic keys create NAME --file"), "{message}");
+    let made = picnic_with(&["keys", "create", "guest", "--file", keys.to_str().unwrap()], "");
+    let secret = String::from_utf8(made.stdout).unwrap();
+    let mut server = serve("0.0.0.0").spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("a folder of 2 models"), "{line}");
+    let port = line.trim_end().trim_end_matches("/v1").rsplit(':').next().unwrap().to_owned();
+    let post = |header: &str, model: &str| {
+        let message = json!({"role": "user", "content": "hi"});
+        let body = json!({"model": model, "messages": [message], "max_tokens": 3}).to_string();
+        let head = format!("{header}content-length: {}\r\n\r\n", body.len());
+        let mut client = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+        let request = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}{body}");
+        client.write_all(request.as_bytes()).unwrap();
+        let mut response = String::new();
+        client.read_to_string(&mut response).unwrap();
+        response
+    };
+    assert!(post("", "one").starts_with("HTTP/1.1 401"));
+    let key = format!("authorization: Bearer {}\r\n", secret.trim());
+    for model in ["one", "two"] {
+        let response = post(&key, model);
+        assert!(
+            response.starts_with("HTTP/1.1 200") && response.contains(&format!("\"model\":\"{model}\"")),
+            "{response}"
+        );
+    }
+    assert!(post(&key, "three").starts_with("HTTP/1.1 404"));
+    server.kill().unwrap();
+    server.wait().unwrap();
 }

@@ -255,7 +255,7 @@ fn variables_reach_the_template_of_a_request() {
     let address = line.split("http://").nth(1).unwrap().trim_end().trim_end_matches("/v1").to_owned();
     let post = |more: &str| -> Value {
         let body = format!(r#"{{"messages": [{{"role": "user", "content": "Hi"}}]{more}}}"#);
-        let head = format!("host: x\r\nconnection: close\r\ncontent-length: {}", body.len());
+        let head = format!("host: localhost\r\nconnection: close\r\ncontent-length: {}", body.len());
         let mut client = TcpStream::connect(&address).unwrap();
         write!(client, "POST /v1/chat/completions HTTP/1.1\r\n{head}\r\n\r\n{body}").unwrap();
         let mut response = String::new();
