@@ -15,6 +15,7 @@ use picnic_model::OutOfMemory;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Why a request gets no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -66,12 +67,12 @@ pub(crate) enum ApiError {
 }
 
 /// What an error says, whatever the contract.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErrorBody {
     pub error: ErrorDetail,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErrorDetail {
     pub message: String,
     #[serde(rename = "type")]

@@ -10,6 +10,7 @@ use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::hall::{Answer, Ask, Asked, Ending, Said, TokenLogprob, Tokens};
 use crate::hosted::Hosted;
+use crate::openapi::by_hand;
 use crate::rooms::stream::{Events, Gone, stream};
 use crate::rooms::take::Taken;
 use crate::{App, seconds_since_1970};
@@ -20,6 +21,7 @@ use picnic_engine::Reading;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Prompts in one request at most.
 const MAX_PROMPTS: usize = 256;
@@ -28,17 +30,25 @@ const MAX_PROMPTS: usize = 256;
 const DEFAULT_MAX_TOKENS: i64 = 16;
 
 /// Body of `POST /v1/completions`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(crate) struct CompletionRequest {
     pub(crate) model: Option<String>,
+    #[schema(value_type = Option<by_hand::Prompts>)]
     prompt: Option<Prompts>,
+    /// Needs one prompt of text, and a model that was trained to fill gaps.
     suffix: Option<String>,
+    /// 0 is for `echo`, where only the prompt is told.
+    #[schema(minimum = 0)]
     max_tokens: Option<i64>,
+    #[schema(minimum = 1, maximum = 128)]
     n: Option<i64>,
+    #[schema(value_type = Option<by_hand::Stop>)]
     stop: Option<Stop>,
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
+    /// Not as a stream.
     echo: Option<bool>,
+    #[schema(minimum = 0, maximum = 20)]
     logprobs: Option<i64>,
     response_format: Option<ResponseFormat>,
     #[serde(flatten)]
@@ -46,6 +56,7 @@ pub(crate) struct CompletionRequest {
     #[serde(flatten)]
     guided: GuidedFields,
     #[serde(flatten)]
+    #[schema(ignore)]
     refused: RefusedFields,
 }
 
@@ -59,8 +70,8 @@ enum Prompts {
     TokenLists(Vec<Vec<u32>>),
 }
 
-#[derive(Serialize)]
-struct Completion<'a> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Completion<'a> {
     id: &'a str,
     object: &'static str,
     created: u64,
@@ -68,10 +79,12 @@ struct Completion<'a> {
     system_fingerprint: &'static str,
     choices: Vec<Choice>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Usage>)]
     usage: Option<Option<Usage>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CompletionChoice)]
 struct Choice {
     index: usize,
     text: String,
@@ -80,7 +93,8 @@ struct Choice {
 }
 
 /// Log-probabilities as this older API tells them.
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, ToSchema)]
+#[schema(as = CompletionLogprobs)]
 struct Logprobs {
     tokens: Vec<String>,
     /// Null where nothing predicts a token.

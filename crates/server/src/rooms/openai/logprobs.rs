@@ -3,15 +3,16 @@
 use crate::hall::TokenLogprob;
 use crate::hosted::Hosted;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Those of an answer or of a piece of one.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Logprobs {
     pub(crate) content: Vec<Place>,
 }
 
 /// One token.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Place {
     #[serde(flatten)]
     pub(crate) token: Token,
@@ -19,7 +20,7 @@ pub(crate) struct Place {
 }
 
 /// A token with its text. `bytes` tells those that are no whole character.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Token {
     pub(crate) token: String,
     pub(crate) logprob: f32,
