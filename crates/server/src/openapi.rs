@@ -102,7 +102,9 @@ impl Operation {
     /// One that may answer as a stream, whose events have `data`.
     fn streaming(mut self, data: &str) -> Operation {
         let description = format!("With `stream`: server-sent events, whose data is {data}.");
-        self.gives.push((EVENTS, json!({"type": "string", "description": description})));
+        let fields = json!({"event": {"type": "string"}, "data": {"type": "string"}});
+        let event = json!({"type": "object", "required": ["data"], "properties": fields, "description": description});
+        self.gives.push((EVENTS, event));
         self
     }
 

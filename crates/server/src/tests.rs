@@ -2,6 +2,7 @@
 
 mod contracts;
 mod document;
+mod hostile;
 mod random_model;
 mod tools_and_keys;
 

@@ -175,14 +175,16 @@ by_hand! {
     };
     ResponsesText = {"anyOf": [
         {"type": ["string", "null"]},
+        {"type": ["object", "number", "boolean"], "description": "Taken as it is written."},
         {
             "type": "array",
             "items": {
                 "type": "object",
-                "required": ["type", "text"],
+                "required": ["type"],
                 "properties": {
                     "type": {"enum": ["input_text", "output_text", "reasoning_text", "summary_text", "refusal"]},
-                    "text": {"type": "string"}
+                    "text": {"description": "A text."},
+                    "refusal": {"description": "A text."}
                 }
             }
         }
@@ -194,7 +196,7 @@ by_hand! {
         "properties": {
             "type": {"enum": ["function", "custom"]},
             "name": {"type": "string", "minLength": 1},
-            "description": {"type": ["string", "null"]},
+            "description": {"description": "A text for the template."},
             "parameters": to("JsonSchema")
         }
     };
@@ -261,12 +263,12 @@ by_hand! {
             {"type": "object", "required": ["type"], "properties": {"type": {"const": "redacted_thinking"}}},
             {
                 "type": "object",
-                "required": ["type", "id", "name", "input"],
+                "required": ["type", "id", "name"],
                 "properties": {
                     "type": {"const": "tool_use"},
                     "id": {"type": "string"},
                     "name": {"type": "string"},
-                    "input": {"type": "object"}
+                    "input": {"description": "An object, as the tool takes it."}
                 }
             },
             {
@@ -275,7 +277,7 @@ by_hand! {
                 "properties": {
                     "type": {"const": "tool_result"},
                     "tool_use_id": {"type": "string"},
-                    "is_error": {"type": "boolean"},
+                    "is_error": {"description": "A boolean; others are ignored."},
                     "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": to("TextPart")}]}
                 }
             }
@@ -298,7 +300,7 @@ by_hand! {
             "required": ["type"],
             "properties": {
                 "type": {"enum": ["auto", "any", "none"]},
-                "disable_parallel_tool_use": {"type": "boolean"}
+                "disable_parallel_tool_use": {"description": "A boolean; others are ignored."}
             }
         },
         {
@@ -307,7 +309,7 @@ by_hand! {
             "properties": {
                 "type": {"const": "tool"},
                 "name": {"type": "string"},
-                "disable_parallel_tool_use": {"type": "boolean"}
+                "disable_parallel_tool_use": {"description": "A boolean; others are ignored."}
             }
         }
     ]};

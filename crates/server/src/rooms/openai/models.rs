@@ -3,6 +3,7 @@
 use crate::App;
 use crate::error::ApiError;
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use serde::Serialize;
 use std::sync::Arc;
@@ -40,8 +41,9 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<ModelList> {
 
 pub(crate) async fn retrieve(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ModelCard>, ApiError> {
+    let Path(name) = name?;
     match app.house.knows(&name) {
         true => Ok(Json(app.card(&name))),
         false => Err(app.house.unknown(&name)),
