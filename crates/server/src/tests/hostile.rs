@@ -97,6 +97,55 @@ async fn more_than_anybody_needs() {
     }
 }
 
+/// Whatever stands in a field that the document tells of, an answer goes out.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_field_with_every_kind_of_value() {
+    let router = random_model();
+    let document: Value = serde_json::from_str(&call(&router, "GET", "/openapi.json", "").await.1).unwrap();
+    let fields = |schema: &Value| -> Vec<String> {
+        let (mut fields, mut left) = (Vec::new(), vec![schema]);
+        while let Some(schema) = left.pop() {
+            left.extend(schema["$ref"].as_str().and_then(|reference| document.pointer(&reference[1..])));
+            left.extend(schema["allOf"].as_array().into_iter().flatten());
+            fields.extend(schema["properties"].as_object().into_iter().flat_map(|fields| fields.keys().cloned()));
+        }
+        fields
+    };
+    let (long, mut asked) = ("x".repeat(2000), 0);
+    for (path, valid) in PATHS {
+        let valid: Value = serde_json::from_str(valid).unwrap();
+        let schema = &document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"];
+        for field in fields(schema).into_iter().filter(|field| field != "stream") {
+            for value in [
+                json!(null),
+                json!(true),
+                json!(-1),
+                json!(0),
+                json!(1.5),
+                json!(1e308),
+                json!(i64::MIN),
+                json!(u64::MAX),
+                json!(""),
+                json!("\0\u{10ffff}"),
+                json!(long),
+                json!([]),
+                json!([[]]),
+                json!([{}]),
+                json!([null, "a", 1]),
+                json!({}),
+                json!({"type": null, "function": []}),
+                json!({"type": "tool", "name": {}}),
+            ] {
+                let mut body = valid.clone();
+                body[&field] = value;
+                answered(&router, path, body.to_string()).await;
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 1000, "{asked}");
+}
+
 /// Blocks that lack what they are for are not taken for empty ones.
 #[tokio::test]
 async fn blocks_without_their_text_are_refused() {
