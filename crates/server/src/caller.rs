@@ -13,7 +13,10 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Paths that answer whoever asks: whether the program is alive and ready is for those who run it.
-const OPEN: [&str; 6] = ["/", "/health", "/v1/health/live", "/v1/health/ready", "/v1/version", "/version"];
+const OPEN: [&str; 8] = [
+    "/", "/health", "/v1/health/live", "/v1/health/ready", "/v1/version", "/version", "/openapi.json",
+    "/v1/openapi.json",
+];
 
 /// Who sends a request.
 #[derive(Clone, Debug, Default)]

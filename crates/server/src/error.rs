@@ -6,7 +6,7 @@
 //! and 503 where trying again helps.
 
 use axum::Json;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use picnic_engine::RequestError;
@@ -15,6 +15,7 @@ use picnic_model::OutOfMemory;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Why a request gets no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -66,12 +67,12 @@ pub(crate) enum ApiError {
 }
 
 /// What an error says, whatever the contract.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErrorBody {
     pub error: ErrorDetail,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErrorDetail {
     pub message: String,
     #[serde(rename = "type")]
@@ -163,6 +164,12 @@ impl IntoResponse for ApiError {
 impl From<BytesRejection> for ApiError {
     fn from(rejection: BytesRejection) -> ApiError {
         ApiError::Body(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> ApiError {
+        ApiError::Malformed { problem: rejection.body_text(), param: Some("model".to_owned()) }
     }
 }
 

@@ -14,6 +14,7 @@ mod house;
 mod listen;
 mod log;
 mod metrics;
+mod openapi;
 mod rooms;
 mod worker;
 
@@ -230,6 +231,8 @@ impl Server {
             .route("/v1/health/ready", get(nim::ready))
             .route("/v1/version", get(nim::version))
             .route("/version", get(nim::version))
+            .route("/openapi.json", get(openapi::document))
+            .route("/v1/openapi.json", get(openapi::document))
             .route("/v1/metadata", get(nim::metadata))
             .route("/v1/metrics", get(nim::metrics))
             .route("/metrics", get(nim::metrics))

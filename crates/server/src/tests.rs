@@ -1,6 +1,8 @@
 //! The application in-process, before a generator that answers each message with itself, a token a step.
 
 mod contracts;
+mod document;
+mod hostile;
 mod random_model;
 mod tools_and_keys;
 

@@ -213,7 +213,8 @@ fn serve_answers_once_it_says_so() {
         let body = json!({"messages": [{"role": "user", "content": message}], "max_tokens": max_tokens}).to_string();
         let head = format!("content-length: {}\r\n\r\n", body.len());
         let mut client = TcpStream::connect(address).unwrap();
-        let request = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{head}{body}");
+        let request =
+            format!("POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{head}{body}");
         client.write_all(request.as_bytes()).unwrap();
         let mut response = String::new();
         client.read_to_string(&mut response).unwrap();

@@ -15,6 +15,7 @@ use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::hall::{Answer, Ask, Asked, Conversation, Drawing, Ending, Thinking};
 use crate::hosted::Hosted;
+use crate::openapi::by_hand;
 use crate::rooms::openai::with_note;
 use axum::Json;
 use axum::extract::{Request, State};
@@ -25,21 +26,32 @@ use events::Writing;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Body of `POST /v1/messages`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(crate) struct MessagesRequest {
     model: Option<String>,
+    #[schema(value_type = Vec<by_hand::AnthropicMessage>, min_items = 1, max_items = 4096)]
     messages: Vec<Value>,
+    #[schema(value_type = Option<by_hand::AnthropicSystem>)]
     system: Option<Value>,
+    /// Asked for by `/v1/messages`, but not for counting tokens.
+    #[schema(minimum = 1)]
     max_tokens: Option<i64>,
+    #[schema(value_type = Option<by_hand::Stops>)]
     stop_sequences: Option<Vec<String>>,
     stream: Option<bool>,
+    #[schema(minimum = 0, maximum = 2)]
     temperature: Option<f32>,
+    #[schema(exclusive_minimum = 0, maximum = 1)]
     top_p: Option<f32>,
+    #[schema(minimum = -1)]
     top_k: Option<i64>,
     thinking: Option<ThinkingField>,
+    #[schema(value_type = Option<Vec<by_hand::AnthropicTool>>)]
     tools: Option<Vec<Value>>,
+    #[schema(value_type = Option<by_hand::AnthropicToolChoice>)]
     tool_choice: Option<Value>,
     mcp_servers: Option<Vec<Value>>,
     container: Option<Value>,
@@ -47,10 +59,13 @@ pub(crate) struct MessagesRequest {
     output_config: Option<Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = MessagesThinking)]
 struct ThinkingField {
     #[serde(rename = "type")]
+    #[schema(value_type = by_hand::MessagesThinkingKind)]
     kind: String,
+    #[schema(minimum = 0)]
     budget_tokens: Option<i64>,
 }
 

@@ -16,6 +16,7 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
+use utoipa::ToSchema;
 
 /// Says which program answered; its answers are a function of it, the model and the request.
 pub(crate) const FINGERPRINT: &str = concat!("picnic-", env!("CARGO_PKG_VERSION"));
@@ -36,7 +37,7 @@ pub(crate) fn with_note(mut response: Response, note: Option<String>) -> Respons
 }
 
 /// Tokens read and written.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Serialize, ToSchema)]
 pub(crate) struct Usage {
     pub(crate) prompt_tokens: usize,
     pub(crate) completion_tokens: usize,
@@ -48,12 +49,12 @@ pub(crate) struct Usage {
     completion_tokens_details: CompletionTokensDetails,
 }
 
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Serialize, ToSchema)]
 struct PromptTokensDetails {
     cached_tokens: usize,
 }
 
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Serialize, ToSchema)]
 struct CompletionTokensDetails {
     reasoning_tokens: usize,
 }

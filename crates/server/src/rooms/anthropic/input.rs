@@ -50,17 +50,21 @@ fn read(wire: &Value, messages: &mut Vec<Message>) -> Result<(), String> {
     };
     let mut message = Message { role, ..Message::default() };
     for block in blocks {
-        let text_at = |key: &str| block.get(key).and_then(Value::as_str).unwrap_or_default();
-        match block.get("type").and_then(Value::as_str) {
-            Some("text") => append(&mut message.content, text_at("text")),
-            Some("thinking") => append(&mut message.reasoning_content, text_at("thinking")),
+        let kind = block.get("type").and_then(Value::as_str);
+        let text_at = |key: &str| {
+            let text = block.get(key).and_then(Value::as_str);
+            text.ok_or_else(|| format!("has a block of the type {} without a text `{key}`", kind.unwrap_or_default()))
+        };
+        match kind {
+            Some("text") => append(&mut message.content, text_at("text")?),
+            Some("thinking") => append(&mut message.reasoning_content, text_at("thinking")?),
             // Sealed for its maker alone.
             Some("redacted_thinking") => {}
             Some("tool_use") => message.tool_calls.push(ToolCall {
-                id: Some(text_at("id").to_owned()),
+                id: Some(text_at("id")?.to_owned()),
                 kind: "function".to_owned(),
                 function: FunctionCall {
-                    name: text_at("name").to_owned(),
+                    name: text_at("name")?.to_owned(),
                     arguments: block.get("input").cloned().unwrap_or_else(|| json!({})).to_string(),
                 },
             }),
@@ -73,7 +77,7 @@ fn read(wire: &Value, messages: &mut Vec<Message>) -> Result<(), String> {
                 messages.push(Message {
                     role: Role::Tool,
                     content: Some(content),
-                    tool_call_id: Some(text_at("tool_use_id").to_owned()),
+                    tool_call_id: Some(text_at("tool_use_id")?.to_owned()),
                     ..Message::default()
                 });
             }
@@ -106,7 +110,10 @@ fn texts(value: &Value) -> Result<Vec<String>, String> {
         Value::String(text) => Ok(vec![text.clone()]),
         Value::Array(blocks) => {
             let text = |block: &Value| match block.get("type").and_then(Value::as_str) {
-                Some("text") => Ok(block.get("text").and_then(Value::as_str).unwrap_or_default().to_owned()),
+                Some("text") => match block.get("text").and_then(Value::as_str) {
+                    Some(text) => Ok(text.to_owned()),
+                    None => Err("has a block of the type text without a text `text`".to_owned()),
+                },
                 Some(kind) => Err(format!("has a block of the type {kind}, which no model here can read: send text")),
                 None => Err("has a block without a type".to_owned()),
             };

@@ -11,6 +11,7 @@ use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::hall::{Answer, Ask, Asked, Ending, Said, TokenLogprob, Tokens};
 use crate::hosted::Hosted;
+use crate::openapi::by_hand;
 use crate::rooms::stream::{Events, Gone, stream};
 use crate::rooms::take::Taken;
 use crate::{App, seconds_since_1970};
@@ -21,6 +22,7 @@ use picnic_engine::Reading;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Answers in one request at most.
 const MAX_ANSWERS: usize = 256;
@@ -29,17 +31,25 @@ const MAX_ANSWERS: usize = 256;
 const DEFAULT_MAX_TOKENS: i64 = 16;
 
 /// Body of `POST /v1/completions`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(crate) struct CompletionRequest {
     pub(crate) model: Option<String>,
+    #[schema(value_type = Option<by_hand::Prompts>)]
     prompt: Option<Texts>,
+    /// Needs one prompt of text, and a model that was trained to fill gaps.
     suffix: Option<String>,
+    /// 0 is for `echo`, where only the prompt is told.
+    #[schema(minimum = 0)]
     max_tokens: Option<i64>,
+    #[schema(minimum = 1, maximum = 128)]
     n: Option<i64>,
+    #[schema(value_type = Option<by_hand::Stop>)]
     stop: Option<Stop>,
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
+    /// Not as a stream.
     echo: Option<bool>,
+    #[schema(minimum = 0, maximum = 20)]
     logprobs: Option<i64>,
     response_format: Option<ResponseFormat>,
     #[serde(flatten)]
@@ -47,11 +57,12 @@ pub(crate) struct CompletionRequest {
     #[serde(flatten)]
     guided: GuidedFields,
     #[serde(flatten)]
+    #[schema(ignore)]
     refused: RefusedFields,
 }
 
-#[derive(Serialize)]
-struct Completion<'a> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Completion<'a> {
     id: &'a str,
     object: &'static str,
     created: u64,
@@ -59,10 +70,12 @@ struct Completion<'a> {
     system_fingerprint: &'static str,
     choices: Vec<Choice>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Usage>)]
     usage: Option<Option<Usage>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CompletionChoice)]
 struct Choice {
     index: usize,
     text: String,
@@ -71,7 +84,8 @@ struct Choice {
 }
 
 /// Log-probabilities as this older API tells them.
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, ToSchema)]
+#[schema(as = CompletionLogprobs)]
 struct Logprobs {
     tokens: Vec<String>,
     /// Null where nothing predicts a token.

@@ -2,26 +2,38 @@
 
 use crate::error::ApiError;
 use crate::hall::Drawing;
+use crate::openapi::by_hand;
 use picnic_chat::Form;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// How tokens are drawn: OpenAI's fields, and by the names of vLLM and llama.cpp what OpenAI has not.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 pub(crate) struct DrawingFields {
+    #[schema(minimum = 0, maximum = 2)]
     pub(crate) temperature: Option<f32>,
+    #[schema(exclusive_minimum = 0, maximum = 1)]
     pub(crate) top_p: Option<f32>,
     pub(crate) seed: Option<i64>,
+    #[schema(minimum = -2, maximum = 2)]
     pub(crate) frequency_penalty: Option<f32>,
+    #[schema(minimum = -2, maximum = 2)]
     pub(crate) presence_penalty: Option<f32>,
     /// By token id, in digits.
+    #[schema(value_type = Option<by_hand::LogitBias>)]
     pub(crate) logit_bias: Option<BTreeMap<String, f32>>,
     /// 0 and −1 are all.
+    #[schema(minimum = -1)]
     pub(crate) top_k: Option<i64>,
+    #[schema(minimum = 0, maximum = 1)]
     pub(crate) min_p: Option<f32>,
+    #[schema(exclusive_minimum = 0, maximum = 1)]
     pub(crate) typical_p: Option<f32>,
+    /// Also as `repeat_penalty`.
     #[serde(alias = "repeat_penalty")]
+    #[schema(exclusive_minimum = 0, maximum = 10)]
     pub(crate) repetition_penalty: Option<f32>,
 }
 
@@ -34,25 +46,30 @@ pub(crate) enum Stop {
 }
 
 /// What an answer has to be. Whether it is to be `strict` is not asked: it always is.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(crate) struct ResponseFormat {
     #[serde(rename = "type")]
+    #[schema(value_type = by_hand::FormatKind)]
     pub(crate) kind: Option<String>,
     pub(crate) json_schema: Option<NamedSchema>,
     /// Beside `json_object`, where llama.cpp takes it.
+    #[schema(value_type = Option<by_hand::JsonSchema>)]
     pub(crate) schema: Option<Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(crate) struct NamedSchema {
+    #[schema(value_type = Option<by_hand::JsonSchema>)]
     pub(crate) schema: Option<Value>,
 }
 
 /// The same by vLLM's names.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 pub(crate) struct GuidedFields {
+    #[schema(value_type = Option<by_hand::JsonSchema>)]
     guided_json: Option<Value>,
     guided_regex: Option<String>,
+    #[schema(min_items = 1)]
     guided_choice: Option<Vec<String>>,
     guided_grammar: Option<String>,
 }

@@ -6,25 +6,31 @@ use crate::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::hall::{Answer, Ask, Tokens};
+use crate::openapi::by_hand;
 use crate::rooms::take::Taken;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Texts in one request at most.
 const MAX_INPUTS: usize = 2048;
 
 /// Body of `POST /v1/embeddings`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(crate) struct EmbeddingRequest {
     pub(crate) model: Option<String>,
+    #[schema(value_type = by_hand::EmbeddingInput)]
     input: Texts,
+    #[schema(value_type = Option<by_hand::EncodingFormat>)]
     encoding_format: Option<String>,
+    /// As many as the model has, if given.
+    #[schema(minimum = 1)]
     dimensions: Option<usize>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct EmbeddingList {
     id: String,
     object: &'static str,
@@ -33,7 +39,7 @@ pub(crate) struct EmbeddingList {
     usage: EmbeddingUsage,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Embedding {
     object: &'static str,
     index: usize,
@@ -41,14 +47,15 @@ struct Embedding {
 }
 
 /// As numbers, or as the base64 of their bytes, which OpenAI's clients ask for by themselves.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = EmbeddingValues)]
 enum Values {
     Numbers(Vec<f32>),
     Base64(String),
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct EmbeddingUsage {
     prompt_tokens: usize,
     total_tokens: usize,

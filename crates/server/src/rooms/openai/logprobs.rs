@@ -3,12 +3,13 @@
 use crate::hall::TokenLogprob;
 use crate::hosted::Hosted;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Marks that are tokens in some vocabularies.
 const MARKS: [&str; 4] = ["<think>", "</think>", "<answer>", "</answer>"];
 
 /// Those of an answer or of a piece of one.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Logprobs {
     pub(crate) content: Vec<Place>,
     /// DeepSeek's: those of the thinking.
@@ -17,7 +18,7 @@ pub(crate) struct Logprobs {
 }
 
 /// One token.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Place {
     #[serde(flatten)]
     pub(crate) token: Token,
@@ -25,7 +26,7 @@ pub(crate) struct Place {
 }
 
 /// A token with its text. `bytes` tells those that are no whole character.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Token {
     pub(crate) token: String,
     pub(crate) logprob: f32,

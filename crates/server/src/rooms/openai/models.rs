@@ -3,17 +3,19 @@
 use crate::App;
 use crate::error::ApiError;
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use serde::Serialize;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct ModelList {
     object: &'static str,
     data: Vec<ModelCard>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct ModelCard {
     id: String,
     object: &'static str,
@@ -39,8 +41,9 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<ModelList> {
 
 pub(crate) async fn retrieve(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ModelCard>, ApiError> {
+    let Path(name) = name?;
     match app.house.knows(&name) {
         true => Ok(Json(app.card(&name))),
         false => Err(app.house.unknown(&name)),

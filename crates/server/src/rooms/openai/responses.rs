@@ -12,6 +12,7 @@ use super::{unique, with_note};
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::hall::{Answer, Ask, Asked, Conversation, Ending, Thinking};
+use crate::openapi::by_hand;
 use crate::rooms::stream::stream;
 use crate::rooms::take::Taken;
 use crate::rooms::tools::Tools;
@@ -24,40 +25,57 @@ use picnic_chat::Form;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Body of `POST /v1/responses`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(crate) struct ResponsesRequest {
     model: Option<String>,
+    #[schema(value_type = by_hand::ResponsesInput)]
     input: Option<Value>,
     instructions: Option<String>,
+    #[schema(minimum = 1)]
     max_output_tokens: Option<i64>,
     stream: Option<bool>,
+    #[schema(value_type = Option<Vec<by_hand::ResponsesTool>>)]
     tools: Option<Vec<Value>>,
+    #[schema(value_type = Option<by_hand::ToolChoice>)]
     tool_choice: Option<Value>,
     parallel_tool_calls: Option<bool>,
     reasoning: Option<Reasoning>,
     text: Option<TextField>,
+    #[schema(minimum = 0, maximum = 20)]
     top_logprobs: Option<i64>,
+    /// Refused: nothing is stored here.
+    #[schema(value_type = Option<by_hand::Never>)]
     previous_response_id: Option<String>,
+    /// Refused: nothing is stored here.
+    #[schema(value_type = Option<by_hand::Never>)]
     conversation: Option<Value>,
+    /// Refused if true.
+    #[schema(value_type = Option<by_hand::False>)]
     background: Option<bool>,
     truncation: Option<String>,
+    #[schema(value_type = Option<by_hand::Anything>)]
     metadata: Option<Value>,
+    #[schema(value_type = Option<by_hand::AnyObject>)]
     chat_template_kwargs: Option<Map<String, Value>>,
     #[serde(flatten)]
     drawing: DrawingFields,
     #[serde(flatten)]
+    #[schema(ignore)]
     refused: RefusedFields,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ResponsesReasoning)]
 struct Reasoning {
     effort: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct TextField {
+    #[schema(value_type = Option<by_hand::TextFormat>)]
     format: Option<Value>,
 }
 

@@ -6,6 +6,7 @@ use crate::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::hall::{Answer, Ask, Asked, Conversation, Ending};
+use crate::openapi::by_hand;
 use crate::rooms::take::Taken;
 use crate::rooms::tools::Tools;
 use axum::Json;
@@ -13,33 +14,37 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Body of `POST /tokenize`: a text or a conversation. llama.cpp calls the text `content`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(crate) struct TokenizeRequest {
     model: Option<String>,
     #[serde(alias = "content")]
     prompt: Option<String>,
     messages: Option<Vec<WireMessage>>,
+    #[schema(value_type = Option<Vec<by_hand::Tool>>, max_items = 128)]
     tools: Option<Vec<Value>>,
+    #[schema(value_type = Option<by_hand::AnyObject>)]
     chat_template_kwargs: Option<Map<String, Value>>,
 }
 
 /// Body of `POST /detokenize`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(crate) struct DetokenizeRequest {
     model: Option<String>,
     tokens: Vec<u32>,
 }
 
 /// Body of `POST /infill`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(crate) struct InfillRequest {
     model: Option<String>,
     input_prefix: String,
     input_suffix: String,
     #[serde(alias = "max_tokens")]
     n_predict: Option<i64>,
+    #[schema(value_type = Option<by_hand::Stop>)]
     stop: Option<Stop>,
     #[serde(flatten)]
     drawing: DrawingFields,
