@@ -143,7 +143,7 @@ fn operations() -> Vec<Operation> {
     let messages = json!({
         "allOf": [
             reference("schemas", "MessagesRequest"),
-            {"type": "object", "required": ["max_tokens"], "properties": {"max_tokens": {"type": "integer"}}}
+            {"type": "object", "required": ["max_tokens"], "properties": {"max_tokens": {"type": "integer", "minimum": 1}}}
         ]
     });
     let message = Operation::post(

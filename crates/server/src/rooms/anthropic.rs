@@ -37,7 +37,6 @@ pub(crate) struct MessagesRequest {
     #[schema(value_type = Option<by_hand::AnthropicSystem>)]
     system: Option<Value>,
     /// Asked for by `/v1/messages`, but not for counting tokens.
-    #[schema(minimum = 1)]
     max_tokens: Option<i64>,
     #[schema(value_type = Option<by_hand::Stops>)]
     stop_sequences: Option<Vec<String>>,
