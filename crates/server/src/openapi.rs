@@ -192,6 +192,15 @@ fn operations() -> Vec<Operation> {
         Operation::post(
             "OpenAI",
             &[
+                "/v1/responses/input_tokens", "/responses/input_tokens", "/beta/responses/input_tokens",
+                "/openai/v1/responses/input_tokens",
+            ],
+            ["ResponsesRequest", "CountedTokens"],
+            "The tokens of a response's input are counted",
+        ),
+        Operation::post(
+            "OpenAI",
+            &[
                 "/v1/embeddings", "/embeddings", "/beta/embeddings", "/openai/v1/embeddings",
                 "/openai/deployments/{name}/embeddings",
             ],
