@@ -109,7 +109,7 @@ impl Reply {
             if self.is_thinking() && !self.has_answer && !self.is_stopped {
                 self.answer_with_the_thought(&mut piece);
             }
-            self.end(&mut piece);
+            self.end(false, &mut piece);
             self.is_stopped = true;
         } else if self.is_mark(token) {
             self.flush(&mut piece);
@@ -141,13 +141,13 @@ impl Reply {
         piece
     }
 
-    /// Ends a reply of which no more is drawn: what was held back as the beginning of a character, a stop string, a mark
-    /// or a call is text.
+    /// Ends a reply of which no more is drawn, because it may not be longer: what was held back as the beginning of a character,
+    /// a stop string, a mark or a call without a name is text. A call whose name is known is one, with the arguments so far.
     pub fn finish(&mut self) -> Piece {
         let mut piece = Piece::default();
         if !self.is_stopped {
             self.flush(&mut piece);
-            self.end(&mut piece);
+            self.end(true, &mut piece);
         }
         piece
     }
@@ -306,12 +306,12 @@ impl Reply {
         held.into_iter().for_each(|lexeme| self.sort(lexeme, piece));
     }
 
-    /// Nothing more comes.
-    fn end(&mut self, piece: &mut Piece) {
+    /// Nothing more comes: the model has ended its turn, or the answer `is_cut`.
+    fn end(&mut self, is_cut: bool, piece: &mut Piece) {
         let mut outs = Vec::new();
         if let Some(Readers { reader, harmony, .. }) = &mut self.readers {
-            reader.iter_mut().for_each(|reader| reader.finish(&mut outs));
-            harmony.iter_mut().for_each(|harmony| harmony.finish(&mut outs));
+            reader.iter_mut().for_each(|reader| reader.finish(is_cut, &mut outs));
+            harmony.iter_mut().for_each(|harmony| harmony.finish(is_cut, &mut outs));
         }
         self.put(outs, piece);
         if !self.is_stopped {

@@ -78,8 +78,8 @@ impl HarmonyReader {
         }
     }
 
-    pub(crate) fn finish(&mut self, out: &mut Vec<Out>) {
-        self.end(out);
+    pub(crate) fn finish(&mut self, is_cut: bool, out: &mut Vec<Out>) {
+        self.end(is_cut, out);
         if self.place == Place::Header {
             // A header that never became a message.
             let header = std::mem::take(&mut self.header);
@@ -91,10 +91,10 @@ impl HarmonyReader {
         self.place = Place::Between;
     }
 
-    /// Ends a call, which is content if it is not whole.
-    fn end(&mut self, out: &mut Vec<Out>) {
+    /// Ends a call, which is content if it is not whole, unless the answer `is_cut`.
+    fn end(&mut self, is_cut: bool, out: &mut Vec<Out>) {
         if self.place == Place::Call {
-            self.reader.finish(out);
+            self.reader.finish(is_cut, out);
         }
     }
 
@@ -103,7 +103,7 @@ impl HarmonyReader {
             // Written out, it stands in a string of the arguments.
             return self.reader.push(&Lexeme::Mark(mark, false), out);
         }
-        self.end(out);
+        self.end(false, out);
         match mark {
             _ if mark == MESSAGE && self.place == Place::Header => self.message(),
             _ if mark == CHANNEL || mark == START || self.place == Place::Header => {

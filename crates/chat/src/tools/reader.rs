@@ -148,10 +148,15 @@ impl ToolReader {
         }
     }
 
-    /// Ends the answer: a call that is not whole is content.
-    pub(crate) fn finish(&mut self, out: &mut Vec<Out>) {
+    /// Ends the answer: a call that is not whole is content, unless `is_cut`, because the answer may not be longer, and its name
+    /// is known.
+    pub(crate) fn finish(&mut self, is_cut: bool, out: &mut Vec<Out>) {
+        if is_cut && self.phase == Phase::Json && self.stream == Stream::Held {
+            self.stream(out);
+        }
         match self.phase {
             Phase::Content | Phase::Tail | Phase::Broken => {}
+            Phase::Json if is_cut && matches!(self.stream, Stream::Open | Stream::Closed) => {}
             _ => self.give_back(out),
         }
         self.phase = Phase::Content;

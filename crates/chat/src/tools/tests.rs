@@ -81,14 +81,14 @@ fn read(format: ToolFormat, pieces: &[&str]) -> Piece {
             lexer.push(piece).iter().for_each(|lexeme| reader.push(lexeme, &mut outs));
         }
         reader.push(&Lexeme::Text(lexer.finish()), &mut outs);
-        reader.finish(&mut outs);
+        reader.finish(false, &mut outs);
     } else {
         let mut reader = ToolReader::new(format, &tools, 7);
         for piece in pieces {
             lexer.push(piece).iter().for_each(|lexeme| reader.push(lexeme, &mut outs));
         }
         reader.push(&Lexeme::Text(lexer.finish()), &mut outs);
-        reader.finish(&mut outs);
+        reader.finish(false, &mut outs);
     }
     let mut whole = Piece::default();
     for out in outs {

@@ -258,3 +258,36 @@ async fn an_answer_that_is_broken_off_is_counted() {
     };
     assert!((used.requests, used.prompt_tokens) == (1, 10) && used.completion_tokens > 3, "{used:?}");
 }
+
+/// A tool of free text is told to the model as a function with one argument, and its calls come back as what was asked for.
+#[tokio::test]
+async fn tools_of_free_text_are_called_with_free_text() {
+    let (router, _) = echo();
+    let call_of = r#"<tool_call>{"name": "apply_patch", "arguments": {"input": "*** Begin\n+é"}}</tool_call>"#;
+    let asked =
+        json!({"input": call_of, "tools": [{"type": "custom", "name": "apply_patch", "format": {"type": "text"}}]});
+    let response = post(&router, "/v1/responses", asked.clone()).await;
+    let item = &response["output"][0];
+    assert_eq!((&item["type"], &item["input"]), (&json!("custom_tool_call"), &json!("*** Begin\n+é")), "{response}");
+    let mut streamed = asked;
+    streamed["stream"] = true.into();
+    let text = post(&router, "/v1/responses", streamed).await;
+    assert!(text.as_str().unwrap().contains("event: response.custom_tool_call_input.done"), "{text}");
+    assert!(!text.as_str().unwrap().contains("function_call_arguments"), "{text}");
+}
+
+/// A call that is cut off is a call as far as it goes, and no text with marks in it.
+#[tokio::test]
+async fn a_call_that_is_cut_off_is_no_text() {
+    let (router, _) = echo();
+    let (_, answer) = chat(&router, CALL, json!({"tools": tools(), "max_tokens": 60})).await;
+    let choice = &answer["choices"][0];
+    assert_eq!(
+        (&choice["finish_reason"], &choice["message"]["content"]),
+        (&json!("length"), &json!("So.")),
+        "{answer}"
+    );
+    let function = &choice["message"]["tool_calls"][0]["function"];
+    assert_eq!(function["name"], "weather", "{answer}");
+    assert!(function["arguments"].as_str().unwrap().starts_with("{\"city\": \"N"), "{answer}");
+}

@@ -86,6 +86,8 @@ struct Head {
     model: String,
     /// What the request said, which its answer repeats.
     asked: Value,
+    /// The names of tools that take free text.
+    custom: Vec<String>,
 }
 
 pub(crate) async fn create(
@@ -99,6 +101,7 @@ pub(crate) async fn create(
         created: seconds_since_1970(),
         model: request.model.clone().unwrap_or_else(|| model.name.clone()),
         asked: request.repeated(),
+        custom: input::custom(request.tools.as_deref().unwrap_or_default()),
     };
     let is_stream = request.stream == Some(true);
     let mut answer = Answer::start(&app, &caller, model, request.ask()?).await?;

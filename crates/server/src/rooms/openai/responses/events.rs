@@ -32,6 +32,8 @@ enum Kind {
     Reasoning,
     Message,
     Call,
+    /// Of a tool that takes free text, which stands in the one argument that the model was told of.
+    CustomCall,
 }
 
 impl Writing {
@@ -95,10 +97,12 @@ impl Writing {
             if is_new {
                 self.end();
                 let (id, name) = (call.id.unwrap_or_else(|| unique("call_")), call.name.unwrap_or_default());
-                self.begin(Kind::Call, Some((call.index, id, name)));
+                let kind = if self.head.custom.contains(&name) { Kind::CustomCall } else { Kind::Call };
+                self.begin(kind, Some((call.index, id, name)));
             }
+            let kind = self.open.as_ref().map_or(Kind::Call, |open| open.kind);
             if !call.arguments.is_empty() {
-                self.add(Kind::Call, &call.arguments);
+                self.add(kind, &call.arguments);
             }
         }
     }
@@ -110,12 +114,16 @@ impl Writing {
         }
         let Some(open) = &mut self.open else { return };
         open.text += text;
+        if kind == Kind::CustomCall {
+            // It can be told once it is whole.
+            return;
+        }
         let (id, index) = (open.id.clone(), self.output.len());
         let mut data = json!({"item_id": id, "output_index": index, "delta": text});
         let name = match kind {
             Kind::Reasoning => "response.reasoning_text.delta",
             Kind::Message => "response.output_text.delta",
-            Kind::Call => "response.function_call_arguments.delta",
+            Kind::Call | Kind::CustomCall => "response.function_call_arguments.delta",
         };
         if kind != Kind::Call {
             data["content_index"] = 0.into();
@@ -131,6 +139,7 @@ impl Writing {
             Kind::Reasoning => "rs_",
             Kind::Message => "msg_",
             Kind::Call => "fc_",
+            Kind::CustomCall => "ctc_",
         };
         let open = Open { kind, id: unique(prefix), text: String::new(), call };
         let (id, index, item) = (open.id.clone(), self.output.len(), open.item("in_progress"));
@@ -167,6 +176,17 @@ impl Writing {
             Kind::Call => {
                 let data = json!({"item_id": id, "output_index": index, "arguments": text, "name": item["name"]});
                 self.tell("response.function_call_arguments.done", data);
+            }
+            Kind::CustomCall => {
+                let at = json!({"item_id": id, "output_index": index});
+                for (name, key) in [
+                    ("response.custom_tool_call_input.delta", "delta"),
+                    ("response.custom_tool_call_input.done", "input"),
+                ] {
+                    let mut data = at.clone();
+                    data[key] = item["input"].clone();
+                    self.tell(name, data);
+                }
             }
         }
         self.tell("response.output_item.done", json!({"output_index": index, "item": item}));
@@ -220,7 +240,7 @@ impl Kind {
         match self {
             Kind::Reasoning => Some(json!({"type": "reasoning_text", "text": text})),
             Kind::Message => Some(json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []})),
-            Kind::Call => None,
+            Kind::Call | Kind::CustomCall => None,
         }
     }
 }
@@ -236,6 +256,14 @@ impl Open {
             }
             Kind::Message => {
                 json!({"type": "message", "id": id, "role": "assistant", "status": status, "content": content})
+            }
+            Kind::CustomCall => {
+                let (call_id, name) = call.as_ref().map_or(("", ""), |(_, id, name)| (id, name));
+                let input =
+                    serde_json::from_str::<Value>(text).ok().and_then(|it| Some(it.get("input")?.as_str()?.to_owned()));
+                // What is no such object is given as it is.
+                let input = input.unwrap_or_else(|| text.clone());
+                json!({"type": "custom_tool_call", "id": id, "call_id": call_id, "name": name, "input": input, "status": status})
             }
             Kind::Call => {
                 let (call_id, name) = call.as_ref().map_or(("", ""), |(_, id, name)| (id, name));

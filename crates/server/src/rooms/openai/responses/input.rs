@@ -106,6 +106,12 @@ fn text(content: Option<&Value>) -> Result<String, String> {
     }
 }
 
+/// The names of the tools of free text among `tools`.
+pub(super) fn custom(tools: &[Value]) -> Vec<String> {
+    let is_custom = |tool: &&Value| tool.get("type").is_some_and(|kind| kind == "custom");
+    tools.iter().filter(is_custom).filter_map(|tool| Some(tool.get("name")?.as_str()?.to_owned())).collect()
+}
+
 /// Tools in the form of chat completions. A tool of free text becomes a function with one argument; those of other kinds, which
 /// OpenAI itself would run, are left out.
 pub(super) fn tools(tools: Vec<Value>) -> Vec<Value> {
