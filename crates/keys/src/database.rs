@@ -12,10 +12,13 @@ use jiff::tz::TimeZone;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long another process may hold the file.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long to wait before a file that was locked is tried again.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Columns of a key, in the order in which [`key`] reads them.
 const KEY: &str = "SELECT id, name, ending, scopes, created, last_used, expires, revoked, requests_per_minute,
@@ -55,6 +58,18 @@ impl Database {
 
     /// A connection to a file that was opened before.
     pub fn connect(path: &Path) -> Result<Database, Error> {
+        let began = Instant::now();
+        loop {
+            match Database::try_to_connect(path) {
+                // SQLite does not wait for whoever else reads the file before it changes the journal, which the first of several
+                // that open a new file does.
+                Err(Error::Locked(_)) if began.elapsed() < 3 * PATIENCE => std::thread::sleep(PAUSE),
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn try_to_connect(path: &Path) -> Result<Database, Error> {
         let explain = |error| explain(path, error);
         let mut connection = Connection::open(path).map_err(explain)?;
         connection.busy_timeout(PATIENCE).map_err(explain)?;
