@@ -53,7 +53,7 @@ enum Command {
     Report(report::ReportArgs),
     /// Talk with a model in the terminal
     Chat(chat::ChatArgs),
-    /// Serve a model over HTTP, in the API of OpenAI and DeepSeek
+    /// Serve models over HTTP, in the APIs of OpenAI, DeepSeek and Anthropic
     Serve(serve::ServeArgs),
     /// The configuration by which a client, such as Codex or Zed, talks to the server
     Connect(connect::ConnectArgs),

@@ -108,29 +108,3 @@ fn who_opens_a_new_file_at_the_same_time_gets_the_same_file() {
         assert_eq!(Keys::open(&file).unwrap().list().unwrap().len(), 4);
     }
 }
-
-/// What it costs: `cargo test --release -p picnic-keys --test processes -- --ignored --nocapture`.
-#[test]
-#[ignore = "measures, and asserts nothing"]
-fn what_it_costs() {
-    // Beside the program, since the folder for temporary files may be in memory.
-    let folder = tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
-    let keys = Keys::open(&folder.path().join("keys.sqlite")).unwrap();
-    let (_, secret) = keys.create(&NewKey::named("a"), now()).unwrap();
-    let authorize = || keys.authorize(secret.reveal(), Scope::Inference, now()).unwrap();
-    let start = std::time::Instant::now();
-    (0..10_000).for_each(|_| drop(authorize()));
-    println!("a request that passes: {:?}", start.elapsed() / 10_000);
-    for threads in [1, 8, 64] {
-        let start = std::time::Instant::now();
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    (0..100).for_each(|_| keys.record(&authorize(), Usage::of_request(3, 5), now()).unwrap());
-                });
-            }
-        });
-        let each = start.elapsed() / 100;
-        println!("{threads} threads: a record takes {each:?}, {:.0} a second", f64::from(threads) / each.as_secs_f64());
-    }
-}

@@ -2,11 +2,11 @@
 //! become bodies.
 //!
 //! Bodies have OpenAI's shape, `{"error": {"message", "type", "param", "code"}}`, or Anthropic's under its paths
-//! ([`ApiError::for_anthropic`]). Statuses are DeepSeek's: 400 for what cannot be read, 422 for a parameter out of range, 429
+//! (`rooms/anthropic.rs`). Statuses are DeepSeek's: 400 for what cannot be read, 422 for a parameter out of range, 429
 //! and 503 where trying again helps.
 
 use axum::Json;
-use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use picnic_engine::RequestError;
@@ -158,12 +158,6 @@ impl IntoResponse for ApiError {
         // For contracts with another shape.
         response.extensions_mut().insert(self);
         response
-    }
-}
-
-impl From<BytesRejection> for ApiError {
-    fn from(rejection: BytesRejection) -> ApiError {
-        ApiError::Body(rejection.status(), rejection.body_text())
     }
 }
 

@@ -1,5 +1,6 @@
 //! A model that is loaded: how it talks, what it may do at once, and the thread that generates for it.
 
+use crate::error::ApiError;
 use crate::worker::{Generator, Worker};
 use crate::{Limits, ServeError, Served, seconds_since_1970};
 use picnic_chat::{ChatFormat, Guidance};
@@ -7,8 +8,6 @@ use picnic_engine::Engine;
 use picnic_model::Ops;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
-
-use crate::error::ApiError;
 
 /// A model with its engine.
 pub struct Hosted {

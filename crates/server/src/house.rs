@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a model waits for those in use to become idle before it is refused.
+/// How long a model waits for those in use to become idle before it is refused, and how long one that could not be loaded is
+/// not tried again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A model that can be loaded.
@@ -48,8 +49,8 @@ struct Loaded {
     hosted: Option<Arc<Hosted>>,
     /// By the house's clock, which counts requests.
     used: u64,
-    /// What went wrong the last time.
-    problem: Option<String>,
+    /// What went wrong the last time, and when.
+    problem: Option<(String, Instant)>,
 }
 
 impl House {
@@ -140,6 +141,10 @@ impl House {
         if let Some(hosted) = slot.visit(now) {
             return Ok(hosted);
         }
+        // A model that cannot be loaded does not cost the others their place each time that it is asked for.
+        if let Some((problem, _)) = slot.lock().problem.as_ref().filter(|(_, when)| when.elapsed() < PATIENCE) {
+            return Err(ApiError::NotLoaded { name: slot.listed.name.clone(), problem: problem.clone() });
+        }
         self.make_room(slot).await?;
         let load = Arc::clone(&slot.listed.load);
         let loaded = tokio::task::spawn_blocking(move || load()).await;
@@ -151,7 +156,7 @@ impl House {
                 Ok(hosted)
             }
             Err(problem) => {
-                state.problem = Some(problem.clone());
+                state.problem = Some((problem.clone(), Instant::now()));
                 Err(ApiError::NotLoaded { name: slot.listed.name.clone(), problem })
             }
         }
@@ -164,7 +169,7 @@ impl House {
 
     /// Why the model of this name could not be loaded, if it could not.
     pub(crate) fn problem(&self, name: Option<&str>) -> Option<String> {
-        self.slot(name).ok()?.lock().problem.clone()
+        self.slot(name).ok()?.lock().problem.as_ref().map(|(problem, _)| problem.clone())
     }
 
     fn slot(&self, name: Option<&str>) -> Result<&Slot, ApiError> {

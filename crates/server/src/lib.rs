@@ -1,9 +1,9 @@
 //! Models over HTTP, in the wire formats of OpenAI, DeepSeek and Anthropic.
 //!
-//! [`Server::serve`] runs until told to stop; [`Server::router`] is the same application for tests in-process. A [`House`] holds models by
-//! name, each with one thread that owns it and generates for everybody at once; handlers hold a channel to it. Every
-//! contract is a thin room (`rooms/`) before the same hall (`hall/`), where all of them come down to one inner request. How a
-//! model talks is [`picnic_chat`]'s to know.
+//! [`Server::serve`] runs until told to stop; [`Server::router`] is the same application for tests in-process. A [`House`]
+//! holds models by name, each with one thread that owns it and generates for everybody at once; handlers hold a channel to
+//! it. Every contract is a thin room (`rooms/`) before the same hall (`hall/`), where all of them come down to one inner
+//! request. How a model talks is [`picnic_chat`]'s to know.
 
 mod caller;
 mod error;
@@ -169,30 +169,7 @@ impl Server {
         let connections = self.0.settings.connections;
         listen::listen(self.router(), listener, connections, shutdown).await.map_err(ServeError::Listen)
     }
-}
 
-/// What handlers share.
-struct App {
-    house: Arc<House>,
-    settings: Settings,
-    metrics: Metrics,
-    /// A permit for each KiB of a body that is being read.
-    bodies: Semaphore,
-    /// Seconds since 1970.
-    started: u64,
-}
-
-impl App {
-    /// The model that was asked for. Names of DeepSeek's own stand for the default one.
-    async fn model(&self, caller: &Caller, asked: Option<&str>) -> Result<Arc<Hosted>, ApiError> {
-        let is_foreign = |name: &str| [chat::DEEPSEEK_CHAT, chat::DEEPSEEK_REASONER].contains(&name);
-        let name = self.house.name_of(asked.filter(|name| !is_foreign(name) || self.house.knows(name)))?;
-        caller.check_model(name)?;
-        self.house.model(Some(name)).await
-    }
-}
-
-impl Server {
     /// The application, for tests in-process.
     pub fn router(&self) -> Router {
         let app = Arc::clone(&self.0);
@@ -251,6 +228,27 @@ impl Server {
     }
 }
 
+/// What handlers share.
+struct App {
+    house: Arc<House>,
+    settings: Settings,
+    metrics: Metrics,
+    /// A permit for each KiB of a body that is being read.
+    bodies: Semaphore,
+    /// Seconds since 1970.
+    started: u64,
+}
+
+impl App {
+    /// The model that was asked for. Names of DeepSeek's own stand for the default one.
+    async fn model(&self, caller: &Caller, asked: Option<&str>) -> Result<Arc<Hosted>, ApiError> {
+        let is_foreign = |name: &str| [chat::DEEPSEEK_CHAT, chat::DEEPSEEK_REASONER].contains(&name);
+        let name = self.house.name_of(asked.filter(|name| !is_foreign(name) || self.house.knows(name)))?;
+        caller.check_model(name)?;
+        self.house.model(Some(name)).await
+    }
+}
+
 const NO_ROUTE: &str = "there is nothing at this path: use /v1/chat/completions, /v1/completions, /v1/responses, /v1/messages, \
                         /v1/embeddings or /v1/models";
 
@@ -260,7 +258,7 @@ struct RequestIds;
 
 impl MakeRequestId for RequestIds {
     fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
-        axum::http::HeaderValue::from_str(&rooms::openai::unique("req_")).ok().map(RequestId::new)
+        axum::http::HeaderValue::from_str(&rooms::unique("req_")).ok().map(RequestId::new)
     }
 }
 

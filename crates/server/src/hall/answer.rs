@@ -69,6 +69,8 @@ pub(crate) struct TokenLogprob {
 pub(crate) enum Ending {
     /// The model ended it.
     Stop,
+    /// The model ended it, and waits for the results of the calls in it.
+    Calls,
     /// This stop string did.
     String(String),
     /// It has as many tokens as it may.
@@ -189,15 +191,17 @@ impl Answer {
             let problem = format!("could not be kept to until the end: {reason}; ask for a simpler form");
             return Err(ApiError::parameter("response_format", problem));
         }
-        let ending = match finish {
-            _ if reply.is_stopped() => {
-                Some(reply.stop_string().map_or(Ending::Stop, |stop| Ending::String(stop.to_owned())))
+        if finish.is_some() && !reply.is_stopped() {
+            piece += reply.finish();
+        }
+        let ending = match (reply.stop_string(), finish) {
+            (Some(stop), _) => Some(Ending::String(stop.to_owned())),
+            (None, Some(Finish::Length)) if !reply.is_stopped() => Some(Ending::Length),
+            // By a token of its own, or because the form that it is held to is whole.
+            (None, finish) if reply.is_stopped() || finish.is_some() => {
+                Some(if reply.has_calls() { Ending::Calls } else { Ending::Stop })
             }
-            Some(finish) => {
-                piece += reply.finish();
-                Some(finish.into())
-            }
-            None => None,
+            _ => None,
         };
         if let Some(ending) = &ending {
             self.watch.ended(ending);
@@ -248,14 +252,5 @@ impl Said {
     /// The calls that it is a part of.
     pub(crate) fn take_calls(&mut self) -> Vec<CallDelta> {
         std::mem::take(&mut self.piece.calls)
-    }
-}
-
-impl From<Finish> for Ending {
-    fn from(finish: Finish) -> Ending {
-        match finish {
-            Finish::Stop => Ending::Stop,
-            Finish::Length => Ending::Length,
-        }
     }
 }

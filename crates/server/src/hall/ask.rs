@@ -1,7 +1,7 @@
 //! What every contract asks for in the end, and what of it can be refused before a tokenizer has seen it.
 
+use super::tools::Tools;
 use crate::error::ApiError;
-use crate::rooms::tools::Tools;
 use picnic_chat::{Form, Message};
 use serde_json::{Map, Value};
 

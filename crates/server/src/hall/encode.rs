@@ -83,6 +83,14 @@ impl Hosted {
             Asked::Conversation(conversation) => conversation.tools.form(),
             _ => None,
         };
+        let note = match (&ask.asked, &calls, &ask.form) {
+            (Asked::Conversation(conversation), None, Some(_)) if !conversation.tools.functions.is_empty() => {
+                let unheard =
+                    "tools cannot be called beside a form of the answer, which it has to keep from its beginning";
+                Some(note.map_or_else(|| unheard.to_owned(), |note| format!("{note}; {unheard}")))
+            }
+            _ => note,
+        };
         let (form, has_to_call) = (calls.as_ref().or(ask.form.as_ref()), calls.is_some());
         let mut encoded = Encoded { requests: Vec::new(), readers: Vec::new(), note };
         for number in 0..ask.answers() {

@@ -9,14 +9,13 @@ mod input;
 
 use super::stream::stream;
 use super::take::Taken;
-use super::tools::Tools;
 use crate::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
-use crate::hall::{Answer, Ask, Asked, Conversation, Drawing, Ending, Thinking};
+use crate::hall::{Answer, Ask, Asked, Conversation, Drawing, Ending, Thinking, Tools};
 use crate::hosted::Hosted;
 use crate::openapi::by_hand;
-use crate::rooms::openai::with_note;
+use crate::rooms::with_note;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};

@@ -12,29 +12,11 @@ pub(crate) mod texts;
 pub(crate) mod wire;
 
 use crate::hall::{Answer, Ending, Tokens};
-use axum::http::HeaderValue;
-use axum::response::Response;
 use serde::Serialize;
-use std::sync::atomic::{AtomicU64, Ordering};
 use utoipa::ToSchema;
 
 /// Says which program answered; its answers are a function of it, the model and the request.
 pub(crate) const FINGERPRINT: &str = concat!("picnic-", env!("CARGO_PKG_VERSION"));
-
-/// An identifier with `prefix`, unique in this process, and by the clock across restarts.
-pub(crate) fn unique(prefix: &str) -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let (now, count) = (crate::seconds_since_1970(), COUNT.fetch_add(1, Ordering::Relaxed));
-    format!("{prefix}{now:x}{count:08x}")
-}
-
-/// `response` with a warning if something about the request was changed.
-pub(crate) fn with_note(mut response: Response, note: Option<String>) -> Response {
-    if let Some(value) = note.and_then(|note| HeaderValue::from_str(&format!("299 picnic \"{note}\"")).ok()) {
-        response.headers_mut().insert(axum::http::header::WARNING, value);
-    }
-    response
-}
 
 /// Tokens read and written.
 #[derive(Clone, Copy, Serialize, ToSchema)]
@@ -80,10 +62,10 @@ impl From<&Answer> for Usage {
 }
 
 /// Why an answer ended, in OpenAI's words.
-pub(crate) fn finish_reason(ending: &Ending, has_calls: bool) -> &'static str {
+pub(crate) fn finish_reason(ending: &Ending) -> &'static str {
     match ending {
         Ending::Length => "length",
-        Ending::Stop if has_calls => "tool_calls",
+        Ending::Calls => "tool_calls",
         Ending::Stop | Ending::String(_) => "stop",
     }
 }

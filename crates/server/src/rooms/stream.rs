@@ -4,6 +4,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use serde::Serialize;
+use serde_json::Value;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::mpsc::{Sender, channel};
@@ -29,9 +30,12 @@ impl Events {
         self.put(json(Event::default(), data)).await
     }
 
-    /// The same under a name.
-    pub(crate) async fn send_named(&self, name: &str, data: &impl Serialize) -> Result<(), Gone> {
-        self.put(json(Event::default().event(name), data)).await
+    /// Sends events with their names, and takes them out of where they waited.
+    pub(crate) async fn send_all(&self, events: &mut Vec<(&'static str, Value)>) -> Result<(), Gone> {
+        for (name, data) in events.drain(..) {
+            self.put(json(Event::default().event(name), &data)).await?;
+        }
+        Ok(())
     }
 
     /// Sends an event whose data is no JSON.

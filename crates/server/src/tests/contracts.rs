@@ -402,7 +402,7 @@ async fn models_are_loaded_when_asked_for_and_make_room() {
     let router = Server::new(house, Settings::default()).router();
     let ask = async |model: &str| chat(&router, "hi", json!({"model": model})).await;
     for (model, status) in
-        [("a", 200), ("a", 200), ("gpt-4o", 200), ("a", 200), ("broken", 503), ("c", 404), ("b", 200)]
+        [("a", 200), ("gpt-4o", 200), ("a", 200), ("broken", 503), ("c", 404), ("b", 200), ("broken", 503), ("b", 200)]
     {
         let (found, answer) = ask(model).await;
         assert_eq!(found.as_u16(), status, "{model} {answer}");
@@ -413,4 +413,47 @@ async fn models_are_loaded_when_asked_for_and_make_room() {
     for name in ["\"a\"", "\"b\"", "\"broken\"", "\"gpt-4o\""] {
         assert!(list.contains(name), "{list}");
     }
+}
+
+/// Breaks wherever it is asked.
+struct Broken;
+
+impl Generator for Broken {
+    fn submit(&mut self, _: Request) -> Result<RequestId, RequestError> {
+        panic!("as it is meant to")
+    }
+    fn cancel(&mut self, _: RequestId) {}
+    fn step(&mut self) -> Step {
+        Step::default()
+    }
+    fn reset(&mut self) {}
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
+}
+
+/// A model whose thread has ended is not ready, and says so before somebody waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_engine_is_gone_is_not_ready() {
+    let router = application(ChatFormat::picnic(tokenizer()), Broken);
+    assert_eq!(call(&router, "GET", "/v1/health/ready", "").await.0, StatusCode::OK);
+    let (status, answer) = chat(&router, "hi", json!({})).await;
+    assert_eq!((status, &answer["error"]["type"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("server_error")));
+    // The thread ends a moment after it has let go of the request.
+    while call(&router, "GET", "/v1/health/ready", "").await.0 == StatusCode::OK {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(call(&router, "GET", "/health", "").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(call(&router, "GET", "/v1/health/live", "").await.0, StatusCode::OK);
+}
+
+/// Where an answer is held to a form, tools cannot be called; whoever asks for both is told.
+#[tokio::test]
+async fn tools_beside_a_form_are_said_to_be_unheard() {
+    let (router, _) = echo();
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    let body = asking("{}", json!({"response_format": {"type": "json_object"}, "tools": tools}));
+    let request = HttpRequest::post("/v1/chat/completions").body(Body::from(body)).unwrap();
+    let response = router.oneshot(request).await.unwrap();
+    assert!(response.headers()["warning"].to_str().unwrap().contains("tools cannot be called"));
 }

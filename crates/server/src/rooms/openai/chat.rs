@@ -5,14 +5,14 @@ use super::logprobs::Logprobs;
 use super::wire::{
     AssistantMessage, Call, ChatCompletion, ChatRequest, Choice, Chunk, ChunkChoice, Delta, Head, WireMessage,
 };
-use super::{FINGERPRINT, Usage, finish_reason, unique, with_note};
+use super::{FINGERPRINT, Usage, finish_reason};
 use crate::caller::Caller;
 use crate::error::ApiError;
-use crate::hall::{Answer, Ask, Asked, Conversation, Ending, Said, Thinking, TokenLogprob};
+use crate::hall::{Answer, Ask, Asked, Conversation, Ending, Said, Thinking, TokenLogprob, Tools};
 use crate::rooms::openai::drawing::{ResponseFormat, Stop};
 use crate::rooms::stream::{Events, Gone, stream};
 use crate::rooms::take::Taken;
-use crate::rooms::tools::Tools;
+use crate::rooms::{unique, with_note};
 use crate::{App, seconds_since_1970};
 use axum::Json;
 use axum::extract::State;
@@ -161,7 +161,7 @@ impl Shape {
             Choice {
                 index,
                 logprobs: self.logprobs(&answer, &tokens),
-                finish_reason: finish_reason(&ending.unwrap_or(Ending::Length), !calls.is_empty()),
+                finish_reason: finish_reason(&ending.unwrap_or(Ending::Length)),
                 message: AssistantMessage {
                     role: "assistant",
                     reasoning: piece.reasoning.clone(),
@@ -188,13 +188,11 @@ impl Shape {
             let delta = Delta { role: Some("assistant"), content: Some(String::new()), ..Delta::default() };
             events.send(&chunk(number, delta, None, None)).await?;
         }
-        let mut has_calls = vec![false; answer.len()];
         loop {
             match answer.next().await {
                 Ok(Some(mut said)) => {
                     let calls: Vec<Call> = said.take_calls().into_iter().map(Call::from).collect();
                     let Said { number, piece, tokens, ending, .. } = said;
-                    has_calls[number] |= !calls.is_empty();
                     let some = |text: String| (!text.is_empty()).then_some(text);
                     let (reasoning_content, content) = (some(piece.reasoning), some(piece.content));
                     if reasoning_content.is_some() || content.is_some() || !calls.is_empty() || !tokens.is_empty() {
@@ -204,8 +202,7 @@ impl Shape {
                         events.send(&chunk(number, delta, logprobs, None)).await?;
                     }
                     if let Some(ending) = ending {
-                        let reason = finish_reason(&ending, has_calls[number]);
-                        events.send(&chunk(number, Delta::default(), None, Some(reason))).await?;
+                        events.send(&chunk(number, Delta::default(), None, Some(finish_reason(&ending)))).await?;
                     }
                 }
                 Ok(None) => break,

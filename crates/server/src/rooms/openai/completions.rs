@@ -6,7 +6,7 @@ use super::drawing::{DrawingFields, GuidedFields, RefusedFields, ResponseFormat,
 use super::logprobs::{bytes_of, finite};
 use super::texts::Texts;
 use super::wire::StreamOptions;
-use super::{FINGERPRINT, Usage, finish_reason, unique, with_note};
+use super::{FINGERPRINT, Usage, finish_reason};
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::hall::{Answer, Ask, Asked, Ending, Said, TokenLogprob, Tokens};
@@ -14,6 +14,7 @@ use crate::hosted::Hosted;
 use crate::openapi::by_hand;
 use crate::rooms::stream::{Events, Gone, stream};
 use crate::rooms::take::Taken;
+use crate::rooms::{unique, with_note};
 use crate::{App, seconds_since_1970};
 use axum::Json;
 use axum::extract::State;
@@ -239,7 +240,7 @@ impl Shape {
         }
         tokens.iter().for_each(|token| logprobs.add(&answer.hosted, token.id, Some(token.logprob), &token.likeliest));
         let logprobs = self.likeliest.map(|most| logprobs.with_at_most(most));
-        Choice { index, text, logprobs, finish_reason: Some(finish_reason(&ending, false)) }
+        Choice { index, text, logprobs, finish_reason: Some(finish_reason(&ending)) }
     }
 
     async fn write(self, answers: Vec<Answer>, events: Events) -> Result<(), Gone> {
@@ -258,7 +259,7 @@ impl Shape {
                             lengths[number] = logprobs.length;
                             logprobs.with_at_most(most)
                         });
-                        let (text, finish_reason) = (piece.content, ending.map(|ending| finish_reason(&ending, false)));
+                        let (text, finish_reason) = (piece.content, ending.map(|ending| finish_reason(&ending)));
                         let choice = Choice { index: first + number, text, logprobs, finish_reason };
                         events.send(&self.completion(vec![choice], usage)).await?;
                     }

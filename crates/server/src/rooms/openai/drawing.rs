@@ -31,10 +31,11 @@ pub(crate) struct DrawingFields {
     pub(crate) min_p: Option<f32>,
     #[schema(exclusive_minimum = 0, maximum = 1)]
     pub(crate) typical_p: Option<f32>,
-    /// Also as `repeat_penalty`.
-    #[serde(alias = "repeat_penalty")]
     #[schema(exclusive_minimum = 0, maximum = 10)]
     pub(crate) repetition_penalty: Option<f32>,
+    /// Another name for `repetition_penalty`, which goes before it where both are sent.
+    #[schema(exclusive_minimum = 0, maximum = 10)]
+    pub(crate) repeat_penalty: Option<f32>,
 }
 
 /// One stop string or several.
@@ -113,7 +114,7 @@ impl DrawingFields {
             typical_p: self.typical_p,
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
-            repetition_penalty: self.repetition_penalty,
+            repetition_penalty: self.repetition_penalty.or(self.repeat_penalty),
             seed: self.seed,
             bias,
         })

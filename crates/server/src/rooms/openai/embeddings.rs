@@ -1,13 +1,13 @@
 //! `POST /v1/embeddings`: the mean of a text's hidden states after the last norm, of length 1.
 
 use super::texts::Texts;
-use super::unique;
 use crate::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::hall::{Answer, Ask, Tokens};
 use crate::openapi::by_hand;
 use crate::rooms::take::Taken;
+use crate::rooms::unique;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};

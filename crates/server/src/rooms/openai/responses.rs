@@ -8,14 +8,13 @@ mod events;
 mod input;
 
 use super::drawing::{DrawingFields, RefusedFields};
-use super::{unique, with_note};
 use crate::caller::Caller;
 use crate::error::ApiError;
-use crate::hall::{Answer, Ask, Asked, Conversation, Ending, Thinking};
+use crate::hall::{Answer, Ask, Asked, Conversation, Ending, Thinking, Tools};
 use crate::openapi::by_hand;
 use crate::rooms::stream::stream;
 use crate::rooms::take::Taken;
-use crate::rooms::tools::Tools;
+use crate::rooms::{unique, with_note};
 use crate::{App, seconds_since_1970};
 use axum::Json;
 use axum::extract::State;
