@@ -4,16 +4,18 @@
 //! the same work. Reading is timed up to the first token, writing from there on. The share of the bandwidth is what a pass
 //! reads of the weights (of experts, as many as its tokens can meet), times passes a second, over what the memory gives in
 //! the same run; keys and values come on top, and so do the module and the further rows of `--guesses`, which has tokens
-//! guessed ahead as `picnic serve` does and says how many came true.
+//! guessed ahead as `picnic serve` does and says how many came true. With exact weights the products alone, of every token
+//! by every weight (by the head, of those that something is drawn after), are also told as shares of what the crate `gemm`
+//! reaches between the rounds ([`super::ceiling`]).
 
-use super::median;
+use super::{CEILING_BY, ceiling, median};
 use crate::doctor::memory_bandwidth;
 use crate::load::{self, Forms, Loaded};
 use crate::output::line;
 use anyhow::{Result, ensure};
 use clap::Args;
 use picnic_engine::{Counters, Engine, Limits, Request};
-use picnic_model::{Backend, Ops, Param};
+use picnic_model::{Backend, Ops, Param, WeightForm};
 use picnic_train::place::Place;
 use picnic_train::r1::peak_rss_mb;
 use serde_json::json;
@@ -66,6 +68,8 @@ pub fn run(args: &GenerateArgs) -> Result<()> {
     let limits = Limits { cache, draft_tokens, ..Limits::new(args.readers, 512, cache_tokens) };
     let vocabulary = loaded.model.model().config().vocab_size;
     let (mut reading, mut writing, mut passing) = (Vec::new(), Vec::new(), Vec::new());
+    let exact = args.forms.weights() == WeightForm::Exact;
+    let (mut ceilings, mut memory) = (Vec::new(), None);
     let mut guessed = Guessed::default();
     for _ in 0..args.rounds.max(1) {
         let mut engine = Engine::new(loaded.ops.clone(), loaded.model.clone(), limits);
@@ -92,11 +96,16 @@ pub fn run(args: &GenerateArgs) -> Result<()> {
         writing.push((drawn - before) as f64 / wrote);
         passing.push(passes as f64 / wrote);
         guessed.add(engine.counters());
+        // Before anything is measured with memory of its own, which is no memory of the model.
+        memory.get_or_insert_with(peak_rss_mb);
+        if exact {
+            ceilings.push(ceiling(loaded.ops.parallelism()));
+        }
     }
     ensure!(!reading.is_empty(), "nothing was drawn");
-    let (prefill, decode, memory) = (median(&mut reading), median(&mut writing), peak_rss_mb());
-    // Measured last: what it is measured with is no memory of the model.
+    let (prefill, decode, memory) = (median(&mut reading), median(&mut writing), memory.unwrap_or_default());
     let bytes_a_second = read_in_a_pass(&loaded, args.readers) * median(&mut passing);
+    let products = exact.then(|| Products::of(&loaded, args, prefill, decode, median(&mut ceilings)));
     let share = memory_bandwidth(loaded.ops.parallelism()).map(|bandwidth| bytes_a_second / bandwidth);
     if args.json {
         return line(json!({
@@ -105,6 +114,9 @@ pub fn run(args: &GenerateArgs) -> Result<()> {
             "seconds_to_load": seconds_to_load, "drawn": guessed.drawn,
             "guessed_by_text": guessed.by_text[0], "guessed_by_text_right": guessed.by_text[1],
             "guessed_by_module": guessed.by_module[0], "guessed_by_module_right": guessed.by_module[1],
+            "ceiling_gflops": products.map(|products| products.ceiling), "ceiling_by": exact.then_some(CEILING_BY),
+            "prefill_share_of_ceiling": products.map(|products| products.reading / products.ceiling),
+            "decode_share_of_ceiling": products.map(|products| products.writing / products.ceiling),
         }));
     }
     if args.guesses > 0 {
@@ -116,7 +128,33 @@ pub fn run(args: &GenerateArgs) -> Result<()> {
         share.map_or("an unknown share".to_owned(), |share| format!("{:.0} %", 100.0 * share)),
         weights_bytes as f64 / 1e6,
         file_bytes as f64 / 1e6,
-    ))
+    ))?;
+    if let Some(Products { reading, writing, ceiling }) = products {
+        line(format_args!(
+            "its products: {reading:.0} GFLOP/s reading and {writing:.0} writing, {:.0} and {:.0} % of {ceiling:.0} ({CEILING_BY})",
+            100.0 * reading / ceiling,
+            100.0 * writing / ceiling,
+        ))?;
+    }
+    Ok(())
+}
+
+/// Exact products beside their ceiling, in GFLOP/s.
+#[derive(Clone, Copy)]
+struct Products {
+    reading: f64,
+    writing: f64,
+    ceiling: f64,
+}
+
+impl Products {
+    /// Those of `prefill` and `decode` tokens a second. The head takes the last token of each prompt alone.
+    fn of(loaded: &Loaded, args: &GenerateArgs, prefill: f64, decode: f64, ceiling: f64) -> Products {
+        let model = loaded.model.model();
+        let (all, head) = (model.matmul_params(), model.head(&loaded.model.params()).spec.len() as f64);
+        let read = all - head + head / args.prompt as f64;
+        Products { reading: 2e-9 * prefill * read, writing: 2e-9 * decode * all, ceiling }
+    }
 }
 
 /// How guesses did in all rounds.
