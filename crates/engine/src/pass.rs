@@ -1,7 +1,6 @@
 //! One forward pass over new tokens of some sequences, and what is read from it.
 
 use crate::mtp::{Heard, Said};
-use crate::request::Reading;
 use picnic_model::layers::{Absorbed, Past, Targets};
 use picnic_model::ops::{CachedSpan, Draw, Drawn, Loss, Ops, OutOfMemory, Position};
 use picnic_model::{Batch, Model, ParamStore, Tape};
@@ -35,8 +34,6 @@ pub(crate) struct Part {
     pub(crate) sequence: usize,
     /// Rows of the pass.
     pub(crate) rows: Range<usize>,
-    /// Position of the first of them.
-    pub(crate) start: usize,
     /// A token is drawn by each of them, from as many of the last rows.
     pub(crate) draws: Vec<Draw>,
     /// The token after its rows, if it is known.
@@ -46,7 +43,7 @@ pub(crate) struct Part {
     /// How many of the likeliest tokens are wanted of each of these rows.
     pub(crate) likeliest: usize,
     /// Rows whose hidden states are wanted.
-    pub(crate) hidden: Vec<u32>,
+    pub(crate) states: Range<u32>,
 }
 
 /// What a part came to.
@@ -57,8 +54,14 @@ pub(crate) struct Done {
     pub(crate) rows: usize,
     /// What was drawn from the last of them.
     pub(crate) drawn: Vec<Drawn>,
-    /// What else was asked for.
-    pub(crate) reading: Reading,
+    /// The log-probability of each token that was predicted.
+    pub(crate) predicted: Vec<f32>,
+    /// The likeliest tokens in its place.
+    pub(crate) likeliest: Vec<Vec<(u32, f32)>>,
+    /// The hidden states that were wanted, one after another, `[states, width]`.
+    pub(crate) states: Vec<f32>,
+    /// The width of each.
+    pub(crate) width: usize,
     /// What the model's module says comes after what was drawn, if it was asked.
     pub(crate) guess: Option<u32>,
 }
@@ -149,7 +152,7 @@ impl Plan {
                 likeliest.extend(drawn.into_iter().map(|drawn| drawn.likeliest.get(1..).unwrap_or_default().to_vec()));
             }
         }
-        let rows: Vec<u32> = parts.iter().flat_map(|part| &part.hidden).copied().collect();
+        let rows: Vec<u32> = parts.iter().flat_map(|part| part.states.clone()).collect();
         let states = match rows.is_empty() {
             true => Vec::new(),
             false => ops.download(tape.take_rows(&hidden, &rows)?.value()),
@@ -157,19 +160,16 @@ impl Plan {
 
         let (mut drawn, mut predicted, mut likeliest) =
             (drawn.into_iter(), predicted.into_iter(), likeliest.into_iter());
-        let mut states = states.chunks_exact(hidden.width);
-        let done = parts.iter().map(|part| {
-            let position = |row: u32| part.start + row as usize - part.rows.start;
-            let reading = Reading {
-                prompt_logprobs: predicted.by_ref().take(part.predict.len()).collect(),
-                prompt_likeliest: likeliest
-                    .by_ref()
-                    .take(if part.likeliest > 0 { part.predict.len() } else { 0 })
-                    .collect(),
-                hidden: part.hidden.iter().zip(states.by_ref()).map(|(&row, x)| (position(row), x.to_vec())).collect(),
-            };
-            let drawn = drawn.by_ref().take(part.draws.len()).collect();
-            Done { sequence: part.sequence, rows: part.rows.len(), drawn, reading, guess: None }
+        let (mut states, width) = (states.into_iter(), hidden.width);
+        let done = parts.iter().map(|part| Done {
+            sequence: part.sequence,
+            rows: part.rows.len(),
+            drawn: drawn.by_ref().take(part.draws.len()).collect(),
+            predicted: predicted.by_ref().take(part.predict.len()).collect(),
+            likeliest: likeliest.by_ref().take(if part.likeliest > 0 { part.predict.len() } else { 0 }).collect(),
+            states: states.by_ref().take(part.states.len() * width).collect(),
+            width,
+            guess: None,
         });
         let mut done: Vec<Done> = done.collect();
         let mut said = Said::default();

@@ -115,8 +115,8 @@ pub struct Wants {
     pub prompt_logprobs: bool,
     /// How many of the likeliest tokens are wanted in the place of every token of the prompt.
     pub prompt_likeliest: usize,
-    /// The hidden states at these positions, counted from the start of the prompt.
-    pub hidden: Vec<usize>,
+    /// The hidden states of the prompt, added up.
+    pub prompt_states: bool,
 }
 
 /// What was read for [`Wants`].
@@ -126,9 +126,9 @@ pub struct Reading {
     pub prompt_logprobs: Vec<f32>,
     /// The likeliest tokens in each of these places, with their log-probabilities; as many as were wanted.
     pub prompt_likeliest: Vec<Vec<(u32, f32)>>,
-    /// Positions and the hidden states there, `[hidden_size]` after the last norm, ready for the head. A position that
-    /// the model did not read (the answer's last token, or past it) is not among them.
-    pub hidden: Vec<(usize, Vec<f32>)>,
+    /// The sum over the prompt's tokens, in their order, of the hidden states after the last norm, `[hidden_size]`. Their
+    /// sum alone is kept: the states of a long prompt are larger than its keys and values.
+    pub prompt_states: Vec<f64>,
 }
 
 /// Names a request within its engine.

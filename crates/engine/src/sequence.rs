@@ -218,15 +218,14 @@ impl Sequence {
         let ids = [&self.tokens[start..end], &self.tried].concat();
         plan.add(&ids, (start, self.prompt), &self.pages, |rows| {
             let row = |position: usize| (rows.start + position - start) as u32;
-            let wanted = self.wants.hidden.iter().filter(|position| (start..end).contains(position));
+            let states = if self.wants.prompt_states { row(start)..row(end.min(self.prompt).max(start)) } else { 0..0 };
             Part {
                 sequence,
-                start,
                 draws,
                 follows: self.tokens.get(end).copied(),
                 likeliest: self.wants.prompt_likeliest,
                 predict: predicted.map(|position| (row(position - 1), self.tokens[position])).collect(),
-                hidden: wanted.map(|&position| row(position)).collect(),
+                states,
                 rows,
             }
         });
@@ -236,9 +235,12 @@ impl Sequence {
     pub(crate) fn take(&mut self, done: Done, queue: &mut Queue, mut tell: impl FnMut(Event)) {
         let (tried, before) = (std::mem::take(&mut self.tried), self.cached);
         self.cached += done.rows - tried.len();
-        self.reading.prompt_logprobs.extend(done.reading.prompt_logprobs);
-        self.reading.prompt_likeliest.extend(done.reading.prompt_likeliest);
-        self.reading.hidden.extend(done.reading.hidden);
+        self.reading.prompt_logprobs.extend(done.predicted);
+        self.reading.prompt_likeliest.extend(done.likeliest);
+        for state in done.states.chunks_exact(done.width) {
+            self.reading.prompt_states.resize(done.width, 0.0);
+            self.reading.prompt_states.iter_mut().zip(state).for_each(|(sum, x)| *sum += f64::from(*x));
+        }
         for (at, drawn) in done.drawn.into_iter().enumerate() {
             let is_as_tried = tried.get(at) == Some(&drawn.token);
             tell(self.push(drawn));

@@ -254,7 +254,7 @@ fn weights_of_fewer_bits_are_guessed_for_too() {
 fn readings_do_not_change() {
     let ops = CpuOps::with_threads(1).unwrap();
     for (name, model) in models(&ops) {
-        let wants = Wants { prompt_logprobs: true, hidden: vec![0, 31, 33, 40, 44], ..Wants::default() };
+        let wants = Wants { prompt_logprobs: true, prompt_states: true, ..Wants::default() };
         let request = Request { wants, ..Request::new(ids(40, 1), 20) };
         let answer = |draft_tokens| -> Completion {
             let limits = Limits { draft_tokens, ..Limits::new(4, 16, 1024) };

@@ -50,6 +50,12 @@ impl Hosted {
         Ok(self.read(ask)?.ids)
     }
 
+    /// The tokens of a text by itself, without what the model expects around a whole one.
+    pub(crate) fn tokens_within(&self, text: &str) -> Result<Vec<u32>, ApiError> {
+        self.fits(&Asked::Text(text.to_owned()))?;
+        Ok(self.chat.tokenizer().encode(text, false).map_err(picnic_chat::Error::from)?)
+    }
+
     /// Refuses what cannot fit, by its bytes: tokenizing it would cost more than answering.
     fn fits(&self, asked: &Asked) -> Result<(), ApiError> {
         let bytes = asked.bytes();
@@ -122,7 +128,7 @@ impl Hosted {
                 wants: Wants {
                     prompt_logprobs: ask.reads_prompt,
                     prompt_likeliest: if ask.reads_prompt { sampling.likeliest } else { 0 },
-                    hidden: if ask.wants_states { (0..ids.len()).collect() } else { Vec::new() },
+                    prompt_states: ask.wants_states,
                 },
                 tenant: ask.tenant,
                 ..Request::new(ids.clone(), max_tokens)

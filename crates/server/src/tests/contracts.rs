@@ -334,6 +334,16 @@ async fn paths_of_operators_and_of_azure() {
     assert_eq!((&counted["count"], &counted["max_model_len"]), (&json!(4), &json!(2000)), "{counted}");
     let (_, text) = post(&router, "/detokenize", json!({"tokens": counted["tokens"]})).await;
     assert!(text["prompt"].as_str().unwrap().ends_with("hé"));
+    // By llama.cpp's names, and a text within another one.
+    let (_, counted) = post(&router, "/tokenize", json!({"content": "hé", "with_pieces": true})).await;
+    let pieces: Vec<&Value> = counted["tokens"].as_array().unwrap().iter().map(|token| &token["piece"]).collect();
+    assert_eq!(pieces, [&json!("h"), &json!([0xc3]), &json!([0xa9])], "{counted}");
+    for (whole, of) in [(json!({"content": "h", "add_special": true}), 2), (json!({"prompt": "h", "content": "no"}), 2)] {
+        let (_, counted) = post(&router, "/tokenize", whole).await;
+        assert_eq!(counted["count"], of, "{counted}");
+    }
+    let (_, counted) = post(&router, "/tokenize", json!({"prompt": "h", "return_token_strs": true})).await;
+    assert_eq!(counted["token_strs"][1], "h", "{counted}");
 }
 
 #[tokio::test]

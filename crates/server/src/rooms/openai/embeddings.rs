@@ -10,12 +10,16 @@ use crate::rooms::take::Taken;
 use crate::rooms::unique;
 use axum::Json;
 use axum::extract::State;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// Texts in one request at most.
 const MAX_INPUTS: usize = 2048;
+
+/// How many of them are read at once; the line takes them in turn with other people's requests.
+const AT_ONCE: usize = 8;
 
 /// Body of `POST /v1/embeddings`.
 #[derive(Deserialize, ToSchema)]
@@ -80,33 +84,35 @@ pub(crate) async fn create(
     if inputs.is_empty() || inputs.len() > MAX_INPUTS {
         return Err(ApiError::parameter("input", format!("must have from 1 to {MAX_INPUTS} texts")));
     }
-    let (mut data, mut tokens) = (Vec::new(), Tokens::default());
-    for (index, asked) in inputs.into_iter().enumerate() {
+    let read = |asked| {
         let ask = Ask { asked, max_tokens: Some(1), wants_states: true, ..Ask::default() };
-        let mut answer = Answer::start(&app, &caller, Arc::clone(&model), ask).await?;
-        let mut states = Vec::new();
-        while let Some(said) = answer.next().await? {
-            states.extend(said.reading.into_iter().flat_map(|reading| reading.hidden));
+        let (app, caller, model) = (&app, &caller, Arc::clone(&model));
+        async move {
+            let mut answer = Answer::start(app, caller, model, ask).await?;
+            let mut sum = Vec::new();
+            while let Some(said) = answer.next().await? {
+                sum = said.reading.map_or(sum, |reading| reading.prompt_states);
+            }
+            Ok::<_, ApiError>((of_length_one(&sum), answer.tokens()))
         }
-        tokens += answer.tokens();
-        let embedding = mean(states.iter().map(|(_, state)| &state[..]), model.hidden_size);
+    };
+    let read: Vec<_> = stream::iter(inputs.into_iter().map(read)).buffered(AT_ONCE).try_collect().await?;
+    let (mut data, mut tokens) = (Vec::new(), Tokens::default());
+    for (index, (embedding, read)) in read.into_iter().enumerate() {
         let embedding = match as_base64 {
             true => Values::Base64(base64(&embedding)),
             false => Values::Numbers(embedding),
         };
         data.push(Embedding { object: "embedding", index, embedding });
+        tokens += read;
     }
     let usage = EmbeddingUsage { prompt_tokens: tokens.prompt, total_tokens: tokens.prompt };
     let name = request.model.unwrap_or_else(|| model.name.clone());
     Ok(Json(EmbeddingList { id: unique("embd-"), object: "list", data, model: name, usage }))
 }
 
-/// The mean of vectors of `width` values, divided by its length.
-fn mean<'a>(vectors: impl Iterator<Item = &'a [f32]>, width: usize) -> Vec<f32> {
-    let mut sum = vec![0f64; width];
-    for vector in vectors {
-        sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += f64::from(*value));
-    }
+/// A sum of states divided by its length, as their mean would be.
+fn of_length_one(sum: &[f64]) -> Vec<f32> {
     let length = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
     sum.iter().map(|value| if length > 0.0 { (value / length) as f32 } else { 0.0 }).collect()
 }
