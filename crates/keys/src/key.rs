@@ -155,7 +155,12 @@ pub struct Usage {
 impl Usage {
     /// What one request used.
     pub fn of_request(prompt_tokens: u64, completion_tokens: u64) -> Usage {
-        Usage { requests: 1, prompt_tokens, completion_tokens }
+        Usage { requests: 1, ..Usage::of_part(prompt_tokens, completion_tokens) }
+    }
+
+    /// What another part of a request used that is counted already.
+    pub fn of_part(prompt_tokens: u64, completion_tokens: u64) -> Usage {
+        Usage { requests: 0, prompt_tokens, completion_tokens }
     }
 
     /// Tokens that were read and written.

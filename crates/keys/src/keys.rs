@@ -20,6 +20,7 @@ pub struct Keys {
 #[derive(Clone, Debug)]
 pub struct Grant {
     id: i64,
+    tenant: u64,
     name: String,
     limits: Limits,
     models: Option<Vec<String>>,
@@ -107,7 +108,8 @@ impl Keys {
             }
             lock(&self.limiter).admit(id, &limits, now)?;
         }
-        Ok(Grant { id, name, limits, models })
+        let tenant = hash.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        Ok(Grant { id, tenant, name, limits, models })
     }
 
     /// Writes what a request used, and returns when it is on disk. A server that waits for this before it ends the answer
@@ -144,9 +146,10 @@ impl Keys {
 }
 
 impl Grant {
-    /// The key's number.
-    pub fn id(&self) -> i64 {
-        self.id
+    /// A number that stands for the key in every file, old and new: a part of its hash. (Its number in this file would
+    /// be another key's if the file were made anew.)
+    pub fn tenant(&self) -> u64 {
+        self.tenant
     }
 
     /// The key's name.

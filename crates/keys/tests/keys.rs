@@ -34,7 +34,12 @@ fn a_key_outlasts_the_process_and_its_secret_is_nowhere() {
     assert_eq!(keys.list().unwrap(), std::slice::from_ref(&key));
     assert!(secret.reveal().ends_with(&key.ending));
     let grant = keys.authorize(secret.reveal(), Scope::Inference, at(1)).unwrap();
-    assert_eq!((grant.id(), grant.name()), (key.id, "laptop"));
+    assert_eq!(grant.name(), "laptop");
+    // A key of the same number in another file is somebody else.
+    let elsewhere = Place::new();
+    let (same, other) = elsewhere.open().create(&NewKey::named("laptop"), at(0)).unwrap();
+    let other = elsewhere.open().authorize(other.reveal(), Scope::Inference, at(1)).unwrap();
+    assert!(same.id == key.id && other.tenant() != grant.tenant());
     for file in fs::read_dir(place.file().parent().unwrap()).unwrap() {
         let path = file.unwrap().path();
         let bytes = fs::read(&path).unwrap();

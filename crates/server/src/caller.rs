@@ -10,6 +10,7 @@ use axum::response::Response;
 use picnic_keys::{Grant, Keys, Scope, Timestamp, Usage};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::sync::oneshot;
 
 /// Paths that answer whoever asks: whether the program is alive and ready is for those who run it.
@@ -20,7 +21,11 @@ const OPEN: [&str; 8] = [
 
 /// Who sends a request.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Caller(Option<Grant>);
+pub(crate) struct Caller {
+    grant: Option<Grant>,
+    /// Whether the request is counted: one of several prompts is billed in as many parts.
+    is_counted: Arc<AtomicBool>,
+}
 
 /// The name of a key, beside an answer for the log.
 #[derive(Clone)]
@@ -29,12 +34,12 @@ pub(crate) struct Name(pub(crate) String);
 impl Caller {
     /// Whose pages of the cache it may find.
     pub(crate) fn tenant(&self) -> u64 {
-        self.0.as_ref().map_or(0, |grant| grant.id().cast_unsigned())
+        self.grant.as_ref().map_or(0, Grant::tenant)
     }
 
     /// Whether it may use this model.
     pub(crate) fn check_model(&self, name: &str) -> Result<(), ApiError> {
-        self.0.as_ref().map_or(Ok(()), |grant| grant.check_model(name).map_err(ApiError::Key))
+        self.grant.as_ref().map_or(Ok(()), |grant| grant.check_model(name).map_err(ApiError::Key))
     }
 }
 
@@ -63,7 +68,7 @@ pub(crate) async fn check(State(app): State<Arc<App>>, mut request: Request, nex
     let asked = tokio::task::spawn_blocking(move || keys.authorize(&secret, scope, Timestamp::now()));
     let grant = asked.await.map_err(|_| ApiError::Panicked)?.map_err(ApiError::Key)?;
     let name = Name(grant.name().to_owned());
-    request.extensions_mut().insert(Caller(Some(grant)));
+    request.extensions_mut().insert(Caller { grant: Some(grant), ..Caller::default() });
     let mut response = next.run(request).await;
     response.extensions_mut().insert(name);
     Ok(response)
@@ -83,18 +88,27 @@ fn secret(headers: &HeaderMap) -> Option<&str> {
 pub(crate) struct Bill {
     keys: Arc<Keys>,
     grant: Grant,
+    is_counted: Arc<AtomicBool>,
 }
 
 impl Bill {
     /// The bill of `caller`, if there are keys.
     pub(crate) fn of(app: &App, caller: &Caller) -> Option<Bill> {
-        Some(Bill { keys: Arc::clone(app.settings.keys.as_ref()?), grant: caller.0.clone()? })
+        let (keys, grant) = (Arc::clone(app.settings.keys.as_ref()?), caller.grant.clone()?);
+        Some(Bill { keys, grant, is_counted: Arc::clone(&caller.is_counted) })
+    }
+
+    fn usage(&self, prompt: usize, completion: usize) -> Usage {
+        match self.is_counted.swap(true, Relaxed) {
+            false => Usage::of_request(prompt as u64, completion as u64),
+            true => Usage::of_part(prompt as u64, completion as u64),
+        }
     }
 
     /// Writes it down and waits until it is on disk.
     pub(crate) async fn settle(self, prompt: usize, completion: usize) -> Result<(), ApiError> {
         let (done, written) = oneshot::channel();
-        let used = Usage::of_request(prompt as u64, completion as u64);
+        let used = self.usage(prompt, completion);
         self.keys.record_then(&self.grant, used, Timestamp::now(), move |outcome| {
             let _ = done.send(outcome);
         });
@@ -107,7 +121,7 @@ impl Bill {
 
     /// Writes it down without waiting, for a client that is gone.
     pub(crate) fn leave(self, prompt: usize, completion: usize) {
-        let used = Usage::of_request(prompt as u64, completion as u64);
+        let used = self.usage(prompt, completion);
         self.keys.record_then(&self.grant, used, Timestamp::now(), |_| {});
     }
 }

@@ -247,6 +247,11 @@ impl App {
         caller.check_model(name)?;
         self.house.model(Some(name)).await
     }
+
+    /// Whether a model that has this name, or this other name, may be used by `caller`.
+    fn may_use(&self, caller: &Caller, name: &str) -> Result<(), ApiError> {
+        caller.check_model(self.house.name_of(Some(name))?)
+    }
 }
 
 const NO_ROUTE: &str = "there is nothing at this path: use /v1/chat/completions, /v1/completions, /v1/responses, /v1/messages, \

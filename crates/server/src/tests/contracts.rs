@@ -338,7 +338,8 @@ async fn paths_of_operators_and_of_azure() {
     let (_, counted) = post(&router, "/tokenize", json!({"content": "hé", "with_pieces": true})).await;
     let pieces: Vec<&Value> = counted["tokens"].as_array().unwrap().iter().map(|token| &token["piece"]).collect();
     assert_eq!(pieces, [&json!("h"), &json!([0xc3]), &json!([0xa9])], "{counted}");
-    for (whole, of) in [(json!({"content": "h", "add_special": true}), 2), (json!({"prompt": "h", "content": "no"}), 2)] {
+    for (whole, of) in [(json!({"content": "h", "add_special": true}), 2), (json!({"prompt": "h", "content": "no"}), 2)]
+    {
         let (_, counted) = post(&router, "/tokenize", whole).await;
         assert_eq!(counted["count"], of, "{counted}");
     }

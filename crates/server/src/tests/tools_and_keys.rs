@@ -173,7 +173,17 @@ async fn only_those_with_a_key_come_in() {
     let used = keys.usage("good").unwrap().0.used;
     assert_eq!((used.requests, used.prompt_tokens, used.completion_tokens), (3, 3 * 8, 3 * 6));
     assert_eq!(ask("POST", chat, "x-api-key", &reader).await.0, 403);
-    assert_eq!(ask("GET", "/v1/models", "x-api-key", &reader).await.0, 200);
+    // A list of prompts is one request.
+    let prompts = json!({"prompt": ["a", "b", "c"], "max_tokens": 1}).to_string();
+    let request = HttpRequest::post("/v1/completions").header("x-api-key", &good).body(Body::from(prompts)).unwrap();
+    let body = router.clone().oneshot(request).await.unwrap().into_body().collect().await;
+    let after = keys.usage("good").unwrap().0.used;
+    assert!(body.is_ok() && after.requests == 4 && after.prompt_tokens > used.prompt_tokens, "{after:?}");
+    let (status, _, models) = ask("GET", "/v1/models", "x-api-key", &reader).await;
+    assert!(status == 200 && models.contains("\"echo\""), "{models}");
+    let (status, _, models) = ask("GET", "/v1/models", "x-api-key", &other).await;
+    assert!(status == 200 && !models.contains("\"echo\""), "what a key is not for is not shown to it: {models}");
+    assert_eq!(ask("GET", "/v1/models/echo", "x-api-key", &other).await.0, 403);
     assert_eq!(ask("GET", "/v1/metrics", "x-api-key", &reader).await.0, 403);
     assert_eq!(ask("GET", "/v1/metrics", "x-api-key", &admin).await.0, 200);
     assert_eq!(ask("POST", chat, "x-api-key", &other).await.0, 403);

@@ -1,6 +1,7 @@
 //! `GET /v1/models` and `GET /v1/models/{id}`.
 
 use crate::App;
+use crate::caller::Caller;
 use crate::error::ApiError;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -34,18 +35,21 @@ pub(crate) struct ModelCard {
     root: Option<String>,
 }
 
-pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<ModelList> {
+/// Those that the caller may use.
+pub(crate) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Json<ModelList> {
     let names = app.house.names().chain(app.house.aliases().keys().map(String::as_str));
+    let names = names.filter(|name| app.may_use(&caller, name).is_ok());
     Json(ModelList { object: "list", data: names.map(|name| app.card(name)).collect() })
 }
 
 pub(crate) async fn retrieve(
     State(app): State<Arc<App>>,
+    caller: Caller,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ModelCard>, ApiError> {
     let Path(name) = name?;
     match app.house.knows(&name) {
-        true => Ok(Json(app.card(&name))),
+        true => app.may_use(&caller, &name).map(|_| Json(app.card(&name))),
         false => Err(app.house.unknown(&name)),
     }
 }
