@@ -19,6 +19,9 @@ use tokio::signal::ctrl_c;
 /// Keys and values of all requests together.
 const CACHE_BYTES: usize = 1 << 30;
 
+/// Responses that `--store-responses` keeps.
+const STORED_BYTES: usize = 64 << 20;
+
 /// How long the end waits until what was read is on disk.
 const WRITING: Duration = Duration::from_secs(5);
 
@@ -57,6 +60,10 @@ pub struct ServeArgs {
     /// The file of keys; by default that of `picnic keys`
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
+    /// Keep the latest responses of /v1/responses in memory, 64 MiB of them, so that a request can go on from one by
+    /// `previous_response_id`. They are gone when the server ends
+    #[arg(long)]
+    store_responses: bool,
     #[command(flatten)]
     forms: Forms,
     #[command(flatten)]
@@ -87,6 +94,7 @@ pub fn run(args: ServeArgs) -> Result<()> {
         origins: args.origins.clone(),
         connections: connections(),
         logs: args.log,
+        stored_bytes: if args.store_responses { STORED_BYTES } else { 0 },
         ..Settings::default()
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start threads: close other programs and try again")?;

@@ -40,6 +40,10 @@ pub(crate) enum ApiError {
     TooLong { context: usize, prompt: usize, is_least: bool },
     #[error("{0}")]
     NoRoute(&'static str),
+    #[error("there is no response {0:?} here: the latest are kept, and none once the server was started anew")]
+    NoResponse(String),
+    #[error("Previous response with id '{0}' not found: send the whole conversation as `input`")]
+    NoPrevious(String),
     #[error(
         "requests from other pages are refused: the header {0} names neither this machine nor an origin that was allowed \
          by --allow-origin"
@@ -88,10 +92,12 @@ impl ApiError {
 
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            ApiError::Malformed { .. } | ApiError::Prompt(_) | ApiError::TooLong { .. } => StatusCode::BAD_REQUEST,
+            ApiError::Malformed { .. } | ApiError::Prompt(_) | ApiError::TooLong { .. } | ApiError::NoPrevious(_) => {
+                StatusCode::BAD_REQUEST
+            }
             ApiError::Body(status, _) => *status,
             ApiError::Parameter { .. } | ApiError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            ApiError::UnknownModel { .. } | ApiError::NoRoute(_) => StatusCode::NOT_FOUND,
+            ApiError::UnknownModel { .. } | ApiError::NoRoute(_) | ApiError::NoResponse(_) => StatusCode::NOT_FOUND,
             ApiError::Foreign(_) => StatusCode::FORBIDDEN,
             ApiError::NoKey => StatusCode::UNAUTHORIZED,
             ApiError::Key(refusal) => match refusal {
@@ -116,6 +122,7 @@ impl ApiError {
             ApiError::Malformed { param, .. } => (param.clone().map(Cow::Owned), None),
             ApiError::Parameter { param, .. } => (Some(Cow::Borrowed(*param)), None),
             ApiError::UnknownModel { .. } => (Some("model".into()), Some("model_not_found")),
+            ApiError::NoPrevious(_) => (Some("previous_response_id".into()), Some("previous_response_not_found")),
             ApiError::TooLong { .. } => (Some("messages".into()), Some("context_length_exceeded")),
             ApiError::Overloaded | ApiError::Key(Refusal::RateLimited { .. }) => (None, Some("rate_limit_exceeded")),
             ApiError::NoKey | ApiError::Key(Refusal::Unknown | Refusal::Revoked | Refusal::Expired(_)) => {

@@ -31,6 +31,7 @@ use picnic_chat::ChatFormat;
 use picnic_engine::{DiskCache, Limits as EngineLimits};
 use picnic_keys::Keys;
 use picnic_model::{CacheForm, Model, Ops, SharedModel};
+use rooms::openai::responses::stored::{self, Stored};
 use rooms::openai::{chat, completions, embeddings, models, responses, text};
 use rooms::{anthropic, azure, deepseek, nim};
 use std::sync::Arc;
@@ -104,6 +105,8 @@ pub struct Settings {
     pub logs: bool,
     /// Who may use it; whoever reaches it, if `None`.
     pub keys: Option<Arc<Keys>>,
+    /// Bytes of responses that are kept in memory, so that later ones can go on from them by name; 0 for none.
+    pub stored_bytes: usize,
 }
 
 impl Default for Settings {
@@ -115,6 +118,7 @@ impl Default for Settings {
             origins: Vec::new(),
             logs: false,
             keys: None,
+            stored_bytes: 0,
         }
     }
 }
@@ -142,7 +146,8 @@ impl Server {
     pub fn new(house: House, settings: Settings) -> Server {
         let (house, metrics) = (Arc::new(house), Metrics::default());
         let bodies = Semaphore::new(rooms::take::BODIES_KIB as usize);
-        Server(Arc::new(App { house, settings, metrics, bodies, started: seconds_since_1970() }))
+        let stored = Stored::with_room(settings.stored_bytes);
+        Server(Arc::new(App { house, settings, metrics, bodies, stored, started: seconds_since_1970() }))
     }
 
     /// Loads the default model, so that the first request does not wait for it.
@@ -178,6 +183,8 @@ impl Server {
             .route("/completions", post(completions::create))
             .route("/responses", post(responses::create))
             .route("/responses/input_tokens", post(responses::count_tokens))
+            .route("/responses/{id}", get(stored::retrieve).delete(stored::delete))
+            .route("/responses/{id}/input_items", get(stored::input_items))
             .route("/embeddings", post(embeddings::create))
             .route("/models", get(models::list))
             .route("/models/{*name}", get(models::retrieve));
@@ -235,6 +242,8 @@ struct App {
     metrics: Metrics,
     /// A permit for each KiB of a body that is being read.
     bodies: Semaphore,
+    /// Responses that are kept, if any are.
+    stored: Option<Stored>,
     /// Seconds since 1970.
     started: u64,
 }

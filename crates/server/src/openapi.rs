@@ -129,11 +129,14 @@ impl Operation {
         }
         let text = json!({"type": "string", "minLength": 1});
         let name = json!({"name": "name", "in": "path", "required": true, "schema": text});
+        let id = json!({"name": "id", "in": "path", "required": true, "schema": text});
         let version = json!({"name": "api-version", "in": "query", "schema": {"type": "string"}});
         if path.starts_with("/openai/deployments/") {
             operation["parameters"] = json!([name, version]);
         } else if path.contains("{name}") {
             operation["parameters"] = json!([name]);
+        } else if path.contains("{id}") {
+            operation["parameters"] = json!([id]);
         }
         operation
     }
@@ -161,7 +164,23 @@ fn operations() -> Vec<Operation> {
         "ModelCard",
         "One model",
     );
+    const RESPONSE: [&str; 4] =
+        ["/v1/responses/{id}", "/responses/{id}", "/beta/responses/{id}", "/openai/v1/responses/{id}"];
+    let response = Operation::get("OpenAI", &RESPONSE, "Response", "A response that was stored");
+    let deleted = Operation::get("OpenAI", &RESPONSE, "Deleted", "A stored response is forgotten");
+    let items = Operation::get(
+        "OpenAI",
+        &[
+            "/v1/responses/{id}/input_items", "/responses/{id}/input_items", "/beta/responses/{id}/input_items",
+            "/openai/v1/responses/{id}/input_items",
+        ],
+        "InputItems",
+        "What a stored response answered",
+    );
     vec![
+        response.refusing(Refuses::Named),
+        Operation { method: "delete", ..deleted }.refusing(Refuses::Named),
+        items.refusing(Refuses::Named),
         Operation::post(
             "OpenAI",
             &[

@@ -365,13 +365,40 @@ by_hand! {
     };
 
     // Of the smaller paths.
+    Deleted = {
+        "type": "object",
+        "required": ["id", "object", "deleted"],
+        "properties": {"id": {"type": "string"}, "object": {"const": "response"}, "deleted": {"const": true}}
+    };
+    InputItems = {
+        "type": "object",
+        "required": ["object", "data", "first_id", "last_id", "has_more"],
+        "properties": {
+            "object": {"const": "list"},
+            "data": {"type": "array"},
+            "first_id": {"type": ["string", "null"]},
+            "last_id": {"type": ["string", "null"]},
+            "has_more": {"const": false}
+        }
+    };
     Tokenized = {
         "type": "object",
         "required": ["count", "max_model_len", "tokens"],
         "properties": {
             "count": {"type": "integer", "minimum": 0},
             "max_model_len": {"type": "integer", "minimum": 0},
-            "tokens": {"type": "array", "items": {"type": "integer", "minimum": 0}}
+            "tokens": {
+                "type": "array",
+                "items": {"anyOf": [
+                    {"type": "integer", "minimum": 0},
+                    {
+                        "type": "object",
+                        "required": ["id", "piece"],
+                        "properties": {"id": {"type": "integer", "minimum": 0}, "piece": {"type": ["string", "array"]}}
+                    }
+                ]}
+            },
+            "token_strs": {"type": "array", "items": {"type": "string"}}
         }
     };
     Detokenized = {

@@ -18,6 +18,11 @@ async fn events(router: &Router, path: &str, body: Value) -> Vec<(String, Value)
     text.split("\n\n").filter_map(event).collect()
 }
 
+fn streaming(mut body: Value) -> Value {
+    body["stream"] = true.into();
+    body
+}
+
 fn names(events: &[(String, Value)]) -> Vec<&str> {
     let mut names: Vec<&str> = events.iter().map(|(name, _)| name.as_str()).collect();
     names.dedup();
@@ -94,6 +99,73 @@ async fn responses_read_items_and_pass_over_others() {
         assert_eq!(found.as_u16(), status, "{error}");
         assert!(error["error"]["message"].as_str().unwrap().contains(part), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_response_that_was_stored_is_gone_on_from() {
+    let hosted =
+        Hosted::of("echo".to_owned(), ChatFormat::picnic(tokenizer()), LIMITS, 32, echoing(Arc::default())).unwrap();
+    let settings = Settings { stored_bytes: 1 << 20, ..Settings::default() };
+    let router = Server::new(House::of(hosted), settings).router();
+    let ask = async |body: Value| post(&router, "/v1/responses", body).await.1;
+    let first = ask(json!({"input": "one"})).await;
+    assert_eq!((&first["store"], &first["previous_response_id"]), (&json!(true), &Value::Null), "{first}");
+    let gone_on = ask(json!({"input": "two", "previous_response_id": first["id"]})).await;
+    assert_eq!(gone_on["output"][0]["content"][0]["text"], "two");
+    assert_eq!(gone_on["previous_response_id"], first["id"]);
+    // It is the conversation that somebody would have sent who kept it, and so from there on.
+    let mut whole = vec![json!({"role": "user", "content": "one"}), first["output"][0].clone()];
+    whole.push(json!({"role": "user", "content": "two"}));
+    let alone = ask(json!({"input": whole, "store": false})).await;
+    assert_eq!(gone_on["usage"]["input_tokens"], alone["usage"]["input_tokens"]);
+    assert_eq!(alone["store"], false);
+    let body = json!({"input": "three", "previous_response_id": gone_on["id"]});
+    let (_, counted) = post(&router, "/v1/responses/input_tokens", body.clone()).await;
+    let streamed = events(&router, "/v1/responses", streaming(body)).await;
+    let third = &streamed.last().unwrap().1["response"];
+    assert_eq!(third["usage"]["input_tokens"], counted["input_tokens"]);
+    let path = |response: &Value| format!("/v1/responses/{}", response["id"].as_str().unwrap());
+    let (status, found) = call(&router, "GET", &path(third), "").await;
+    assert_eq!((status, &serde_json::from_str::<Value>(&found).unwrap()), (StatusCode::OK, third));
+    let (_, items) = call(&router, "GET", &format!("{}/input_items", path(third)), "").await;
+    let items: Value = serde_json::from_str(&items).unwrap();
+    assert_eq!(
+        (items["data"].as_array().unwrap().len(), &items["data"][0]["content"]),
+        (5, &json!("three")),
+        "{items}"
+    );
+    // What was not kept, and what is forgotten, is not there.
+    assert_eq!(call(&router, "GET", &path(&alone), "").await.0, StatusCode::NOT_FOUND);
+    let (status, gone) = call(&router, "DELETE", &path(&first), "").await;
+    assert!(status == StatusCode::OK && gone.contains("\"deleted\":true"), "{gone}");
+    for (method, path) in [("DELETE", path(&first)), ("GET", path(&first)), ("GET", path(&first) + "/input_items")] {
+        assert_eq!(call(&router, method, &path, "").await.0, StatusCode::NOT_FOUND);
+    }
+    let (status, error) =
+        post(&router, "/v1/responses", json!({"input": "x", "previous_response_id": first["id"]})).await;
+    assert_eq!((status, &error["error"]["code"]), (StatusCode::BAD_REQUEST, &json!("previous_response_not_found")));
+    // What went on from it has it still.
+    assert_eq!(ask(json!({"input": "four", "previous_response_id": gone_on["id"]})).await["status"], "completed");
+}
+
+#[tokio::test]
+async fn responses_tell_log_probabilities() {
+    let (router, _) = echo();
+    let include = json!({"input": "hé", "include": ["message.output_text.logprobs"]});
+    let (_, response) = post(&router, "/v1/responses", include.clone()).await;
+    let told = response["output"][0]["content"][0]["logprobs"].as_array().unwrap();
+    let bytes: Vec<&Value> = told.iter().flat_map(|place| place["bytes"].as_array().unwrap()).collect();
+    assert_eq!(bytes, [&json!(b'h'), &json!(0xc3), &json!(0xa9)], "{response}");
+    let streamed = events(&router, "/v1/responses", streaming(include)).await;
+    let of = |name: &str| streamed.iter().filter(|(of, _)| of == name).map(|(_, event)| event).collect::<Vec<_>>();
+    let pieces = of("response.output_text.delta");
+    let joined: Vec<&Value> = pieces.iter().flat_map(|event| event["logprobs"].as_array().unwrap()).collect();
+    assert_eq!(joined, told.iter().collect::<Vec<_>>());
+    assert_eq!(of("response.output_text.done")[0]["logprobs"].as_array(), Some(told));
+    let (_, likeliest) = post(&router, "/v1/responses", json!({"input": "h", "top_logprobs": 2})).await;
+    assert!(likeliest["output"][0]["content"][0]["logprobs"][0]["top_logprobs"].is_array(), "{likeliest}");
+    let (_, without) = post(&router, "/v1/responses", json!({"input": "h", "top_logprobs": 0})).await;
+    assert_eq!(without["output"][0]["content"][0]["logprobs"], json!([]));
 }
 
 #[tokio::test]

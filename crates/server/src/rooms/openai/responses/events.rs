@@ -21,6 +21,9 @@ struct Told {
     output: Vec<Value>,
     /// The id of the item that is being written.
     id: String,
+    /// Log-probabilities of its text, and how many of them have been told with a piece of it.
+    logprobs: Vec<Value>,
+    logprobs_told: usize,
     /// Events that have not been sent, and how many there were.
     events: Vec<(&'static str, Value)>,
     count: u64,
@@ -28,7 +31,15 @@ struct Told {
 
 impl Writing {
     pub(super) fn new(head: Head) -> Writing {
-        let told = Told { head, output: Vec::new(), id: String::new(), events: Vec::new(), count: 0 };
+        let told = Told {
+            head,
+            output: Vec::new(),
+            id: String::new(),
+            logprobs: Vec::new(),
+            logprobs_told: 0,
+            events: Vec::new(),
+            count: 0,
+        };
         Writing { blocks: Blocks::default(), told }
     }
 
@@ -52,8 +63,7 @@ impl Writing {
                 }
             }
         }
-        self.end();
-        let whole = self.response(Some((&ending, answer.tokens())));
+        let whole = self.complete(&ending, answer.tokens());
         let name = if ending == Ending::Length { "response.incomplete" } else { "response.completed" };
         self.told.tell(name, json!({"response": whole}));
         events.send_all(&mut self.told.events).await
@@ -61,12 +71,19 @@ impl Writing {
 
     /// Takes what the model says next.
     pub(super) fn hear(&mut self, said: Said) {
+        let logprobs = self.told.head.logprobs(&said);
+        self.told.logprobs.extend(logprobs);
         self.blocks.hear(said, &mut self.told);
     }
 
-    /// Completes the open item.
-    pub(super) fn end(&mut self) {
+    /// Completes the open item: the whole response, which is kept if it is to be.
+    pub(super) fn complete(&mut self, ending: &Ending, tokens: Tokens) -> Value {
         self.blocks.end(&mut self.told);
+        let whole = self.response(Some((ending, tokens)));
+        if let Some(keeping) = self.told.head.keeping.take() {
+            keeping.keep(&whole);
+        }
+        whole
     }
 
     fn fail(&mut self, error: &ApiError) {
@@ -136,7 +153,8 @@ impl Told {
     fn item(&self, block: &Block, status: &str) -> Value {
         let (id, text) = (&self.id, &block.text);
         // The parts come by events of their own, and stand in the item once it is complete.
-        let content = if status == "completed" { Vec::from_iter(part(block, text)) } else { Vec::new() };
+        let content =
+            if status == "completed" { Vec::from_iter(part(block, text, &self.logprobs)) } else { Vec::new() };
         match &block.kind {
             Kind::Thinking => {
                 json!({"type": "reasoning", "id": id, "summary": [], "content": content, "status": status})
@@ -170,7 +188,7 @@ impl Teller for Told {
         });
         let item = self.item(block, "in_progress");
         self.tell("response.output_item.added", json!({"output_index": self.output.len(), "item": item}));
-        if let Some(part) = part(block, "") {
+        if let Some(part) = part(block, "", &[]) {
             self.tell_of_item("response.content_part.added", json!({"content_index": 0, "part": part}));
         }
     }
@@ -181,7 +199,8 @@ impl Teller for Told {
                 self.tell_of_item("response.reasoning_text.delta", json!({"content_index": 0, "delta": text}));
             }
             Kind::Text => {
-                let more = json!({"content_index": 0, "delta": text, "logprobs": []});
+                let more = json!({"content_index": 0, "delta": text, "logprobs": self.logprobs[self.logprobs_told..]});
+                self.logprobs_told = self.logprobs.len();
                 self.tell_of_item("response.output_text.delta", more);
             }
             // Its text can be told once the arguments that hold it are whole.
@@ -197,7 +216,7 @@ impl Teller for Told {
                 self.tell_of_item("response.reasoning_text.done", json!({"content_index": 0, "text": text}));
             }
             Kind::Text => {
-                let more = json!({"content_index": 0, "text": text, "logprobs": []});
+                let more = json!({"content_index": 0, "text": text, "logprobs": self.logprobs});
                 self.tell_of_item("response.output_text.done", more);
             }
             Kind::Call { .. } if self.is_custom(&block) => {
@@ -209,19 +228,23 @@ impl Teller for Told {
                 self.tell_of_item("response.function_call_arguments.done", more);
             }
         }
-        if let Some(part) = part(&block, text) {
+        if let Some(part) = part(&block, text, &self.logprobs) {
             self.tell_of_item("response.content_part.done", json!({"content_index": 0, "part": part}));
         }
         self.tell("response.output_item.done", json!({"output_index": self.output.len(), "item": item}));
         self.output.push(item);
+        if block.kind == Kind::Text {
+            self.logprobs.clear();
+            self.logprobs_told = 0;
+        }
     }
 }
 
 /// The one part of an item's content; a call has none.
-fn part(block: &Block, text: &str) -> Option<Value> {
+fn part(block: &Block, text: &str, logprobs: &[Value]) -> Option<Value> {
     match block.kind {
         Kind::Thinking => Some(json!({"type": "reasoning_text", "text": text})),
-        Kind::Text => Some(json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []})),
+        Kind::Text => Some(json!({"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs})),
         Kind::Call { .. } => None,
     }
 }
