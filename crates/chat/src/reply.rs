@@ -132,9 +132,9 @@ impl Reply {
         piece
     }
 
-    /// Adds text that was decoded elsewhere.
-    #[cfg(test)]
-    pub(crate) fn push_text(&mut self, chat: &ChatFormat, text: &str) -> Piece {
+    /// Adds text that was decoded elsewhere, for tests and fuzzers, which cut it as they like.
+    #[doc(hidden)]
+    pub fn push_text(&mut self, chat: &ChatFormat, text: &str) -> Piece {
         self.prepare(chat);
         let mut piece = Piece::default();
         self.read(text, &mut piece);

@@ -26,6 +26,7 @@ use caller::Caller;
 use error::ApiError;
 pub use hosted::Hosted;
 pub use house::{House, Listed, Load};
+use listen::Bounds;
 use metrics::Metrics;
 use picnic_chat::ChatFormat;
 use picnic_engine::{DiskCache, Limits as EngineLimits};
@@ -171,8 +172,8 @@ impl Server {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
-        let connections = self.0.settings.connections;
-        listen::listen(self.router(), listener, connections, shutdown).await.map_err(ServeError::Listen)
+        let bounds = Bounds::of(self.0.settings.connections);
+        listen::listen(self.router(), listener, bounds, shutdown).await.map_err(ServeError::Listen)
     }
 
     /// The application, for tests in-process.

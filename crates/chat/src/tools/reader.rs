@@ -327,7 +327,7 @@ impl ToolReader {
                 Step::Invalid => return,
             }
         }
-        if name.is_empty() || !json.starts_with('{') {
+        if name.trim().is_empty() || !json.starts_with('{') {
             return;
         }
         self.stream = if is_over { Stream::Closed } else { Stream::Open };

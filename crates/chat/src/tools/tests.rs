@@ -201,6 +201,12 @@ fn what_is_no_call_is_content() {
         let whole = read(format, &[said]);
         assert_eq!((whole.calls.as_slice(), whole.content.as_str()), ([].as_slice(), said));
     }
+    // White space names nothing, however long the call is.
+    for arguments in ["{}".to_owned(), format!("{{\"a\": \"{}\"}}", "x".repeat(1000))] {
+        let said = written(ToolFormat::Hermes, " ", &arguments);
+        let whole = read(ToolFormat::Hermes, &[&said]);
+        assert_eq!((whole.calls.as_slice(), whole.content.as_str()), ([].as_slice(), said.as_str()));
+    }
     // A part of a call that outgrew what is held back is out: the rest goes to it.
     let long = format!("{{\"a\": \"{}", "x".repeat(1000));
     for format in [ToolFormat::Hermes, ToolFormat::DeepSeekV31, ToolFormat::Harmony] {

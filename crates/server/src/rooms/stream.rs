@@ -18,8 +18,8 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// How long a client may read nothing while events wait for it.
 const READING: Duration = Duration::from_secs(60);
 
-/// Where events go.
-pub(crate) struct Events(Sender<Event>);
+/// Where events go, and how long each may wait to be read.
+pub(crate) struct Events(Sender<Event>, Duration);
 
 /// Nobody listens any more.
 pub(crate) struct Gone;
@@ -44,7 +44,7 @@ impl Events {
     }
 
     async fn put(&self, event: Event) -> Result<(), Gone> {
-        self.0.send_timeout(event, READING).await.map_err(|_| Gone)
+        self.0.send_timeout(event, self.1).await.map_err(|_| Gone)
     }
 }
 
@@ -59,8 +59,16 @@ where
     W: FnOnce(Events) -> F,
     F: Future<Output = Result<(), Gone>> + Send + 'static,
 {
+    stream_within(READING, write)
+}
+
+fn stream_within<W, F>(reading: Duration, write: W) -> Response
+where
+    W: FnOnce(Events) -> F,
+    F: Future<Output = Result<(), Gone>> + Send + 'static,
+{
     let (sender, receiver) = channel(WAITING);
-    let writing = write(Events(sender.clone()));
+    let writing = write(Events(sender.clone(), reading));
     tokio::spawn(async move {
         tokio::select! {
             _ = writing => {}
@@ -76,4 +84,36 @@ where
     // For nginx, which would keep the events until it has some more.
     response.headers_mut().insert("x-accel-buffering", axum::http::HeaderValue::from_static("no"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    /// As many events as may wait are written, and then nobody waits for whoever reads none.
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_is_gone() {
+        let (ended, end) = oneshot::channel();
+        let _response = stream_within(Duration::from_millis(20), async |events| {
+            let mut written = 0;
+            while events.send_text("x").await.is_ok() {
+                written += 1;
+            }
+            let _ = ended.send(written);
+            Err(Gone)
+        });
+        assert_eq!(end.await, Ok(WAITING));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_away_ends_the_writing() {
+        let (held, dropped) = oneshot::channel::<()>();
+        let response = stream_within(Duration::from_secs(3600), async |_events| {
+            let _held = held;
+            std::future::pending().await
+        });
+        drop(response);
+        assert!(dropped.await.is_err());
+    }
 }

@@ -29,15 +29,15 @@ impl<T: DeserializeOwned> FromRequest<Arc<crate::App>> for Taken<T> {
         // All bodies together have a bound: whoever comes too many waits until others are read.
         let kibibytes = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX);
         let _room = app.bodies.acquire_many(kibibytes.min(BODIES_KIB)).await.map_err(|_| ApiError::Panicked)?;
-        let bytes = read(request.into_body(), limit).await?;
+        let bytes = read(request.into_body(), limit, SENDING).await?;
         json(&bytes).map(Taken)
     }
 }
 
 /// All bytes of a body.
-pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    let Ok(read) = tokio::time::timeout(SENDING, to_bytes(body, limit)).await else {
-        let problem = format!("it did not come within {} seconds; send it again", SENDING.as_secs());
+async fn read(body: Body, limit: usize, within: Duration) -> Result<Bytes, ApiError> {
+    let Ok(read) = tokio::time::timeout(within, to_bytes(body, limit)).await else {
+        let problem = format!("it did not come within {} seconds; send it again", within.as_secs());
         return Err(ApiError::Body(StatusCode::REQUEST_TIMEOUT, problem));
     };
     read.map_err(|error| match error.source().is_some_and(|source| source.is::<LengthLimitError>()) {
@@ -61,4 +61,34 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         .map_err(|error| malformed(error.inner().to_string(), Some(error.path().to_string())))?;
     reader.end().map_err(|error| malformed(error.to_string(), None))?;
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::StreamExt;
+    use futures_util::stream::{iter, pending};
+    use std::io;
+
+    /// A body of these pieces, which has no end where it `hangs`.
+    fn body(pieces: Vec<io::Result<&'static str>>, hangs: bool) -> Body {
+        let rest = pending().take(usize::from(hangs));
+        Body::from_stream(iter(pieces).chain(rest))
+    }
+
+    #[tokio::test]
+    async fn a_body_has_its_time_and_its_size() {
+        let (long, short) = (Duration::from_secs(3600), Duration::from_millis(20));
+        assert_eq!(read(body(vec![Ok("ab"), Ok("cd")], false), 4, long).await.unwrap(), "abcd");
+        let broken = io::Error::from(io::ErrorKind::ConnectionReset);
+        for (body, within, status) in [
+            (body(vec![Ok("ab")], true), short, StatusCode::REQUEST_TIMEOUT),
+            // Whoever sends too much is not waited for.
+            (body(vec![Ok("ab"), Ok("cde")], true), long, StatusCode::PAYLOAD_TOO_LARGE),
+            (body(vec![Ok("ab"), Err(broken)], true), long, StatusCode::BAD_REQUEST),
+        ] {
+            let error = read(body, 4, within).await.unwrap_err();
+            assert!(matches!(error, ApiError::Body(found, _) if found == status), "{status}: {error}");
+        }
+    }
 }

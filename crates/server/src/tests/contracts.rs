@@ -540,3 +540,27 @@ async fn tools_beside_a_form_are_said_to_be_unheard() {
     let response = router.oneshot(request).await.unwrap();
     assert!(response.headers()["warning"].to_str().unwrap().contains("tools cannot be called"));
 }
+
+/// Where a prompt leaves no room for an answer, a stream does not begin: the refusal has a status, as clients that shorten their
+/// conversation expect.
+#[tokio::test]
+async fn a_prompt_that_is_too_long_is_refused_before_its_stream_begins() {
+    let (router, _) = echo();
+    let long = "x".repeat(4000);
+    let messages = json!([{"role": "user", "content": long}]);
+    let code = Some("context_length_exceeded");
+    for (path, asked, code, part) in [
+        ("/v1/chat/completions", json!({"messages": messages}), code, "maximum context length is 2000 tokens"),
+        ("/v1/completions", json!({"prompt": ["hi", long]}), code, "maximum context length is 2000 tokens"),
+        ("/v1/responses", json!({"input": long}), code, "maximum context length is 2000 tokens"),
+        ("/v1/messages", json!({"messages": messages, "max_tokens": 9}), None, "prompt is too long: "),
+    ] {
+        let mut asked = asked;
+        asked["stream"] = true.into();
+        let (status, refusal) = post(&router, path, asked).await;
+        let error = &refusal["error"];
+        assert_eq!((status, error["code"].as_str()), (StatusCode::BAD_REQUEST, code), "{path}: {refusal}");
+        assert_eq!(error["type"], "invalid_request_error", "{path}: {refusal}");
+        assert!(error["message"].as_str().unwrap().contains(part), "{path}: {refusal}");
+    }
+}
