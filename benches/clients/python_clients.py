@@ -3,12 +3,12 @@
 
     python -m venv venv && venv/bin/pip install openai anthropic langchain-openai
     picnic serve /path/to/SmolLM2-135M-Instruct --port 8202
-    venv/bin/python benches/clients/python_clients.py http://127.0.0.1:8202 [--model NAME] [--key KEY] [--only PART] [--pending PART]
+    venv/bin/python benches/clients/python_clients.py http://127.0.0.1:8202 [--model NAME] [--key KEY] [--only PART] [--without PART] [--pending PART]
 
 The base URL is given without `/v1`. Every check prints `ok NAME` or `FAILED NAME: why`, and a table stands at the end; the
-exit code is 1 if any check failed. `--only` runs the checks with this text in their names; those named by `--pending` are
-run and shown, but do not count. The checks ask for what a client needs, never for what a good model would say, so any model
-that can follow a grammar will do.
+exit code is 1 if any check failed. `--only` runs the checks with this text in their names, `--without` those without it;
+those named by `--pending` are run and shown, but do not count. The checks ask for what a client needs, never for what a
+good model would say, so any model that can follow a grammar will do, that of sentence_model.py too.
 """
 
 import argparse
@@ -105,6 +105,10 @@ class Bench:
         return (client or self.openai).chat.completions.create(
             **{"model": self.model, "messages": HELLO, "max_tokens": SHORT, **GREEDY, **settings})
 
+    def too_long(self):
+        """A text with more words, and so with more tokens, than a conversation may have."""
+        return "word " * (self.openai.models.retrieve(self.model).model_dump()["max_model_len"] + 1)
+
     def running(self):
         """How many requests the server says are being answered."""
         request = urllib.request.Request(self.url + "/v1/metrics", headers={"Authorization": f"Bearer {self.key}"})
@@ -193,6 +197,21 @@ def openai_stream_helper(b):
         final = stream.get_final_completion()
     holds({"chunk", "content.delta", "content.done"} <= kinds, f"only these events came: {sorted(kinds)}")
     same("the text", final.choices[0].message.content, b.ask(max_tokens=LONGER).choices[0].message.content)
+
+
+@check
+def openai_thinking(b):
+    """What a model thinks stands beside its answer, whole and streamed, under DeepSeek's name; a model that does not think has none."""
+    whole = b.ask(max_tokens=LONGER)
+    message = whole.choices[0].message
+    thought, content = "", ""
+    for chunk in b.ask(max_tokens=LONGER, stream=True):
+        for choice in chunk.choices:
+            thought += getattr(choice.delta, "reasoning_content", None) or ""
+            content += choice.delta.content or ""
+    same("the streamed thought and text", (thought, content), (getattr(message, "reasoning_content", None) or "", message.content))
+    counted = whole.usage.completion_tokens_details.reasoning_tokens if whole.usage.completion_tokens_details else 0
+    holds(bool(thought) == bool(counted), f"{counted} tokens are counted as thought, which is {thought!r}")
 
 
 @check
@@ -435,13 +454,14 @@ def refused(kind, code, ask):
 def openai_errors(b):
     """Errors arrive as the client's own classes, with the codes and words that others look for."""
     refused(openai.NotFoundError, "model_not_found", lambda: b.ask(model="no-such-model"))
-    long = [{"role": "user", "content": "word " * 20000}]
+    long = [{"role": "user", "content": b.too_long()}]
     error = refused(openai.BadRequestError, "context_length_exceeded", lambda: b.ask(messages=long))
     holds("maximum context length" in str(error), f"the words are not OpenAI's: {error}")
     refused(openai.BadRequestError, "context_length_exceeded", lambda: list(b.ask(messages=long, stream=True)))
     refused((openai.BadRequestError, openai.UnprocessableEntityError), None, lambda: b.ask(temperature=-3))
     refused((openai.BadRequestError, openai.UnprocessableEntityError), None, lambda: b.ask(messages=[]))
     refused((openai.BadRequestError, openai.UnprocessableEntityError), None, lambda: b.ask(max_tokens=-1))
+    refused((openai.BadRequestError, openai.UnprocessableEntityError), None, lambda: b.ask(n=0))
     refused(openai.NotFoundError, None, lambda: b.openai.images.generate(model=b.model, prompt="A cat."))
 
 
@@ -532,7 +552,7 @@ def responses_tool(b):
 def responses_errors(b):
     """Errors of the responses API: an unknown model, and a prompt that is too long."""
     refused(openai.NotFoundError, "model_not_found", lambda: b.openai.responses.create(**{**RESPONSE, "model": "no-such-model"}))
-    refused(openai.BadRequestError, "context_length_exceeded", lambda: b.openai.responses.create(**{**RESPONSE, "model": b.model, "input": "word " * 20000}))
+    refused(openai.BadRequestError, "context_length_exceeded", lambda: b.openai.responses.create(**{**RESPONSE, "model": b.model, "input": b.too_long()}))
 
 
 # The openai package: Azure's client.
@@ -690,7 +710,7 @@ def anthropic_cancel(b):
 def anthropic_errors(b):
     """Errors arrive as the client's own classes, in Anthropic's words."""
     refused(anthropic.NotFoundError, None, lambda: b.anthropic.messages.create(model="no-such-model", **CLAUDE))
-    long = {**CLAUDE, "messages": [{"role": "user", "content": "word " * 20000}]}
+    long = {**CLAUDE, "messages": [{"role": "user", "content": b.too_long()}]}
     error = refused(anthropic.BadRequestError, None, lambda: b.anthropic.messages.create(model=b.model, **long))
     holds("prompt is too long" in str(error), f"the words are not Anthropic's: {error}")
     same("the shape of the error", (error.body["type"], error.body["error"]["type"]), ("error", "invalid_request_error"))
@@ -781,6 +801,7 @@ def main():
     parser.add_argument("--model", help="the model's name; by default the first of the list")
     parser.add_argument("--key", default="none", help="the API key")
     parser.add_argument("--only", default="", help="run the checks with this text in their names")
+    parser.add_argument("--without", action="append", default=[], help="leave out the checks with this text in their names")
     parser.add_argument("--pending", action="append", default=[], help="checks with this text in their names do not count")
     parser.add_argument("--trace", action="store_true", help="show where a check failed")
     args = parser.parse_args()
@@ -788,7 +809,7 @@ def main():
     table = []
     for function in CHECKS:
         name = function.__name__
-        if args.only not in name:
+        if args.only not in name or any(part in name for part in args.without):
             continue
         start = time.time()
         try:

@@ -27,6 +27,8 @@ pub struct Reply {
     readers: Option<Readers>,
     /// The thinking, as long as nothing else was said.
     thought: String,
+    /// Whether what is no thinking can be nothing but calls.
+    is_only_calls: bool,
     has_answer: bool,
     has_calls: bool,
     is_stopped: bool,
@@ -66,6 +68,7 @@ impl Reply {
             last_channel: prompt[last_channel..].to_owned(),
             readers: None,
             thought: String::new(),
+            is_only_calls: false,
             has_answer: false,
             has_calls: false,
             is_stopped: false,
@@ -85,6 +88,11 @@ impl Reply {
     pub fn with_tools(self, format: ToolFormat, tools: &[Value], seed: u64) -> Reply {
         let tools = (!tools.is_empty()).then(|| Tools { format, tools: tools.to_vec(), seed });
         Reply { tools, ..self }
+    }
+
+    /// The same for an answer that is held to calls and nothing else: the beginning of one that was cut off is no content.
+    pub fn only_calls(self) -> Reply {
+        Reply { is_only_calls: true, ..self }
     }
 
     /// The same for an answer that goes on with `message`, which the prompt ends with
@@ -274,6 +282,7 @@ impl Reply {
                     }
                     piece.reasoning += &text;
                 }
+                Out::Content(_) if self.is_only_calls => {}
                 Out::Content(text) => {
                     self.has_answer |= !text.trim().is_empty();
                     let (text, is_stopped) = self.stops.push(&text);
@@ -321,6 +330,7 @@ impl Reply {
 
     /// Gives the thinking as the answer too: what stands behind `<answer>` in it, or else all of it.
     fn answer_with_the_thought(&mut self, piece: &mut Piece) {
+        self.is_only_calls = false;
         let thought = std::mem::take(&mut self.thought);
         let answer = thought.rsplit_once(MARKS[2]).map_or(thought.as_str(), |(_, answer)| answer);
         let answer = answer.split_once(MARKS[3]).map_or(answer, |(answer, _)| answer).trim();
@@ -377,6 +387,25 @@ mod tests {
         assert_eq!(reply("a,<|eos|>", &[", "]), (piece("", "a,"), true));
         assert_eq!(reply("a,", &[", "]), (piece("", "a,"), false));
         assert_eq!(reply("<think>a</thin", &[]), (piece("a</thin", ""), false));
+    }
+
+    #[test]
+    fn the_beginning_of_a_call_is_no_content_where_nothing_but_calls_can_come() {
+        let chat = ChatFormat::picnic(bytes());
+        let tools = [serde_json::json!({"type": "function", "function": {"name": "f"}})];
+        let call = r#"<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>"#;
+        for end in 1..=call.len() {
+            let reply = Reply::held("", Vec::new(), None).with_tools(ToolFormat::Hermes, &tools, 1);
+            let (mut free, mut held) = (reply, Reply::held("", Vec::new(), None));
+            held = held.with_tools(ToolFormat::Hermes, &tools, 1).only_calls();
+            let [free, held] = [&mut free, &mut held].map(|reply| {
+                let mut whole = reply.push_text(&chat, &call[..end]);
+                whole += reply.finish();
+                whole
+            });
+            assert_eq!((held.content.as_str(), held.calls.len()), ("", free.calls.len()), "{}", &call[..end]);
+            assert!(!(free.content.is_empty() && free.calls.is_empty()), "{}", &call[..end]);
+        }
     }
 
     #[test]

@@ -15,7 +15,6 @@ use picnic_engine::{Constraint, Counters, Event, Finish, Request, RequestError, 
 use picnic_tokenizer::{ASSISTANT, Tokenizer, TrainConfig, USER};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -392,22 +391,6 @@ async fn a_client_that_hangs_up_frees_its_place() {
         drop(client);
         until_idle(&active).await;
     }
-}
-
-/// OpenAI's own client, where Python has it. `PICNIC_PYTHON` names another interpreter.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_official_client_works() {
-    let python = std::env::var("PICNIC_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let has_client = Command::new(&python).args(["-c", "import openai"]).output();
-    if !has_client.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: {python} with the package `openai` is not here");
-        return;
-    }
-    let (address, _) = listening().await;
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/openai_client.py");
-    let run = move || Command::new(python).args([script, &format!("http://{address}/v1")]).output().unwrap();
-    let output = tokio::task::spawn_blocking(run).await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::ask::{Ask, Asked, Conversation, Drawing, Thinking};
 use super::held::Held;
 use crate::error::ApiError;
 use crate::hosted::Hosted;
-use picnic_chat::{ChatOptions, Form, FormFailure, Guide, Message, Reply, Splitter};
+use picnic_chat::{ChatOptions, Form, FormFailure, Guide, Message, Reply, Splitter, ToolChoice};
 use picnic_engine::{Constraint, Control, Request, Sampling, Wants};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::SystemTime;
@@ -114,6 +114,9 @@ impl Hosted {
             {
                 // Ids tell the calls of a whole conversation apart, so they do not follow from the request's seed.
                 reply = reply.with_tools(self.chat.tool_format(), &tools.functions, random());
+                if has_to_call && tools.choice != ToolChoice::Auto {
+                    reply = reply.only_calls();
+                }
             }
             if let Asked::Conversation(Conversation { messages, goes_on: true, .. }) = &ask.asked
                 && let Some(last) = messages.last()

@@ -87,6 +87,7 @@ async fn responses_read_items_and_pass_over_others() {
     );
     for (wrong, status, part) in [
         (json!({"input": "x", "previous_response_id": "resp_1"}), 422, "nothing is stored"),
+        (json!({"input": "x", "text": {"format": {"schema": {}}}}), 422, "must have a format"),
         (
             json!({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}),
             422,

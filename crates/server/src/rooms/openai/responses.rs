@@ -181,9 +181,10 @@ impl ResponsesRequest {
         })
     }
 
+    /// The type of the format that the text is to have; a format without one has the type ``, which there is not.
     fn kind_of_text(&self) -> &str {
         let format = self.text.as_ref().and_then(|text| text.format.as_ref());
-        format.and_then(|format| format.get("type")?.as_str()).unwrap_or("text")
+        format.map_or("text", |format| format.get("type").and_then(Value::as_str).unwrap_or_default())
     }
 
     /// How many of the likeliest tokens are told beside each of a text; `None` for not even itself.
