@@ -9,10 +9,13 @@
 //! * Calls in an assistant's turn become text of that form, and a tool's result becomes a turn of the user between
 //!   `<tool_response>` and `</tool_response>`, where the template does not write them.
 //! * Content that is not there is the empty text in a turn that calls nothing.
+//! * A template may write calls in a form that is not read here. Then the model would call and nobody would notice: it
+//!   is told of tools in words instead, and asked for Hermes' form.
 //! * Mistral's templates refuse ids that are not nine letters and digits: other ids become such.
 //!
 //! A conversation that needs none of this is rendered as it came.
 
+use crate::tools::{HarmonyReader, Lexeme, Lexer, Out, ToolReader};
 use crate::{ChatOptions, ChatTemplate, FunctionCall, Message, Role, ToolCall, ToolFormat, python, tools};
 use serde_json::{Value, json};
 
@@ -26,28 +29,21 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// Shows `template` one of each.
-    pub(crate) fn of(template: &ChatTemplate) -> Known {
+    /// Shows `template` one of each. What it writes of tools does not count unless its calls are read (`reads_calls`).
+    pub(crate) fn of(template: &ChatTemplate, reads_calls: bool) -> Known {
         let source = template.source();
         let writes = |messages: &[Message], tools: &[Value], words: &[&str]| {
             let options = ChatOptions { tools, ..ChatOptions::default() };
             let rendered = template.render(messages, &options);
             rendered.is_ok_and(|text| words.iter().all(|word| text.contains(word)))
         };
-        let mentions_tools = source.contains("tool");
-        let parameters = json!({"type": "object", "properties": {"basket": {"type": "string", "description": "b"}}});
-        let function = json!({"name": "picnic_tool", "description": "d", "parameters": parameters});
-        let tools = [json!({"type": "function", "function": function})];
-        let call = FunctionCall { name: "picnic_tool".to_owned(), arguments: r#"{"basket": "full"}"#.to_owned() };
-        let call = ToolCall { id: Some("picnic000".to_owned()), kind: "function".to_owned(), function: call };
-        let calling = Message { role: Role::Assistant, tool_calls: vec![call], ..Message::default() };
-        let result =
-            Message { tool_call_id: Some("picnic000".to_owned()), ..Message::new(Role::Tool, "Picnic's result") };
-        let turns = [Message::user("?"), calling, result];
+        let mentions_tools = reads_calls && source.contains("tool");
+        let (tools, turns) = shown();
         let calls = mentions_tools && writes(&turns[..2], &tools, &["picnic_tool", "basket", "full"]);
         Known {
             developer: source.contains("developer"),
-            tools: template.has_tool_use() || mentions_tools && writes(&turns[..1], &tools, &["picnic_tool"]),
+            tools: reads_calls && template.has_tool_use()
+                || mentions_tools && writes(&turns[..1], &tools, &["picnic_tool"]),
             calls,
             results: calls && writes(&turns, &tools, &["Picnic's result"]),
         }
@@ -102,6 +98,74 @@ impl Known {
         }
         adapted
     }
+}
+
+/// A tool, and a conversation in which it is called and answers.
+fn shown() -> ([Value; 1], [Message; 3]) {
+    let parameters = json!({"type": "object", "properties": {"basket": {"type": "string", "description": "b"}}});
+    let function = json!({"name": "picnic_tool", "description": "d", "parameters": parameters});
+    let call = FunctionCall { name: "picnic_tool".to_owned(), arguments: r#"{"basket": "full"}"#.to_owned() };
+    let call = ToolCall { id: Some("picnic000".to_owned()), kind: "function".to_owned(), function: call };
+    let calling = Message { role: Role::Assistant, tool_calls: vec![call], ..Message::default() };
+    let result = Message { tool_call_id: Some("picnic000".to_owned()), ..Message::new(Role::Tool, "Picnic's result") };
+    ([json!({"type": "function", "function": function})], [Message::user("Picnic's question"), calling, result])
+}
+
+/// The form of the calls that `template` writes: `guess`, if a call in it is read so, or the first other one in which
+/// it is; `None` if it is not read at all. A template that writes no calls leaves it at `guess`, unless it lists tools
+/// and says nothing of that form: then the model has one of its own.
+pub(crate) fn form(template: &ChatTemplate, guess: ToolFormat) -> Option<ToolFormat> {
+    let (tools, turns) = shown();
+    let written = [[].as_slice(), &tools].into_iter().find_map(|tools| {
+        let options = ChatOptions { tools, ..ChatOptions::default() };
+        let asking = ChatOptions { add_generation_prompt: true, ..options };
+        let prompt = template.render(&turns[..1], &asking).ok()?;
+        let whole = template.render(&turns[..2], &options).ok()?;
+        let is_written = ["picnic_tool", "basket", "full"].iter().all(|word| whole.contains(word));
+        is_written.then_some((prompt, whole))
+    });
+    let Some((prompt, whole)) = written else {
+        let source = template.source();
+        let is_shown = guess != ToolFormat::Hermes || guess.marks().iter().any(|mark| source.contains(mark));
+        let options = ChatOptions { tools: &tools, ..ChatOptions::default() };
+        let lists = || template.render(&turns[..1], &options).is_ok_and(|text| text.contains("picnic_tool"));
+        return (is_shown || !lists()).then_some(guess);
+    };
+    // What goes beyond the prompt, its marks whole, or else what stands behind the question.
+    let same = prompt.chars().zip(whole.chars()).take_while(|(a, b)| a == b).map(|(c, _)| c.len_utf8()).sum();
+    let begun = whole[..same].rfind(['<', '[']).filter(|&at| !whole[at..same].contains(['>', ']', ' ', '\n']));
+    let behind = whole.rfind("Picnic's question").unwrap_or(0);
+    let answers = [&whole[begun.unwrap_or(same)..], &whole[behind..]];
+    // Qwen3-Coder's form without its mark is another one, and is taken for it only where a known tool is called.
+    let known = |format: ToolFormat| if format == ToolFormat::Xml { &[] } else { tools.as_slice() };
+    let is_read = |format: &ToolFormat| answers.iter().any(|answer| calls(*format, answer, known(*format)));
+    let all = std::iter::once(guess).chain(ToolFormat::ALL);
+    all.into_iter().find(is_read)
+}
+
+/// Whether the call of [`shown`] is what is read in `answer`.
+fn calls(format: ToolFormat, answer: &str, tools: &[Value]) -> bool {
+    let (mut lexer, mut outs) = (Lexer::new(format.marks().to_vec()), Vec::new());
+    let mut lexemes = lexer.push(answer);
+    lexemes.push(Lexeme::Text(lexer.finish()));
+    if format == ToolFormat::Harmony {
+        let mut reader = HarmonyReader::after("", tools, 0);
+        lexemes.iter().for_each(|lexeme| reader.push(lexeme, &mut outs));
+        reader.finish(false, &mut outs);
+    } else {
+        let mut reader = ToolReader::new(format, tools, 0);
+        lexemes.iter().for_each(|lexeme| reader.push(lexeme, &mut outs));
+        reader.finish(false, &mut outs);
+    }
+    let (mut names, mut arguments) = (Vec::new(), String::new());
+    for out in outs {
+        if let Out::Call(call) = out {
+            names.extend(call.name);
+            arguments += &call.arguments;
+        }
+    }
+    let arguments: Option<Value> = serde_json::from_str(&arguments).ok();
+    names == ["picnic_tool"] && arguments == Some(json!({"basket": "full"}))
 }
 
 /// `messages` with `instructions` in the system message.
@@ -211,6 +275,50 @@ mod tests {
         chat.prompt(messages, &options).unwrap().text
     }
 
+    /// A template that lists tools and writes calls as `call` says.
+    fn with_calls(call: &str) -> String {
+        format!(
+            "{{% for t in tools or [] %}}{{{{ t | tojson }}}}{{% endfor %}}{{% for m in messages %}}\
+             {{{{ '<|user|>' if m.role == 'user' else '<|assistant|>' }}}}{{{{ m.content or '' }}}}\
+             {{% for c in m.tool_calls or [] %}}{{% set f = c.function %}}{call}{{% endfor %}}{{% endfor %}}\
+             {{% if add_generation_prompt %}}<|assistant|>{{% endif %}}"
+        )
+    }
+
+    #[test]
+    fn a_form_is_what_the_template_writes() {
+        let json = "{{ f.arguments | tojson }}";
+        let object = |key: &str| format!("{{\"name\": \"{{{{ f.name }}}}\", \"{key}\": {json}}}");
+        let tags = "<function={{ f.name }}>{% for k in f.arguments %}<parameter={{ k }}>\n{{ f.arguments[k] }}\n</parameter>\
+            {% endfor %}</function>";
+        let pairs = "<k>{{ k }}</k>{{ f.arguments[k] }}";
+        for (call, form) in [
+            (format!("<tool_call>\n{}\n</tool_call>", object("arguments")), Some(ToolFormat::Hermes)),
+            (format!("<tool_call>\n{tags}\n</tool_call>"), Some(ToolFormat::Xml)),
+            (format!("[TOOL_CALLS][{}]", object("arguments")), Some(ToolFormat::Mistral)),
+            (format!("[TOOL_CALLS]{{{{ f.name }}}}[ARGS]{json}"), Some(ToolFormat::MistralArgs)),
+            // Nothing in the source tells this one, only what it writes.
+            (object("parameters"), Some(ToolFormat::Llama)),
+            // Marks that are known around what is not.
+            (format!("<tool_call>{{{{ f.name }}}}{{% for k in f.arguments %}}{pairs}{{% endfor %}}</tool_call>"), None),
+            (format!("<calls>[{}]</calls>", object("arguments")), None),
+            (format!("<calls>{tags}</calls>"), None),
+            // Tools are listed, and how they are called is not said.
+            (String::new(), None),
+            ("{# <tool_call> #}".to_owned(), Some(ToolFormat::Hermes)),
+        ] {
+            let chat = ChatFormat::new(bytes()).with_template(&with_calls(&call)).unwrap();
+            assert_eq!(chat.tool_format(), form.unwrap_or_default(), "{call}");
+            let is_said = chat.notes().any(|note| note.contains("not read here"));
+            assert_eq!(is_said, form.is_none(), "{call}");
+            // The model is told of tools by its template, or in words with the form that is read.
+            let text = prompt(&chat, &conversation()[1..3], &tools());
+            assert_eq!(text.contains("You can call these functions"), form.is_none(), "{call} {text}");
+            let in_words = "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}";
+            assert!(form.is_some() || text.contains(in_words), "{text}");
+        }
+    }
+
     #[test]
     fn templates_without_tools_are_told_in_words() {
         let called = "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>\n\
@@ -241,7 +349,8 @@ mod tests {
     #[test]
     fn what_a_template_knows_it_gets() {
         let knowing = "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}<{{ m.role }}>\
-            {% if m.tool_calls %}{{ m.tool_calls | tojson }}{% else %}{{ m.content }}{% endif %}{% endfor %}{# developer #}";
+            {% for c in m.tool_calls or [] %}<tool_call>{{ c.function | tojson }}</tool_call>{% else %}{{ m.content }}\
+            {% endfor %}{% endfor %}{# developer #}";
         let text = prompt(&ChatFormat::picnic(bytes()).with_template(knowing).unwrap(), &conversation(), &tools());
         assert!(text.starts_with(r#"[{"type": "function""#) && text.contains("<developer>Be brief."), "{text}");
         assert!(text.contains("<tool>sun<tool><assistant><user>Again?"), "{text}");

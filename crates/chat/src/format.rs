@@ -20,6 +20,8 @@ pub struct ChatFormat {
     template: Option<std::result::Result<ChatTemplate, String>>,
     ends: EndTokens,
     tool_format: ToolFormat,
+    /// Said if the template writes calls in a form that is not read here.
+    unread: Option<String>,
     /// What the template knows, once somebody had to know.
     known: OnceLock<Known>,
     /// White space that the template writes between a prompt and its answer, such as the space of Llama 2's.
@@ -54,9 +56,9 @@ impl ChatFormat {
         let ends = EndTokens::of(&tokenizer, compiled);
         let lead = compiled.and_then(lead).unwrap_or_default();
         let (variables, generation, notes) = (Map::new(), Map::new(), Vec::new());
-        let tool_format = ToolFormat::of(&tokenizer, compiled.map(ChatTemplate::source).as_deref());
+        let (tool_format, unread) = form_of_calls(&tokenizer, compiled);
         let known = OnceLock::new();
-        ChatFormat { tokenizer, template, ends, tool_format, known, lead, variables, generation, notes }
+        ChatFormat { tokenizer, template, ends, tool_format, unread, known, lead, variables, generation, notes }
     }
 
     /// The tokens that open and close the thinking of a reply to `prompt`; nothing opens it where the prompt does. `None` if
@@ -140,7 +142,7 @@ impl ChatFormat {
     /// The conversation in what the template knows, as it writes it.
     fn rendered(&self, messages: &[Message], options: &ChatOptions) -> Result<Rendered> {
         let (template, format) = (self.template()?, self.tool_format);
-        let known = *self.known.get_or_init(|| Known::of(template));
+        let known = *self.known.get_or_init(|| Known::of(template, self.unread.is_none()));
         let control = self.tokenizer.control_tokens();
         let render = |messages: &[Message], options: &ChatOptions| {
             let rendered = template.render_guarded(messages, options, &self.variables, control);
@@ -190,7 +192,7 @@ impl ChatFormat {
 
     /// What was guessed, repaired or left out when its files were read, a line each, for standard error.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
-        self.tokenizer.notes().iter().chain(&self.notes).map(String::as_str)
+        self.tokenizer.notes().iter().chain(&self.notes).chain(&self.unread).map(String::as_str)
     }
 
     /// In which form this model calls tools. A model that knows none is asked for [`ToolFormat::Hermes`].
@@ -224,6 +226,23 @@ impl ChatFormat {
     pub fn text(&self, answer: &[u32]) -> String {
         let end = answer.iter().rposition(|&id| !self.ends.contains(id)).map_or(0, |last| last + 1);
         self.tokenizer.decode(&answer[..end], false)
+    }
+}
+
+/// In which form a model calls tools, and what is to be said if its template writes calls in another one that is not read.
+fn form_of_calls(tokenizer: &Tokenizer, template: Option<&ChatTemplate>) -> (ToolFormat, Option<String>) {
+    let source = template.map(ChatTemplate::source).unwrap_or_default();
+    let guess = ToolFormat::of(tokenizer, template.map(|_| source.as_str()));
+    let Some(template) = template.filter(|_| guess != ToolFormat::Harmony && source.contains("tool")) else {
+        return (guess, None);
+    };
+    match adapt::form(template, guess) {
+        Some(form) => (form, None),
+        None => {
+            let unread = "the chat template writes calls of tools in a form that is not read here: the model is told of \
+                tools in words, and asked to call them between <tool_call> and </tool_call>";
+            (ToolFormat::Hermes, Some(unread.to_owned()))
+        }
     }
 }
 

@@ -12,8 +12,10 @@
 //! | [`Harmony`](ToolFormat::Harmony): gpt-oss | `<|channel|>commentary to=functions.NAME <|constrain|>json<|message|>{…}<|call|>` |
 //!
 //! A reader takes the siblings of its format too: Hermes' reads Qwen3-Coder's form and the other way round, and so do the
-//! two of DeepSeek and of Mistral. A model whose template and vocabulary say nothing of tools is asked for Hermes' form.
-//! Left out: DSML of DeepSeek-V3.2 and Pythonic calls.
+//! two of DeepSeek and of Mistral. Qwen3-Coder's reader takes a call without the first mark as well, which that model
+//! forgets, if it calls what there is. A model whose template and vocabulary say nothing of tools is asked for Hermes'
+//! form, and so is one whose template writes calls in a form that is not here: DSML of DeepSeek-V3.2, Pythonic calls, and
+//! those of GLM, Kimi, MiniMax, Cohere, Gemma 4 and others.
 
 mod harmony;
 mod json;
@@ -73,6 +75,17 @@ pub(crate) const HARMONY: [&str; 7] =
     ["<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|constrain|>", "<|call|>", "<|return|>"];
 
 impl ToolFormat {
+    pub(crate) const ALL: [ToolFormat; 8] = [
+        ToolFormat::Hermes,
+        ToolFormat::Xml,
+        ToolFormat::DeepSeek,
+        ToolFormat::DeepSeekV31,
+        ToolFormat::Llama,
+        ToolFormat::Mistral,
+        ToolFormat::MistralArgs,
+        ToolFormat::Harmony,
+    ];
+
     /// The form that a vocabulary has tokens for, or else the one that the source of a template shows.
     pub(crate) fn of(tokenizer: &Tokenizer, template: Option<&str>) -> ToolFormat {
         let has = |token: &str| tokenizer.token_to_id(token).is_some_and(|id| tokenizer.is_added(id));
@@ -101,7 +114,8 @@ impl ToolFormat {
     /// The marks of this form, wherever they may stand.
     pub(crate) fn marks(self) -> &'static [&'static str] {
         match self {
-            ToolFormat::Hermes | ToolFormat::Xml => &CALL,
+            ToolFormat::Hermes => &CALL,
+            ToolFormat::Xml => &[CALL[0], CALL[1], xml::FUNCTION],
             ToolFormat::DeepSeek | ToolFormat::DeepSeekV31 => &DEEPSEEK,
             ToolFormat::Llama => &[PYTHON_TAG],
             ToolFormat::Mistral | ToolFormat::MistralArgs => &MISTRAL,

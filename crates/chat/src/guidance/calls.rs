@@ -95,7 +95,10 @@ pub(super) fn grammar<'m>(
     let answer = lark.answer(format, parallel);
     let start = match choice {
         ToolChoice::Auto => lark.free(format, &answer),
-        _ => format!("start: {answer}\n"),
+        // The channels of gpt-oss follow right on the prompt.
+        _ if format == ToolFormat::Harmony => format!("start: {answer}\n"),
+        // Templates write white space between the thinking, or the role, and a call.
+        _ => format!("start: lead? {answer}\nlead: /[ \\n]{{1,2}}/\n"),
     };
     lark.rules += &start;
     Ok(Some(lark))
@@ -130,17 +133,23 @@ impl Lark<'_> {
     fn call(&mut self, format: ToolFormat, spec: &ToolSpec, schema: Option<Value>) -> String {
         let arguments = object_schema(schema);
         let json = |schema: Value| format!("%json {}", with_settings(schema));
-        let named = |key: &str, schema: Value| {
-            let properties = json!({"name": {"const": spec.name}, key: schema});
-            let object = json!({"type": "object", "properties": properties, "required": ["name", key],
-                "additionalProperties": false});
-            json(lift_definitions(object, key))
+        let object = |key: &str, schema: Value, more: &[(&str, Value)]| {
+            let mut properties = json!({"name": {"const": spec.name}, key: schema});
+            for (key, schema) in more {
+                properties[*key] = schema.clone();
+            }
+            json!({"type": "object", "properties": properties, "required": ["name", key], "additionalProperties": false})
         };
+        let named = |key: &str, schema: Value| json(lift_definitions(object(key, schema, &[]), key));
         let sep = tools::DEEPSEEK[4];
         match format {
             ToolFormat::Hermes => format!("\"\\n\"? {} \"\\n\"?", named("arguments", arguments)),
             ToolFormat::Llama => named("parameters", arguments),
-            ToolFormat::Mistral => named("arguments", arguments),
+            ToolFormat::Mistral => {
+                // Templates show calls with the ids that they were given, and so do models.
+                let id = json!({"type": "string", "pattern": "^[a-zA-Z0-9]{9}$"});
+                json(lift_definitions(object("arguments", arguments, &[("id", id)]), "arguments"))
+            }
             ToolFormat::Xml => {
                 let keys: Vec<String> =
                     arguments["properties"].as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect();
@@ -163,12 +172,16 @@ impl Lark<'_> {
             }
             ToolFormat::DeepSeekV31 => format!("{} {} {}", literal(&spec.name), self.mark(sep), json(arguments)),
             ToolFormat::MistralArgs => {
-                format!("{} {} {}", literal(&spec.name), self.mark(tools::MISTRAL[1]), json(arguments))
+                let [_, args, id] = tools::MISTRAL.map(|mark| self.mark(mark));
+                format!("{} ({id} /[a-zA-Z0-9]{{9}}/)? {args} {}", literal(&spec.name), json(arguments))
             }
             ToolFormat::Harmony => {
-                let [_, message, _, _, constrain, ..] = tools::HARMONY.map(|mark| self.mark(mark));
-                let name = literal(&format!("commentary to=functions.{} ", spec.name));
-                format!("{name} {constrain} \"json\" {message} {}", json(arguments))
+                let [channel, message, _, _, constrain, ..] = tools::HARMONY.map(|mark| self.mark(mark));
+                let to = format!(" to=functions.{}", spec.name);
+                let [first, last] = [literal(&to), literal(&format!("commentary{to}"))];
+                // The recipient before the channel, as OpenAI's renderer puts it, or behind it.
+                let header = format!("({first} {channel} \"commentary\" | {channel} {last})");
+                format!("{header} (\" \" {constrain}? \"json\")? {message} {}", json(arguments))
             }
         }
     }
@@ -176,21 +189,21 @@ impl Lark<'_> {
     /// All calls of an answer.
     fn answer(&mut self, format: ToolFormat, parallel: bool) -> String {
         let [open, close] = tools::CALL.map(|mark| self.mark(mark));
+        let several = |open: &str, close: &str| match parallel {
+            true => format!(" (\"\\n\"? {open} call {close}){{0,15}}"),
+            false => String::new(),
+        };
         match format {
-            ToolFormat::Hermes | ToolFormat::Xml => {
-                let more = if parallel { format!(" (\"\\n\" {open} call {close}){{0,15}}") } else { String::new() };
-                format!("{open} call {close}{more}")
-            }
+            ToolFormat::Hermes | ToolFormat::Xml => format!("{open} call {close}{} \"\\n\"?", several(&open, &close)),
             ToolFormat::DeepSeek | ToolFormat::DeepSeekV31 => {
                 let [begin, end, open, close, _] = tools::DEEPSEEK.map(|mark| self.mark(mark));
-                let more = if parallel { format!(" (\"\\n\" {open} call {close}){{0,15}}") } else { String::new() };
-                format!("{begin} {open} call {close}{more} {end}")
+                format!("{begin} \"\\n\"? {open} call {close}{} (\"\\n\"? {end})?", several(&open, &close))
             }
-            ToolFormat::Llama => "call".to_owned(),
+            ToolFormat::Llama => "call \"\\n\"?".to_owned(),
             ToolFormat::Mistral => {
                 let open = self.mark(tools::MISTRAL[0]);
-                let more = if parallel { " (\", \" call){0,15}" } else { "" };
-                format!("{open} \"[\" call{more} \"]\"")
+                let more = if parallel { " (\",\" \" \"? call){0,15}" } else { "" };
+                format!("{open} \" \"? \"[\" call{more} \"]\"")
             }
             ToolFormat::MistralArgs => {
                 let open = self.mark(tools::MISTRAL[0]);
@@ -199,7 +212,7 @@ impl Lark<'_> {
             ToolFormat::Harmony => {
                 let [channel, message, start, end, ..] = tools::HARMONY.map(|mark| self.mark(mark));
                 self.rules += "thought: /(?s:.*)/\n";
-                format!("({channel} \"analysis\" {message} thought {end} {start} \"assistant\")? {channel} call")
+                format!("({channel} \"analysis\" {message} thought {end} {start} \"assistant\")? call")
             }
         }
     }

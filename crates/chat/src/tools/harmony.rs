@@ -4,25 +4,33 @@
 //! ```text
 //! <|channel|>analysis<|message|>…<|end|><|start|>assistant<|channel|>final<|message|>…<|return|>
 //! <|channel|>commentary to=functions.NAME <|constrain|>json<|message|>{…}<|call|>
+//!  to=functions.NAME<|channel|>commentary json<|message|>{…}<|call|>
 //! ```
-//! A message in `commentary` without a recipient is content: what the model says before it calls. An answer without any
-//! channel is content. Without tools in the request, a message to one is content too.
+//! The second is how OpenAI's own renderer writes a call, and so how it may begin an answer: behind the role, which the
+//! prompt ends with. A message in `commentary` without a recipient is content: what the model says before it calls. An
+//! answer without any channel is content. Without tools in the request, a message to one is content too. Whatever channel a
+//! message to a tool is in, it is a call: models take `analysis` for it as well.
 
-use super::{HARMONY, Lexeme, Out, ToolFormat, ToolReader};
+use super::{HARMONY, Lexeme, Out, ToolFormat, ToolReader, functions};
 use serde_json::Value;
 
 const CHANNEL: &str = HARMONY[0];
 const MESSAGE: &str = HARMONY[1];
 const START: &str = HARMONY[2];
+/// Before the recipient of a message.
+const TO: &str = "to=";
+/// Bytes of a recipient at most, before the first mark of an answer.
+const RECIPIENT: usize = 200;
 
 /// Sorts the lexemes of an answer by its channels.
 #[derive(Clone, Debug)]
 pub(crate) struct HarmonyReader {
     place: Place,
-    /// The header of a message, with its marks.
+    /// The header of a message, with its marks. At the start, what may be the first one's recipient.
     header: String,
     reader: ToolReader,
-    has_tools: bool,
+    /// The functions that there are.
+    names: Vec<String>,
     has_content: bool,
 }
 
@@ -50,7 +58,8 @@ impl HarmonyReader {
         };
         let has_content = message.is_some_and(|(_, body)| place == Place::Content && !body.trim().is_empty());
         let reader = ToolReader::new(ToolFormat::Harmony, tools, seed);
-        HarmonyReader { place, header: String::new(), reader, has_tools: !tools.is_empty(), has_content }
+        let names = functions(tools).map(|(name, _)| name.to_owned()).collect();
+        HarmonyReader { place, header: String::new(), reader, names, has_content }
     }
 
     /// Whether the thinking is open.
@@ -61,6 +70,12 @@ impl HarmonyReader {
     pub(crate) fn push(&mut self, lexeme: &Lexeme, out: &mut Vec<Out>) {
         match lexeme {
             Lexeme::Text(text) if text.is_empty() => {}
+            Lexeme::Text(text) if self.place == Place::Start && !self.has_content => {
+                self.header += text;
+                if !may_be_recipient(&self.header) {
+                    self.give_back(out);
+                }
+            }
             Lexeme::Text(text) => match self.place {
                 Place::Header => self.header += text,
                 Place::Analysis => out.push(Out::Reasoning(text.clone())),
@@ -80,7 +95,11 @@ impl HarmonyReader {
 
     pub(crate) fn finish(&mut self, is_cut: bool, out: &mut Vec<Out>) {
         self.end(is_cut, out);
-        if self.place == Place::Header {
+        // The beginning of a header that is cut off says nothing to anybody.
+        if self.place == Place::Start && !(is_cut && self.header.trim_start().starts_with(TO)) {
+            self.give_back(out);
+        }
+        if self.place == Place::Header && !is_cut {
             // A header that never became a message.
             let header = std::mem::take(&mut self.header);
             let text = header.trim_start_matches(START).trim_start_matches("assistant");
@@ -89,6 +108,16 @@ impl HarmonyReader {
             }
         }
         self.place = Place::Between;
+    }
+
+    /// What was held back at the start is content.
+    fn give_back(&mut self, out: &mut Vec<Out>) {
+        let text = std::mem::take(&mut self.header);
+        let text = text.trim_start();
+        if !text.is_empty() {
+            self.has_content = true;
+            out.push(Out::Content(text.to_owned()));
+        }
     }
 
     /// Ends a call, which is content if it is not whole, unless the answer `is_cut`.
@@ -107,13 +136,21 @@ impl HarmonyReader {
         match mark {
             _ if mark == MESSAGE && self.place == Place::Header => self.message(),
             _ if mark == CHANNEL || mark == START || self.place == Place::Header => {
-                if self.place != Place::Header {
-                    self.header.clear();
+                match self.place {
+                    Place::Header => {}
+                    Place::Start if mark == CHANNEL => {}
+                    Place::Start => self.give_back(out),
+                    _ => self.header.clear(),
                 }
                 self.header += mark;
                 self.place = Place::Header;
             }
-            _ => self.place = Place::Between,
+            _ => {
+                if self.place == Place::Start {
+                    self.give_back(out);
+                }
+                self.place = Place::Between;
+            }
         }
     }
 
@@ -121,11 +158,15 @@ impl HarmonyReader {
     fn message(&mut self) {
         let header = std::mem::take(&mut self.header) + MESSAGE;
         let channel = header.split_once(CHANNEL).map_or("", |(_, channel)| channel.trim_start());
-        let recipient = header.split_once("to=").map(|(_, after)| {
+        let recipient = header.split_once(TO).map(|(_, after)| {
             let end = after.find(|c: char| c.is_whitespace() || c == '<').unwrap_or(after.len());
-            after[..end].strip_prefix("functions.").unwrap_or(&after[..end]).to_owned()
+            let name = after[..end].strip_prefix("functions.").unwrap_or(&after[..end]);
+            // The kind of the content may be glued to it.
+            let is_known = |name: &str| self.names.iter().any(|known| known == name);
+            let short = name.strip_suffix("json").filter(|short| !is_known(name) && is_known(short));
+            short.unwrap_or(name).to_owned()
         });
-        self.place = match recipient.filter(|name| self.has_tools && !name.is_empty()) {
+        self.place = match recipient.filter(|name| !self.names.is_empty() && !name.is_empty()) {
             Some(name) => {
                 self.reader.open(header, name);
                 Place::Call
@@ -133,5 +174,14 @@ impl HarmonyReader {
             None if channel.starts_with("analysis") => Place::Analysis,
             None => Place::Content,
         };
+    }
+}
+
+/// Whether `text` may become ` to=NAME`, with which the header of a call begins.
+fn may_be_recipient(text: &str) -> bool {
+    let text = text.trim_start();
+    match text.strip_prefix(TO) {
+        Some(name) => name.len() <= RECIPIENT && !name.contains(char::is_whitespace),
+        None => TO.starts_with(text),
     }
 }

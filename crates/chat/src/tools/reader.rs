@@ -1,17 +1,18 @@
 //! [`ToolReader`]: content and calls apart, while an answer is being written.
 //!
 //! The text is read character by character and each decision hangs on the characters so far, so the outcome does not
-//! depend on how the text is cut. A call is held back until it is whole, and then it comes in one part; one whose
-//! arguments outgrow [`HELD`] comes as it is written from there on. What turns out to be no call is content, with its
-//! marks. If that turns out only after a part of the call is out, the rest of it goes to its arguments.
+//! depend on how the text is cut. A call is held back until its name is known and its first argument has begun, and comes
+//! as it is written from there on; one of a list, or one that does not begin with its name, comes once it is whole. What
+//! turns out to be no call before a part of it is out is content, with its marks; after that, the rest goes to its
+//! arguments.
 
 use super::json::{Scanner, Step, members, parts};
-use super::{CallDelta, DEEPSEEK, MISTRAL, ToolFormat, functions, id, xml};
+use super::{CALL, CallDelta, DEEPSEEK, MISTRAL, ToolFormat, functions, id, xml};
 use crate::stop::begun;
 use serde_json::Value;
 
-/// Bytes of a call's JSON that are held back at most.
-const HELD: usize = 512;
+/// Bytes of what stands before a call's JSON at most.
+const HEAD: usize = 512;
 
 /// A part of an answer's text.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,6 +83,8 @@ pub(crate) struct ToolReader {
     head: String,
     json: String,
     scanner: Scanner,
+    /// Reads what stands between tags.
+    tags: xml::Scanner,
     stream: Stream,
     calls: usize,
 }
@@ -102,7 +105,7 @@ enum Phase {
 /// Whether a call comes as it is written.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Stream {
-    /// It is short so far.
+    /// Its arguments have not begun.
     Held,
     /// It does not, as it does not begin with its name.
     Never,
@@ -126,6 +129,7 @@ impl ToolReader {
             head: String::new(),
             json: String::new(),
             scanner: Scanner::default(),
+            tags: xml::Scanner::default(),
             stream: Stream::Held,
             calls: 0,
         }
@@ -148,15 +152,19 @@ impl ToolReader {
         }
     }
 
-    /// Ends the answer: a call that is not whole is content, unless `is_cut`, because the answer may not be longer, and its name
-    /// is known.
+    /// Ends the answer: a call that is not whole is content. If it is only because the answer `is_cut`, as it may not be longer,
+    /// a call whose name is known is one, with the arguments so far, and of any other nothing is said.
     pub(crate) fn finish(&mut self, is_cut: bool, out: &mut Vec<Out>) {
         if is_cut && self.phase == Phase::Json && self.stream == Stream::Held {
             self.stream(out);
         }
+        if self.phase == Phase::Xml && !is_cut {
+            self.end_between_tags(out);
+        }
         match self.phase {
             Phase::Content | Phase::Tail | Phase::Broken => {}
-            Phase::Json if is_cut && matches!(self.stream, Stream::Open | Stream::Closed) => {}
+            _ if is_cut && matches!(self.stream, Stream::Open | Stream::Closed) => {}
+            _ if is_cut && !self.may_be_an_answer() => self.raw.clear(),
             _ => self.give_back(out),
         }
         self.phase = Phase::Content;
@@ -175,6 +183,7 @@ impl ToolReader {
 
     fn begin(&mut self, phase: Phase) {
         (self.phase, self.scanner, self.stream) = (phase, Scanner::default(), Stream::Held);
+        self.tags = xml::Scanner::default();
         self.head.clear();
         self.json.clear();
     }
@@ -196,27 +205,17 @@ impl ToolReader {
                     return;
                 }
                 let start = self.head.trim_start();
-                let is_call = matches!(self.format, ToolFormat::Hermes | ToolFormat::Xml);
-                if is_call && xml::may_begin(start) {
+                let has_tags = matches!(self.format, ToolFormat::Hermes | ToolFormat::Xml);
+                if has_tags && start == "<" {
                     self.phase = Phase::Xml;
+                    self.between_tags(c, out);
                 } else if !self.may_have_head() {
                     self.give_back(out);
                 }
             }
             Phase::Xml => {
                 self.raw.push(c);
-                self.head.push(c);
-                let text = self.head.trim_start();
-                if !xml::may_begin(text) {
-                    self.give_back(out);
-                } else if xml::is_whole(text) {
-                    let tools = &self.tools;
-                    let schema = |name: &str| functions(tools).find(|(known, _)| *known == name)?.1;
-                    match xml::call(text, schema) {
-                        Some(call) => self.done(vec![call], out),
-                        None => self.give_back(out),
-                    }
-                }
+                self.between_tags(c, out);
             }
             Phase::Json => {
                 self.raw.push(c);
@@ -265,11 +264,13 @@ impl ToolReader {
     /// Whether something may stand before the JSON of this form.
     fn may_have_head(&self) -> bool {
         use ToolFormat::{DeepSeek, DeepSeekV31, Mistral, MistralArgs};
-        matches!(self.format, DeepSeek | DeepSeekV31 | Mistral | MistralArgs) && self.head.len() <= HELD
+        matches!(self.format, DeepSeek | DeepSeekV31 | Mistral | MistralArgs) && self.head.len() <= HEAD
     }
 
     fn json(&mut self, c: char, out: &mut Vec<Out>) {
         let before = self.json.len();
+        // How deep the arguments lie.
+        let depth = if self.has_name() { 1 } else { 2 };
         match self.scanner.push(c, &mut self.json) {
             Step::Invalid => {
                 if self.stream == Stream::Open {
@@ -300,9 +301,74 @@ impl ToolReader {
                     self.stream = Stream::Closed;
                 }
             }
-            Stream::Held if self.json.len() >= HELD => self.stream(out),
+            // The first argument has its name.
+            Stream::Held if c == ':' && !self.is_in_text() && self.scanner.depth() == depth => self.stream(out),
             _ => {}
         }
+    }
+
+    /// Reads a character of a call between tags, which is in `raw` already.
+    fn between_tags(&mut self, c: char, out: &mut Vec<Out>) {
+        let tools = std::mem::take(&mut self.tools);
+        let schema = |name: &str| functions(&tools).find(|(known, _)| *known == name)?.1;
+        let mut json = String::new();
+        let step = self.tags.push(c, schema, &mut json);
+        // Without a mark before it, it is a call only if it calls what there is.
+        let is_bare = self.stream == Stream::Held && self.raw.starts_with(xml::FUNCTION);
+        let is_known = match self.tags.name().filter(|_| is_bare) {
+            Some(name) => functions(&tools).any(|(known, _)| known == name),
+            None => true,
+        };
+        self.tools = tools;
+        if step == xml::Step::Invalid || !is_known {
+            if self.stream == Stream::Open {
+                self.arguments(json + &c.to_string(), out);
+            }
+            return self.give_back(out);
+        }
+        self.tags_out(json, step == xml::Step::Done, out);
+    }
+
+    /// Lets out the arguments of a call between tags.
+    fn tags_out(&mut self, json: String, is_whole: bool, out: &mut Vec<Out>) {
+        match self.stream {
+            Stream::Open => self.arguments(json, out),
+            _ if is_whole || self.tags.has_parameters() => {
+                let name = self.tags.name().unwrap_or_default().to_owned();
+                self.stream = Stream::Open;
+                self.begin_call(name, json, out);
+            }
+            _ => {}
+        }
+        if is_whole {
+            self.tail();
+        }
+    }
+
+    /// Ends a call between tags that is whole but for its last ones, which models forget.
+    fn end_between_tags(&mut self, out: &mut Vec<Out>) {
+        let mut json = String::new();
+        if self.tags.finish(&mut json) {
+            self.tags_out(json, true, out);
+        }
+    }
+
+    /// Whether a call that was cut off may as well be an answer in JSON: no mark stands before it, nor does it begin with
+    /// the name of a function.
+    fn may_be_an_answer(&self) -> bool {
+        let Some(json) = self.raw.strip_prefix('{') else { return false };
+        let mut rest = json.trim_start();
+        for sign in ["\"name\"", ":", "\""] {
+            if sign.starts_with(rest) {
+                return false;
+            }
+            match rest.strip_prefix(sign) {
+                Some(after) => rest = after.trim_start(),
+                None => return true,
+            }
+        }
+        let (name, is_whole) = rest.split_once('"').map_or((rest, false), |(name, _)| (name, true));
+        !functions(&self.tools).any(|(known, _)| if is_whole { known == name } else { known.starts_with(name) })
     }
 
     /// Lets out what there is of a call, if it begins with its name.
@@ -327,7 +393,8 @@ impl ToolReader {
                 Step::Invalid => return,
             }
         }
-        if name.trim().is_empty() || !json.starts_with('{') {
+        let is_known = !self.raw.starts_with('{') || functions(&self.tools).any(|(known, _)| known == name);
+        if name.trim().is_empty() || !json.starts_with('{') || !is_known {
             return;
         }
         self.stream = if is_over { Stream::Closed } else { Stream::Open };
@@ -421,10 +488,14 @@ impl ToolReader {
     }
 
     fn mark(&mut self, mark: &'static str, is_token: bool, out: &mut Vec<Out>) {
+        if self.phase == Phase::Xml && is_token && mark == CALL[1] {
+            self.end_between_tags(out);
+        }
         match self.phase {
             // A string may hold any text, and so may a parameter.
             Phase::Json if !is_token && self.is_in_text() => return mark.chars().for_each(|c| self.read(c, out)),
             Phase::Xml if !is_token => return mark.chars().for_each(|c| self.read(c, out)),
+            Phase::Head if mark == xml::FUNCTION => return mark.chars().for_each(|c| self.read(c, out)),
             // Marks that stand between a call's parts.
             Phase::Head if mark == DEEPSEEK[4] || mark == MISTRAL[2] => {
                 self.raw += mark;
@@ -444,7 +515,12 @@ impl ToolReader {
             Phase::Tail => self.space.truncate(self.space_before),
             Phase::Content | Phase::Broken => {}
         }
-        if self.format.opens(mark) {
+        if mark == xml::FUNCTION && self.format == ToolFormat::Xml && !matches!(self.phase, Phase::Broken) {
+            // The mark before it was forgotten.
+            self.raw.clear();
+            self.begin(Phase::Head);
+            mark.chars().for_each(|c| self.read(c, out));
+        } else if self.format.opens(mark) {
             self.raw = mark.to_owned();
             self.begin(Phase::Head);
         } else if matches!(self.phase, Phase::Broken | Phase::Tail) {

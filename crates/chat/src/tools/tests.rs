@@ -8,16 +8,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::sync::LazyLock;
 
-pub(crate) const FORMATS: [ToolFormat; 8] = [
-    ToolFormat::Hermes,
-    ToolFormat::Xml,
-    ToolFormat::DeepSeek,
-    ToolFormat::DeepSeekV31,
-    ToolFormat::Llama,
-    ToolFormat::Mistral,
-    ToolFormat::MistralArgs,
-    ToolFormat::Harmony,
-];
+pub(crate) const FORMATS: [ToolFormat; 8] = ToolFormat::ALL;
 
 /// Vocabularies in which marks are text, and in which they are special tokens.
 pub(crate) static CHATS: LazyLock<[ChatFormat; 2]> = LazyLock::new(|| {
@@ -182,13 +173,15 @@ fn several_calls_beside_text() {
 fn what_is_no_call_is_content() {
     for (format, said) in [
         (ToolFormat::Hermes, "<tool_call>{\"name\": \"f\", \"arguments\": {bad}}</tool_call>"),
-        (ToolFormat::Hermes, "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": "),
+        (ToolFormat::Hermes, "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\""),
         (ToolFormat::Hermes, "a <tool_call>no JSON</tool_call> b"),
         (ToolFormat::Hermes, "<tool_call>{\"arguments\": {}}"),
         (ToolFormat::Hermes, "<tool_call>[1]"),
         (ToolFormat::Hermes, "<tool_call>{\"name\": \"f\", \"arguments\": \"text\"}"),
         (ToolFormat::Hermes, "</tool_call> <tool"),
-        (ToolFormat::Xml, "<tool_call>\n<function=f>\n<parameter=a>x"),
+        (ToolFormat::Xml, "<tool_call>\n<function=f>\n<parameter=a"),
+        (ToolFormat::Xml, "<function=unknown>\n<parameter=a>x</parameter></function>"),
+        (ToolFormat::Xml, "It writes <function=f, as models do"),
         (ToolFormat::Xml, "<tool_call><function=f>text</function>"),
         (ToolFormat::DeepSeek, "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{bad"),
         (ToolFormat::Llama, r#"{"name": "unknown", "parameters": {}}"#),
@@ -207,12 +200,104 @@ fn what_is_no_call_is_content() {
         let whole = read(ToolFormat::Hermes, &[&said]);
         assert_eq!((whole.calls.as_slice(), whole.content.as_str()), ([].as_slice(), said.as_str()));
     }
-    // A part of a call that outgrew what is held back is out: the rest goes to it.
+    // The first argument is out, and the rest goes to it.
     let long = format!("{{\"a\": \"{}", "x".repeat(1000));
     for format in [ToolFormat::Hermes, ToolFormat::DeepSeekV31, ToolFormat::Harmony] {
         let said = written(format, "f", &long);
         let cut = said.find(&long).unwrap() + long.len();
         assert_eq!(calls(&read(format, &[&said[..cut]])), [("f", long.as_str())], "{format:?}");
+    }
+}
+
+/// What is out after each character of an answer.
+fn streamed(format: ToolFormat, said: &str) -> Vec<Piece> {
+    let mut reply = Reply::new("", Vec::new()).with_tools(format, &tools(), 7);
+    let mut pieces: Vec<Piece> = said.chars().map(|c| reply.push_text(&CHATS[0], c.encode_utf8(&mut [0; 4]))).collect();
+    pieces.push(reply.finish());
+    pieces
+}
+
+#[test]
+fn arguments_come_as_they_are_written() {
+    for format in FORMATS {
+        let pieces = streamed(format, &written(format, "f", r#"{"a": "12345678", "n": 7}"#));
+        let count = pieces.iter().filter(|piece| !piece.calls.is_empty()).count();
+        match format {
+            ToolFormat::Mistral => assert_eq!(count, 1, "a list may still be none"),
+            _ => assert!(count > 8, "{format:?} {count}"),
+        }
+        assert!(pieces.iter().all(|piece| piece.content.is_empty()), "{format:?}");
+    }
+}
+
+#[test]
+fn what_is_cut_off_leaves_no_marks() {
+    for format in FORMATS {
+        let said = written(format, "f", r#"{"a": "x"}"#);
+        for cut in (0..said.len()).filter(|&cut| said.is_char_boundary(cut)) {
+            let mut whole = Piece::default();
+            streamed(format, &said[..cut]).into_iter().for_each(|piece| whole += piece);
+            // Of two characters nobody knows what they would have been.
+            assert!(whole.content.chars().count() <= 2, "{format:?} {} {whole:?}", &said[..cut]);
+            assert!(whole.calls.len() <= 1 && calls(&whole).iter().all(|(name, _)| *name == "f"), "{whole:?}");
+            // The arguments so far, and not closed before the model has closed them.
+            let arguments = whole.calls.first().map_or("", |call| &call.arguments);
+            let is_whole = serde_json::from_str::<Value>(arguments).is_ok();
+            assert!(!is_whole || said[..cut].contains("x\"}") || said[..cut].contains("</function>"), "{whole:?}");
+        }
+    }
+    // An answer in JSON is one, even if it is cut off.
+    for said in ["{\"ti", "{\"name\": \"Bob\", \"age\": 3", "{\"name\": \"Bo"] {
+        let mut whole = Piece::default();
+        streamed(ToolFormat::Llama, said).into_iter().for_each(|piece| whole += piece);
+        assert_eq!((whole.content.as_str(), whole.calls.len()), (said, 0));
+    }
+}
+
+#[test]
+fn marks_that_models_forget() {
+    let call = "<function=f>\n<parameter=a>\nx\n</parameter>\n</function>";
+    for said in [
+        format!("{call}\n</tool_call>"),
+        call.to_owned(),
+        format!("I look.\n{call}\n</tool_call>"),
+        format!("<tool_call>\n{call}"),
+        "<tool_call>\n<function=f>\n<parameter=a>\nx\n</function>\n</tool_call>".to_owned(),
+        "<tool_call>\n<function=f>\n<parameter=a>\nx\n</parameter>\n</tool_call>".to_owned(),
+    ] {
+        let content = if said.starts_with('I') { "I look." } else { "" };
+        let whole = read(ToolFormat::Xml, &[&said]);
+        assert_eq!((calls(&whole), whole.content.trim()), (vec![("f", r#"{"a":"x"}"#)], content), "{said}");
+        // Where the marks are tokens.
+        let whole = reply(&CHATS[1], ToolFormat::Xml, &format!("{said}<|eos|>"));
+        assert_eq!((calls(&whole), whole.content.trim()), (vec![("f", r#"{"a":"x"}"#)], content), "{said}");
+    }
+    let two = read(ToolFormat::Xml, &[&format!("<tool_call>\n{call}\n{call}\n</tool_call>")]);
+    assert_eq!(two.calls.len(), 2, "{two:?}");
+}
+
+/// The recipient may stand before the channel, where an answer begins with it too.
+#[test]
+fn recipients_stand_on_either_side_of_the_channel() {
+    let thought = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant";
+    for chat in &*CHATS {
+        for header in [
+            " to=functions.f<|channel|>commentary json", " to=functions.f<|channel|>commentary <|constrain|>json",
+            "to=f<|channel|>commentary", "<|channel|>commentary to=functions.f <|constrain|>json",
+            "<|channel|>analysis to=functions.f code", "<|channel|>commentary to=functions.fjson",
+        ] {
+            for before in ["", thought] {
+                let said = format!("{before}{header}<|message|>{{\"n\": 1}}<|call|>");
+                let whole = reply(chat, ToolFormat::Harmony, &said);
+                assert_eq!(calls(&whole), [("f", "{\"n\": 1}")], "{said}");
+                let reasoning = if before.is_empty() { "" } else { "Hm." };
+                assert_eq!((whole.reasoning.as_str(), whole.content.as_str()), (reasoning, ""), "{said}");
+            }
+        }
+        for said in ["to be", " to=", "too", "t"] {
+            let whole = reply(chat, ToolFormat::Harmony, &format!("{said}<|return|>"));
+            assert_eq!(whole.content, said.trim_start(), "no header");
+        }
     }
 }
 

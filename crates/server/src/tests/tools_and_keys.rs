@@ -300,4 +300,14 @@ async fn a_call_that_is_cut_off_is_no_text() {
     let function = &choice["message"]["tool_calls"][0]["function"];
     assert_eq!(function["name"], "weather", "{answer}");
     assert!(function["arguments"].as_str().unwrap().starts_with("{\"city\": \"N"), "{answer}");
+    // Before its name is known it is nothing.
+    for max_tokens in 8..25 {
+        let (_, answer) = chat(&router, CALL, json!({"tools": tools(), "max_tokens": max_tokens})).await;
+        let choice = &answer["choices"][0];
+        assert_eq!(
+            (&choice["finish_reason"], &choice["message"]["content"], &choice["message"]["tool_calls"]),
+            (&json!("length"), &json!("So."), &Value::Null),
+            "{max_tokens} {answer}"
+        );
+    }
 }
