@@ -294,6 +294,11 @@ by_hand! {
             "input_schema": to("JsonSchema")
         }
     };
+    AnthropicFormat = {
+        "type": "object",
+        "required": ["type", "schema"],
+        "properties": {"type": {"const": "json_schema"}, "schema": {"type": ["object", "boolean"]}}
+    };
     AnthropicToolChoice = {"anyOf": [
         {
             "type": "object",

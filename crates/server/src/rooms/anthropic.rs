@@ -22,6 +22,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use events::Writing;
+use picnic_chat::Form;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -53,8 +54,33 @@ pub(crate) struct MessagesRequest {
     tool_choice: Option<Value>,
     mcp_servers: Option<Vec<Value>>,
     container: Option<Value>,
+    output_config: Option<OutputConfig>,
+    /// An older name for `output_config.format`, which goes before it where both are sent.
+    #[schema(value_type = Option<by_hand::AnthropicFormat>)]
     output_format: Option<Value>,
-    output_config: Option<Value>,
+}
+
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = MessagesOutputConfig)]
+struct OutputConfig {
+    #[schema(value_type = Option<by_hand::AnthropicFormat>)]
+    format: Option<Value>,
+    effort: Option<String>,
+}
+
+impl OutputConfig {
+    /// What an answer has to be.
+    fn form(format: Option<Value>) -> Result<Option<Form>, ApiError> {
+        let Some(format) = format.filter(|format| !format.is_null()) else { return Ok(None) };
+        let is_schema = format.get("type").is_some_and(|kind| kind == "json_schema");
+        match format.get("schema").filter(|schema| is_schema && !schema.is_null()) {
+            Some(schema) => Ok(Some(Form::JsonSchema(schema.clone()))),
+            None => {
+                let problem = "must have a format of the type `json_schema` with a `schema`";
+                Err(ApiError::parameter("output_config", problem))
+            }
+        }
+    }
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -118,17 +144,15 @@ async fn host(app: &App, caller: &Caller, asked: Option<&str>) -> Result<Arc<Hos
 impl MessagesRequest {
     fn ask(self) -> Result<Ask, ApiError> {
         let is_there = |value: &Option<Value>| value.as_ref().is_some_and(|value| !value.is_null());
-        let format = self.output_config.as_ref().and_then(|config| config.get("format")).cloned();
         for (param, asks) in [
             ("mcp_servers", self.mcp_servers.as_ref().is_some_and(|servers| !servers.is_empty())),
             ("container", is_there(&self.container)),
-            ("output_format", is_there(&self.output_format)),
-            ("output_config", is_there(&format)),
         ] {
             if asks {
                 return Err(ApiError::parameter(param, "is not supported: leave it out"));
             }
         }
+        let OutputConfig { format, effort } = self.output_config.unwrap_or_default();
         let messages = input::messages(self.system.as_ref(), &self.messages)?;
         let choice = self.tool_choice.as_ref().map(input::tool_choice).transpose()?;
         let parallel = self.tool_choice.as_ref().and_then(|choice| choice.get("disable_parallel_tool_use")?.as_bool());
@@ -150,11 +174,8 @@ impl MessagesRequest {
                 top_k: self.top_k,
                 ..Drawing::default()
             },
-            thinking: Thinking {
-                is_on,
-                budget: self.thinking.and_then(|thinking| thinking.budget_tokens),
-                effort: None,
-            },
+            thinking: Thinking { is_on, budget: self.thinking.and_then(|thinking| thinking.budget_tokens), effort },
+            form: OutputConfig::form(format.or(self.output_format))?,
             ..Ask::default()
         })
     }

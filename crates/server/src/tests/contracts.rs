@@ -2,7 +2,7 @@
 
 use super::*;
 
-async fn post(router: &Router, path: &str, body: Value) -> (StatusCode, Value) {
+pub(super) async fn post(router: &Router, path: &str, body: Value) -> (StatusCode, Value) {
     let (status, text) = call(router, "POST", path, body.to_string()).await;
     (status, serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}")))
 }

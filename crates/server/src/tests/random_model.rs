@@ -1,5 +1,6 @@
 //! The application before the real engine and a small model that knows nothing: what it draws, shares and is held to.
 
+use super::contracts::post;
 use super::*;
 use picnic_engine::{DiskError, DiskSettings};
 use picnic_model::WeightForm;
@@ -146,4 +147,48 @@ async fn answers_are_held_to_a_schema() {
     let text: String = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str()).collect();
     assert_eq!(text, format!("{quoted:?}"));
     assert_eq!(chunks.last().unwrap()["choices"][0]["finish_reason"], "stop");
+}
+
+/// A model that knows nothing can only say what the form allows, by each contract's name for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_held_to_a_schema_by_every_contract() {
+    let router = random_model();
+    let schema = json!({
+        "type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"], "additionalProperties": false
+    });
+    let format = json!({"type": "json_schema", "schema": schema});
+    let said = json!([{"role": "user", "content": "hi"}]);
+    for (path, body, answer) in [
+        (
+            "/v1/chat/completions",
+            json!({"messages": said, "response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}),
+            "/choices/0/message/content",
+        ),
+        (
+            "/v1/responses",
+            json!({"input": "hi", "reasoning": {"effort": "none"}, "text": {"format": format}}),
+            "/output/0/content/0/text",
+        ),
+        (
+            "/v1/messages",
+            json!({"messages": said, "max_tokens": 200, "output_config": {"effort": "low", "format": format}}),
+            "/content/0/text",
+        ),
+        ("/v1/messages", json!({"messages": said, "max_tokens": 200, "output_format": format}), "/content/0/text"),
+    ] {
+        let mut body = body;
+        if path != "/v1/responses" {
+            body["thinking"] = json!({"type": "disabled"});
+        }
+        let (status, response) = post(&router, path, body).await;
+        let text = response.pointer(answer).and_then(Value::as_str).unwrap_or_else(|| panic!("{status} {response}"));
+        let value: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {response}"));
+        assert!([1, 2].map(|a| json!({"a": a})).contains(&value), "{response}");
+    }
+    for wrong in [json!({"type": "json_object"}), json!({"type": "json_schema"}), json!(7)] {
+        let body = json!({"messages": said, "max_tokens": 9, "output_config": {"format": wrong}});
+        let (status, error) = post(&router, "/v1/messages", body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{error}");
+        assert!(error["error"]["message"].as_str().unwrap().contains("output_config"), "{error}");
+    }
 }
