@@ -47,8 +47,14 @@ impl Team {
 
     /// Calls `work` on disjoint ranges that cover `0..n`, each a multiple of `grain` long but for the last.
     pub fn split(&self, n: usize, grain: usize, work: impl Fn(Range<usize>) + Sync) {
+        self.split_in(n, grain, 1, work);
+    }
+
+    /// The same in up to `pieces` ranges for each thread: whoever is free takes the next, so that one whose core is slower,
+    /// or shared with another program, holds nobody up.
+    pub fn split_in(&self, n: usize, grain: usize, pieces: usize, work: impl Fn(Range<usize>) + Sync) {
         let grain = grain.max(1);
-        let pieces = n.div_ceil(grain).min(self.size());
+        let pieces = n.div_ceil(grain).min(if self.size() > 1 { self.size() * pieces } else { 1 });
         if pieces < 2 {
             if n > 0 {
                 work(0..n);

@@ -45,7 +45,7 @@ const LINE: usize = 16;
 /// Multiply-adds below which a product stays on the calling thread.
 const SMALL: usize = 1 << 17;
 
-/// Pieces for each thread into which products that are computed together are cut, so that uneven ones even out.
+/// Pieces for each thread into which products are cut, so that uneven ones, and threads of uneven speed, even out.
 const PIECES: usize = 4;
 
 /// A read-only matrix: element (i, j) is at `data[i · row_stride + j · column_stride]`.
@@ -105,6 +105,11 @@ impl Right<'_> {
             Right::Transposed(w) => (w.n(), w.k()),
         };
         assert!(rows == k && columns == n, "a weight for {rows}×{columns}, used as {k}×{n}");
+    }
+
+    /// Whether its panels are there as they are multiplied.
+    fn is_plain(&self) -> bool {
+        matches!(self, Right::Weight(w) if w.as_f32().is_some())
     }
 
     /// Whether a panel has to be made before it can be read, if the rows it is for are few.
@@ -232,7 +237,10 @@ pub fn gemm(isa: Isa, team: &Team, product: Product) {
     let largest =
         |of: usize, grain: usize| (of.div_ceil(team.size()).next_multiple_of(grain) as f64 / of as f64).min(1.0);
     if m >= 4 * team.size() && largest(m, ROW_GRAIN) <= SLACK * largest(n, LANES) {
-        team.split(m, ROW_GRAIN, |rows| part(rows, 0..n).run());
+        // Each piece reads the panels of B anew, or even makes them.
+        let least = if b.is_plain() { 4 * ROW_GRAIN } else { BLOCK_M };
+        let pieces = (m / (least * team.size())).clamp(1, PIECES);
+        team.split_in(m, ROW_GRAIN, pieces, |rows| part(rows, 0..n).run());
     } else {
         team.split(n, LANES, |columns| part(0..m, columns).run());
     }
