@@ -5,12 +5,14 @@
 
 Every reader has a prompt of its own of 64 tokens and writes exactly TOKENS, as a stream of `/v1/completions`. A figure is tokens
 written over the time from the first request to the last token; the engine's is made of the two rates that `bench generate`
-prints. Both are measured in turns; the table has medians, and the median of a round's ratios. What stands after `--` goes to both.
+prints. Both are measured in turns; the table has medians, and the median of a round's ratios. The clients of this script work on
+the same cores; what share of them they took is told beside it, and is no cost of the server's. What stands after `--` goes to both.
 """
 
 import argparse
 import http.client
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -18,11 +20,12 @@ import threading
 import time
 
 PROMPT = 64
+GUESSES = 8  # tokens that `picnic serve` has guessed ahead at most, and so has the engine here
 
 
 def engine(program, model, readers, tokens, more):
     command = [program, "bench", "generate", model, "--prompt", str(PROMPT), "--tokens", str(tokens), "--readers",
-               str(readers), "--rounds", "1", "--json", *more]
+               str(readers), "--rounds", "1", "--guesses", str(GUESSES), "--json", *more]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     seconds = (readers * PROMPT / found["prefill_tokens_per_second"]
                + readers * (tokens - 1) / found["decode_tokens_per_second"])
@@ -35,6 +38,7 @@ class Server:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.port = int(self.process.stdout.readline().rstrip().removesuffix("/v1").rsplit(":", 1)[1])
         self.turn = 0
+        self.clients = []
 
     def measure(self, readers, tokens):
         self.turn += 1
@@ -55,12 +59,13 @@ class Server:
             client.close()
 
         threads = [threading.Thread(target=read, args=(row,)) for row in range(readers)]
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time()
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         seconds = time.perf_counter() - start
+        self.clients.append((time.process_time() - worked) / seconds / os.cpu_count())
         # Half of a character is no event of its own, so that there may be fewer of these than tokens.
         assert sum(written) > readers * tokens / 2, written
         return readers * tokens / seconds
@@ -91,6 +96,7 @@ def main():
     print(f"| the engine | {statistics.median(alone):.0f} |\n| the server | {statistics.median(served):.0f} |")
     print(f"the server has {100 * ratio:.1f} % of the engine's tokens/s; of each round: "
           + ", ".join(f"{100 * one / other:.1f}" for one, other in zip(served, alone)))
+    print(f"the clients took {100 * statistics.median(server.clients[1:]):.1f} % of all cores meanwhile")
 
 
 if __name__ == "__main__":
