@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Starts coding agents before a running server, one prompt each, and shows what they ask and whether they accept the answers.
+"""Starts coding agents against a running server, one prompt each, and shows what they ask and whether they accept the answers.
 
     mkdir -p /tmp/agents && cd /tmp/agents && npm i @openai/codex @anthropic-ai/claude-code opencode-ai
     picnic serve MODEL-FOLDER --port 8204

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The clients that CI tries, each unmodified, before the model that sentence_model.py makes: the Python packages `openai` and
+# The clients that CI tries, each unmodified, against the model that sentence_model.py makes: the Python packages `openai` and
 # `anthropic`, a task with tools by Codex, Claude Code and opencode, and schemathesis. About two minutes on two cores.
 #
 #   benches/clients/in_ci.sh [PICNIC]        the program; without it, the one that `cargo build --release` made

@@ -56,7 +56,8 @@ impl Fuzzed {
         let limits = Limits { default_max_tokens: 4, ..Limits::new(&ops, &model, CacheForm::Exact, 1 << 20) };
         let (name, model) = (NAME.to_owned(), SharedModel::new(model, params));
         let hosted = Hosted::new(Served { name, model, ops, chat, limits, disk: None }).expect("a thread");
-        let router = Server::new(House::of(hosted), Settings::default()).router();
+        let settings = Settings { stored_bytes: 1 << 16, ..Settings::default() };
+        let router = Server::new(House::of(hosted), settings).router();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let mut fuzzed = Fuzzed { runtime, router, document: Value::Null, paths: Vec::new() };
         let answer = fuzzed.answer(Request::get("/openapi.json").body(Body::empty()).expect("a request"));

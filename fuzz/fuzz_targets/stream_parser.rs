@@ -13,17 +13,6 @@ use picnic_tokenizer::{Tokenizer, TrainConfig};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-const FORMATS: [ToolFormat; 8] = [
-    ToolFormat::Hermes,
-    ToolFormat::Xml,
-    ToolFormat::DeepSeek,
-    ToolFormat::DeepSeekV31,
-    ToolFormat::Llama,
-    ToolFormat::Mistral,
-    ToolFormat::MistralArgs,
-    ToolFormat::Harmony,
-];
-
 /// Marks of thinking and of calls. The first four are text in every vocabulary.
 const MARKS: [&str; 22] = [
     "<think>", "</think>", "<answer>", "</answer>", "<tool_call>", "</tool_call>", "<｜tool▁calls▁begin｜>",
@@ -136,7 +125,7 @@ impl Case {
         ];
         let mut case = Case {
             vocabulary,
-            format: FORMATS[usize::from(how & 7)],
+            format: ToolFormat::ALL[usize::from(how & 7)],
             has_tools: how & 8 == 0,
             is_held: how & 32 != 0,
             goes_on: going_on[usize::from(how >> 6)].clone(),

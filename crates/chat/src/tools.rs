@@ -75,7 +75,8 @@ pub(crate) const HARMONY: [&str; 7] =
     ["<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|constrain|>", "<|call|>", "<|return|>"];
 
 impl ToolFormat {
-    pub(crate) const ALL: [ToolFormat; 8] = [
+    /// Every form.
+    pub const ALL: [ToolFormat; 8] = [
         ToolFormat::Hermes,
         ToolFormat::Xml,
         ToolFormat::DeepSeek,

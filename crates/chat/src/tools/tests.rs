@@ -8,8 +8,6 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::sync::LazyLock;
 
-pub(crate) const FORMATS: [ToolFormat; 8] = ToolFormat::ALL;
-
 /// Vocabularies in which marks are text, and in which they are special tokens.
 pub(crate) static CHATS: LazyLock<[ChatFormat; 2]> = LazyLock::new(|| {
     let mut special = vec!["<|bos|>", "<|eos|>", "<|user|>", "<|assistant|>", PYTHON_TAG];
@@ -112,7 +110,7 @@ fn calls(piece: &Piece) -> Vec<(&str, &str)> {
 #[test]
 fn every_format_is_read() {
     let long = format!(r#"{{"a":"{}"}}"#, "x</tool_call> [ARGS] é\\n".repeat(100));
-    for format in FORMATS {
+    for format in ToolFormat::ALL {
         for arguments in ["{}", r#"{"a":"</tool_call>\"}{ <think>","n":1}"#, &long] {
             for chat in &*CHATS {
                 // A special token cannot stand in a string.
@@ -138,7 +136,7 @@ fn every_format_is_read() {
 #[test]
 fn several_calls_beside_text() {
     let two = |format| written(format, "f", r#"{"n":1}"#) + "\n" + &written(format, "get_weather", r#"{"n":2}"#);
-    for format in FORMATS {
+    for format in ToolFormat::ALL {
         let whole = read(format, &[&two(format)]);
         assert_eq!(calls(&whole), [("f", r#"{"n":1}"#), ("get_weather", r#"{"n":2}"#)], "{format:?}");
         assert_eq!((whole.calls[0].index, whole.calls[1].index), (0, 1));
@@ -219,7 +217,7 @@ fn streamed(format: ToolFormat, said: &str) -> Vec<Piece> {
 
 #[test]
 fn arguments_come_as_they_are_written() {
-    for format in FORMATS {
+    for format in ToolFormat::ALL {
         let pieces = streamed(format, &written(format, "f", r#"{"a": "12345678", "n": 7}"#));
         let count = pieces.iter().filter(|piece| !piece.calls.is_empty()).count();
         match format {
@@ -232,7 +230,7 @@ fn arguments_come_as_they_are_written() {
 
 #[test]
 fn what_is_cut_off_leaves_no_marks() {
-    for format in FORMATS {
+    for format in ToolFormat::ALL {
         let said = written(format, "f", r#"{"a": "x"}"#);
         for cut in (0..said.len()).filter(|&cut| said.is_char_boundary(cut)) {
             let mut whole = Piece::default();
@@ -383,7 +381,7 @@ proptest! {
 
     #[test]
     fn any_cut_of_the_stream_gives_the_same(
-        (format, parts) in prop::sample::select(&FORMATS[..])
+        (format, parts) in prop::sample::select(&ToolFormat::ALL[..])
             .prop_flat_map(|format| (Just(format), prop::collection::vec(parts(format), 0..7))),
         cuts in prop::collection::vec(0usize..2000, 0..20),
     ) {
@@ -407,7 +405,7 @@ proptest! {
     /// Calls and text of known meaning: each comes out as what it is, in order, and nothing else does.
     #[test]
     fn what_was_put_in_comes_out(
-        format in prop::sample::select(&FORMATS[..]),
+        format in prop::sample::select(&ToolFormat::ALL[..]),
         sequence in prop::collection::vec(prop_oneof![
             ("[a-z .]{0,8}[a-z]").prop_map(Err),
             (prop::sample::select(&["f", "get_weather"][..]), "[a-zé <>/{}\\[\\]\\\\\"\n]{0,12}", any::<i64>(), any::<bool>())
@@ -448,7 +446,7 @@ proptest! {
 
     #[test]
     fn nothing_is_lost_where_nothing_is_a_call(text in "[a-z {}\":,<>\n]{0,60}") {
-        for format in FORMATS {
+        for format in ToolFormat::ALL {
             let whole = read(format, &[&text]);
             prop_assert_eq!((whole.calls.len(), whole.content.trim()), (0, text.trim()));
         }

@@ -142,6 +142,9 @@ async fn a_response_that_was_stored_is_gone_on_from() {
     for (method, path) in [("DELETE", path(&first)), ("GET", path(&first)), ("GET", path(&first) + "/input_items")] {
         assert_eq!(call(&router, method, &path, "").await.0, StatusCode::NOT_FOUND);
     }
+    // A name that is no text is an error in the same words.
+    let (status, error) = call(&router, "GET", "/v1/responses/%ff", "").await;
+    assert!(status == StatusCode::BAD_REQUEST && error.contains("\"error\""), "{status} {error}");
     let (status, error) =
         post(&router, "/v1/responses", json!({"input": "x", "previous_response_id": first["id"]})).await;
     assert_eq!((status, &error["error"]["code"]), (StatusCode::BAD_REQUEST, &json!("previous_response_not_found")));

@@ -1,7 +1,7 @@
 //! Answers that are held to calls of tools, in all forms that models have for them.
 
 use super::*;
-use crate::tools::tests::{CHATS, FORMATS};
+use crate::tools::tests::CHATS;
 use crate::{Piece, Reply};
 
 /// Random answers that are held to calls, read back by the reader of replies.
@@ -17,7 +17,7 @@ fn calls_are_what_the_reader_reads() {
     let mut specs = ToolSpec::of(&tools);
     assert!(Form::Calls { tools: specs.clone(), choice: ToolChoice::Auto, parallel: true }.is_free());
     let (mut lengths, mut seen) = ([0; 3], Vec::new());
-    for (chat, format) in CHATS.iter().flat_map(|chat| FORMATS.map(|format| (chat, format))) {
+    for (chat, format) in CHATS.iter().flat_map(|chat| ToolFormat::ALL.map(|format| (chat, format))) {
         let chat = chat.clone().with_tool_format(format);
         let guidance = Guidance::new(&chat).unwrap();
         let choices = [ToolChoice::Required, ToolChoice::Named("get_weather".to_owned()), ToolChoice::Auto];
@@ -63,13 +63,13 @@ fn calls_are_what_the_reader_reads() {
         }
     }
     // Each form came to its end.
-    for (format, c) in FORMATS.iter().flat_map(|format| (0..3).map(move |c| (*format, c))) {
+    for (format, c) in ToolFormat::ALL.iter().flat_map(|format| (0..3).map(move |c| (*format, c))) {
         // What ends a parameter does not come by chance.
         assert!(format == ToolFormat::Xml || seen.contains(&(format, c)), "{format:?} {c}");
     }
     assert!(lengths[0] > 60 && lengths[1] > 60, "{lengths:?}");
     // A call as it is usually written.
-    for (chat, format) in CHATS.iter().flat_map(|chat| FORMATS.map(|format| (chat, format))) {
+    for (chat, format) in CHATS.iter().flat_map(|chat| ToolFormat::ALL.map(|format| (chat, format))) {
         let chat = chat.clone().with_tool_format(format);
         let form = Form::Calls { tools: specs.clone(), choice: ToolChoice::Required, parallel: false };
         let mut guide = Guidance::new(&chat).unwrap().guide(&form).unwrap();

@@ -5,7 +5,10 @@ use crate::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,13 +27,14 @@ struct Latest {
     bytes: usize,
 }
 
+/// A response. Its parts are JSON as text, which takes no more memory than its bytes.
 struct Entry {
     /// Whose it is; nobody else finds it.
     tenant: u64,
-    /// The whole input, what earlier responses had as well.
-    input: Vec<Value>,
-    response: Value,
-    bytes: usize,
+    id: String,
+    /// The list of all items of its input, what earlier responses had as well.
+    input: String,
+    response: String,
 }
 
 impl Stored {
@@ -40,14 +44,13 @@ impl Stored {
     }
 
     /// Keeps a response, and forgets the oldest ones for it.
-    fn put(&self, tenant: u64, input: Vec<Value>, response: Value) {
-        let bytes = input.iter().chain([&response]).map(|it| it.to_string().len()).sum();
+    fn put(&self, entry: Entry) {
         let mut latest = self.lock();
-        latest.bytes += bytes;
-        latest.all.push_back(Entry { tenant, input, response, bytes });
+        latest.bytes += entry.bytes();
+        latest.all.push_back(entry);
         while latest.bytes > self.room {
             let oldest = latest.all.pop_front();
-            latest.bytes -= oldest.map_or(0, |oldest| oldest.bytes);
+            latest.bytes -= oldest.map_or(0, |oldest| oldest.bytes());
         }
     }
 
@@ -63,7 +66,7 @@ impl Stored {
         let mut latest = self.lock();
         let at = latest.all.iter().position(|entry| entry.is(tenant, id));
         let gone = at.and_then(|at| latest.all.remove(at));
-        latest.bytes -= gone.as_ref().map_or(0, |gone| gone.bytes);
+        latest.bytes -= gone.as_ref().map_or(0, Entry::bytes);
         gone.is_some()
     }
 
@@ -74,7 +77,11 @@ impl Stored {
 
 impl Entry {
     fn is(&self, tenant: u64, id: &str) -> bool {
-        self.tenant == tenant && self.response["id"] == id
+        self.tenant == tenant && self.id == id
+    }
+
+    fn bytes(&self) -> usize {
+        self.id.len() + self.input.len() + self.response.len()
     }
 }
 
@@ -82,13 +89,14 @@ impl Entry {
 pub(super) struct Keeping {
     app: Arc<App>,
     tenant: u64,
-    input: Vec<Value>,
+    input: String,
 }
 
 impl Keeping {
     pub(super) fn keep(self, response: &Value) {
         if let Some(stored) = &self.app.stored {
-            stored.put(self.tenant, self.input, response.clone());
+            let id = response["id"].as_str().unwrap_or_default().to_owned();
+            stored.put(Entry { tenant: self.tenant, id, input: self.input, response: response.to_string() });
         }
     }
 }
@@ -115,11 +123,14 @@ pub(super) fn gone_on(
     let mut items = match before {
         None => Vec::new(),
         Some(id) => {
-            let said = |entry: &Entry| {
-                let output = entry.response["output"].as_array().into_iter().flatten();
-                entry.input.iter().chain(output).cloned().collect()
-            };
-            stored.read(tenant, id, said).ok_or_else(|| ApiError::NoPrevious(id.chars().take(80).collect()))?
+            let both = |entry: &Entry| (entry.input.clone(), entry.response.clone());
+            let found =
+                stored.read(tenant, id, both).ok_or_else(|| ApiError::NoPrevious(id.chars().take(80).collect()));
+            let (input, response) = found?;
+            let mut items = list(serde_json::from_str(&input).unwrap_or_default());
+            let response: Value = serde_json::from_str(&response).unwrap_or_default();
+            items.extend(list(response["output"].clone()));
+            items
         }
     };
     match input {
@@ -128,36 +139,59 @@ pub(super) fn gone_on(
         // Whoever reads the input says what is wrong with it.
         other => return Ok((other, None)),
     }
-    let keeping = is_kept.then(|| Keeping { app: Arc::clone(app), tenant, input: items.clone() });
+    let keeping =
+        is_kept.then(|| Keeping { app: Arc::clone(app), tenant, input: Value::from(items.clone()).to_string() });
     Ok((Some(items.into()), keeping))
+}
+
+fn list(items: Value) -> Vec<Value> {
+    match items {
+        Value::Array(items) => items,
+        _ => Vec::new(),
+    }
+}
+
+/// A response that a path names, for whom it belongs to.
+fn named<T>(
+    app: &App,
+    caller: &Caller,
+    id: Result<Path<String>, PathRejection>,
+    find: impl FnOnce(&Stored, u64, &str) -> Option<T>,
+) -> Result<(String, T), ApiError> {
+    let Path(id) = id?;
+    match app.stored.as_ref().and_then(|stored| find(stored, caller.tenant(), &id)) {
+        Some(found) => Ok((id, found)),
+        None => Err(ApiError::NoResponse(id.chars().take(80).collect())),
+    }
 }
 
 /// `GET /v1/responses/{id}`.
 pub(crate) async fn retrieve(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, ApiError> {
-    let found = app.stored.as_ref().and_then(|it| it.read(caller.tenant(), &id, |entry| entry.response.clone()));
-    found.map(Json).ok_or(ApiError::NoResponse(id))
+    id: Result<Path<String>, PathRejection>,
+) -> Result<impl IntoResponse, ApiError> {
+    let response = |stored: &Stored, tenant, id: &str| stored.read(tenant, id, |entry| entry.response.clone());
+    let (_, response) = named(&app, &caller, id, response)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], response))
 }
 
 /// `GET /v1/responses/{id}/input_items`: all of them at once, the latest first.
 pub(crate) async fn input_items(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
-    let found = app.stored.as_ref().and_then(|it| it.read(caller.tenant(), &id, |entry| entry.input.clone()));
-    let items = found.ok_or_else(|| ApiError::NoResponse(id.clone()))?;
-    let named = |(at, mut item): (usize, Value)| {
+    let input = |stored: &Stored, tenant, id: &str| stored.read(tenant, id, |entry| entry.input.clone());
+    let (id, input) = named(&app, &caller, id, input)?;
+    let mut items = list(serde_json::from_str(&input).unwrap_or_default());
+    for (at, item) in items.iter_mut().enumerate() {
         // What a client sent has no name of its own.
         if let Some(item) = item.as_object_mut() {
             item.entry("id").or_insert_with(|| format!("{id}_{at}").into());
         }
-        item
-    };
-    let items: Vec<Value> = items.into_iter().enumerate().map(named).rev().collect();
+    }
+    items.reverse();
     let id_of = |item: Option<&Value>| item.map_or(Value::Null, |item| item["id"].clone());
     let (first, last) = (id_of(items.first()), id_of(items.last()));
     Ok(Json(json!({"object": "list", "data": items, "first_id": first, "last_id": last, "has_more": false})))
@@ -167,12 +201,10 @@ pub(crate) async fn input_items(
 pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
-    match app.stored.as_ref().is_some_and(|stored| stored.forget(caller.tenant(), &id)) {
-        true => Ok(Json(json!({"id": id, "object": "response", "deleted": true}))),
-        false => Err(ApiError::NoResponse(id)),
-    }
+    let (id, ()) = named(&app, &caller, id, |stored, tenant, id| stored.forget(tenant, id).then_some(()))?;
+    Ok(Json(json!({"id": id, "object": "response", "deleted": true})))
 }
 
 #[cfg(test)]
@@ -181,18 +213,21 @@ mod tests {
 
     #[test]
     fn the_oldest_are_forgotten_and_nobody_elses_are_found() {
-        let response = |id: &str| json!({"id": id, "output": []});
-        let bytes = response("resp_0").to_string().len();
+        let entry = |id: &str, input: &str| {
+            let response = json!({"id": id, "output": []}).to_string();
+            Entry { tenant: 7, id: id.to_owned(), input: input.to_owned(), response }
+        };
+        let bytes = entry("resp_0", "[]").bytes();
         let stored = Stored::with_room(3 * bytes).unwrap();
         for id in ["resp_0", "resp_1", "resp_2", "resp_3"] {
-            stored.put(7, Vec::new(), response(id));
+            stored.put(entry(id, "[]"));
         }
         let has = |tenant, id| stored.read(tenant, id, |_| ()).is_some();
         assert!(!has(7, "resp_0") && has(7, "resp_1") && has(7, "resp_3") && !has(8, "resp_3"));
         assert!(!stored.forget(8, "resp_1") && stored.forget(7, "resp_1") && !stored.forget(7, "resp_1"));
         assert_eq!(stored.lock().bytes, 2 * bytes);
         // One that is larger than all of the room leaves nothing behind.
-        stored.put(7, vec![Value::from("x".repeat(4 * bytes))], response("resp_4"));
+        stored.put(entry("resp_4", &"x".repeat(4 * bytes)));
         let latest = stored.lock();
         assert_eq!((latest.bytes, latest.all.len()), (0, 0));
         drop(latest);
